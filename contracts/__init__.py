@@ -1,0 +1,1 @@
+"""Everything that is on-chain or touches a node."""

@@ -1,0 +1,1 @@
+"""Compiled contracts: ABI, bytecode, compiler settings and source hash."""

@@ -1,0 +1,1 @@
+"""Typed, I/O-free encoders and decoders for each contract and event."""

@@ -1,0 +1,1 @@
+"""Access to chain nodes over JSON-RPC."""

@@ -1,0 +1,1 @@
+"""Durable sending: a nonce reserved, bytes stored, then broadcast and confirmed."""

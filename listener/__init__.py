@@ -1,0 +1,1 @@
+"""From chain to promises: finalised logs become durable invocations, exactly once."""

@@ -1,0 +1,1 @@
+"""The listener's own small store: its cursor and its open proposals."""

@@ -1,0 +1,1 @@
+"""Durable promises, tasks and workflows: the engine, its SDK and its server. Knows no chain."""

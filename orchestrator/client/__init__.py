@@ -1,0 +1,1 @@
+"""The SDK: registry, Context, replay driver, handles and options."""

@@ -1,0 +1,1 @@
+"""The pure core: ids, states and transitions, addresses, retry policies, errors."""

@@ -1,0 +1,1 @@
+"""The wire protocol: commands, answers, messages, records and their JSON envelope."""

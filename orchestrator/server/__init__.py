@@ -1,0 +1,1 @@
+"""The HTTP server: RPC endpoint, SSE delivery, health, metrics and proofs."""

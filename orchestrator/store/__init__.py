@@ -1,0 +1,1 @@
+"""The stores behind the engine: the port, SQLite, memory, and the migrations."""

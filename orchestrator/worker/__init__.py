@@ -1,0 +1,1 @@
+"""The worker: claims tasks, executes them, renews their leases, drains."""

@@ -1,0 +1,5 @@
+"""The `dao-scorer` command."""
+
+
+def main() -> None:
+    """Run the command line."""
