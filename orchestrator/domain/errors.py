@@ -1,0 +1,89 @@
+"""The errors of the orchestrator, split first by who must act.
+
+    OrchestratorError
+    ├── Refused                    the caller: the engine will not do what was asked (status, message)
+    ├── Unavailable                nobody, try again: the engine or the network did not answer
+    ├── ApplicationError           the caller: the invoked function failed; carries type, message, data
+    │   ├── PromiseCanceled        … or was cancelled
+    │   └── PromiseTimedOut        … or did not settle before its deadline
+    ├── NotRegistered              the operator: no function of that name and version here
+    └── NondeterminismError        the author: the code does not repeat what was recorded
+
+`Suspended` and `Abandoned` are BaseExceptions: they end an execution and must not be caught by
+`except Exception` in a user's workflow.
+"""
+
+from __future__ import annotations
+
+
+class OrchestratorError(Exception):
+    """The root of every error of this package."""
+
+    retryable = False
+
+
+class Refused(OrchestratorError):
+    """The engine refused a request. `status` is the protocol's status code, 400 to 599."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class Unavailable(OrchestratorError):
+    """The engine could not be reached, or did not answer in time."""
+
+    retryable = True
+
+
+class ApplicationError(OrchestratorError):
+    """A function failed elsewhere; this is what its record says.
+
+    `type_name` is the name of the exception's class, `data` its own JSON-like details.
+    """
+
+    def __init__(self, message: str, *, type_name: str = "ApplicationError", data: object = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.type_name = type_name
+        self.data = data
+
+
+class PromiseCanceled(ApplicationError):
+    """The awaited promise was cancelled."""
+
+
+class PromiseTimedOut(ApplicationError):
+    """The awaited promise did not settle before its deadline."""
+
+
+class NotRegistered(OrchestratorError):
+    """No function of this name and version is registered here."""
+
+    def __init__(self, name: str, version: int, known: tuple[str, ...] = ()) -> None:
+        hint = f"; registered are: {', '.join(known)}" if known else ""
+        super().__init__(f"function {name!r} version {version} is not registered in this process{hint}")
+        self.name = name
+        self.version = version
+
+
+class NondeterminismError(OrchestratorError):
+    """A replayed workflow asks for something else than it did before."""
+
+    def __init__(self, promise_id: str, recorded: str, requested: str) -> None:
+        super().__init__(
+            f"workflow changed under its own record: {promise_id} was recorded as {recorded}, "
+            f"the code now asks for {requested}; restore the old order of calls or register a new version"
+        )
+        self.promise_id = promise_id
+        self.recorded = recorded
+        self.requested = requested
+
+
+class Suspended(BaseException):
+    """The execution waits for a promise that someone else settles; it will be replayed."""
+
+
+class Abandoned(BaseException):
+    """The execution lost its task, or its worker drains; another execution will go on."""

@@ -1,0 +1,39 @@
+"""The task: the right to advance a promise, leased to one worker at a time.
+
+Invariants: T1 one acquired lease a task and version at a time. T2 a stale version writes nothing.
+T3 the task of a settled promise is fulfilled. T4 a suspended task has an unsettled awaited promise, or is
+already queued. T5 no task rests for ever: pending, acquired and delayed ones each have a timer.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class TaskState(StrEnum):
+    """Where a task stands; `FULFILLED` is final."""
+
+    PENDING = "pending"
+    ACQUIRED = "acquired"
+    SUSPENDED = "suspended"
+    HALTED = "halted"
+    FULFILLED = "fulfilled"
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """A task as the engine keeps it. Its id is its promise's id. Times are Unix milliseconds.
+
+    `timer_at` is the next moment at which the engine must look at it: the lease's end while acquired, the
+    next dispatch while pending; None otherwise (T5).
+    """
+
+    id: str
+    state: TaskState
+    version: int
+    target: str
+    resumes: int = 0
+    pid: str | None = None
+    ttl_ms: int | None = None
+    timer_at: int | None = None

@@ -1,0 +1,116 @@
+"""The envelope: every command and answer survives the wire, and bad requests are told why."""
+
+import msgspec
+import pytest
+
+from orchestrator.domain.errors import Refused
+from orchestrator.protocol import commands as c
+from orchestrator.protocol import envelope
+from orchestrator.protocol.messages import Execute, Unblock
+from orchestrator.protocol.records import PromiseRecord, PromiseState, TaskRecord, TaskState, Value
+
+PROMISE = PromiseRecord(
+    id="a:1", state=PromiseState.PENDING, param=Value(data="e30="), value=Value(), tags={"k": "v"},
+    timeout_at=2**53, created_at=1,
+)  # fmt: skip
+TASK = TaskRecord(id="a", state=TaskState.ACQUIRED, version=3, resumes=0, ttl=10_000, pid="p")
+CREATE = c.PromiseCreate(id="a:1", timeout_at=5, param=Value(headers={"h": "1"}, data="x"), tags={"t": "u"})
+SETTLE = c.PromiseSettle(id="a", state=PromiseState.RESOLVED, value=Value(data="v"))
+STEP = c.PromiseRecordStep(id="a:2", timeout_at=9, created_at=3, state=PromiseState.REJECTED)
+
+EXCHANGES: list[tuple[c.Command, c.Answer]] = [
+    (c.PromiseGet(id="a"), c.PromiseAnswer(promise=PROMISE)),
+    (CREATE, c.PromiseAnswer(promise=PROMISE)),
+    (SETTLE, c.PromiseAnswer(promise=PROMISE)),
+    (c.PromiseRegisterCallback(awaited="b", awaiter="a"), c.PromiseAnswer(promise=PROMISE)),
+    (c.PromiseRegisterListener(awaited="b", address="poll://uni@g/p"), c.PromiseAnswer(promise=PROMISE)),
+    (c.PromiseSearch(tags={"a": "b"}), c.PromisePage(promises=[PROMISE], cursor="a:1")),
+    (c.TaskGet(id="a"), c.TaskAnswer(task=TASK)),
+    (c.TaskCreate(pid="p", ttl=10, action=CREATE), c.TaskClaim(task=TASK, promise=PROMISE, preload=[])),
+    (
+        c.TaskAcquire(id="a", version=2, pid="p", ttl=10),
+        c.TaskClaim(task=TASK, promise=PROMISE, preload=[PROMISE]),
+    ),
+    (c.TaskRelease(id="a", version=2), c.Empty()),
+    (c.TaskFulfill(id="a", version=2, action=SETTLE), c.PromiseAnswer(promise=PROMISE)),
+    (
+        c.TaskSuspend(id="a", version=2, actions=[c.PromiseRegisterCallback(awaited="b", awaiter="a")]),
+        c.SuspendAnswer(suspended=True, preload=[]),
+    ),
+    (
+        c.TaskSuspend(id="a", version=2, actions=[c.PromiseRegisterCallback(awaited="b", awaiter="a")]),
+        c.SuspendAnswer(suspended=False, preload=[PROMISE]),
+    ),
+    (c.TaskFence(id="a", version=2, action=CREATE), c.FenceAnswer(promise=PROMISE, preload=[])),
+    (c.TaskFence(id="a", version=2, action=SETTLE), c.FenceAnswer(promise=None, preload=[])),
+    (c.TaskFence(id="a", version=2, action=STEP), c.FenceAnswer(promise=PROMISE, preload=[])),
+    (c.TaskHeartbeat(pid="p", tasks=[c.TaskReference(id="a", version=1)]), c.HeartbeatAnswer(lost=["a"])),
+    (c.TaskHalt(id="a"), c.Empty()),
+    (c.TaskContinue(id="a"), c.Empty()),
+    (c.TaskSearch(state=TaskState.PENDING), c.TaskPage(tasks=[TASK])),
+    (c.Describe(), c.DescribeAnswer(extensions=["x"])),
+]
+
+
+@pytest.mark.parametrize(("command", "answer"), EXCHANGES, ids=lambda value: type(value).__name__)
+def test_a_command_and_its_answer_survive_the_wire(command: c.Command, answer: c.Answer) -> None:
+    request = envelope.decode_request(envelope.encode_request(command, "7", auth="token"))
+    assert request.command == command
+    assert (request.head.corr_id, request.head.auth) == ("7", "token")
+    status, body = envelope.encode_answer(command, "7", answer)
+    assert status == (300 if answer == c.SuspendAnswer(suspended=False, preload=[PROMISE]) else 200)
+    assert envelope.decode_answer(command, body) == answer
+
+
+def test_every_command_is_exchanged_here() -> None:
+    assert {command.KIND for command, _ in EXCHANGES} == set(c.COMMANDS)
+
+
+def test_absent_values_are_omitted_and_empty_lists_are_not() -> None:
+    _, body = envelope.encode_answer(
+        c.TaskAcquire(id="a", version=0, pid="p", ttl=1),
+        "1",
+        c.TaskClaim(task=TASK, promise=PROMISE, preload=[]),
+    )
+    data = msgspec.json.decode(body)["data"]
+    assert data["preload"] == []
+    assert data["promise"]["value"] == {}
+    assert "settledAt" not in data["promise"]
+
+
+def test_a_refusal_carries_status_and_text() -> None:
+    body = envelope.encode_refusal("task.acquire", "9", Refused(409, "Task is not pending"))
+    with pytest.raises(Refused, match="not pending") as caught:
+        envelope.decode_answer(c.TaskAcquire(id="a", version=0, pid="p", ttl=1), body)
+    assert caught.value.status == 409
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"not json", "Invalid request"),
+        (b"[]", "Invalid request"),
+        (b'{"kind":"","head":{"corrId":"1","version":"2026-04-01"},"data":{}}', "kind is empty"),
+        (b'{"kind":"promise.get","head":{"corrId":"1","version":"1"},"data":{}}', "Unsupported version"),
+        (b'{"kind":"no.such","head":{"corrId":"1","version":"2026-04-01"},"data":{}}', "Unknown operation"),
+        (b'{"kind":"promise.get","head":{"corrId":"1","version":"2026-04-01"},"data":{"id":1}}', "id"),
+        (b'{"kind":"promise.get","head":{"corrId":"1","version":"2026-04-01"},"data":[]}', "promise.get"),
+        (
+            b'{"kind":"task.fence","head":{"corrId":"1","version":"2026-04-01"},'
+            b'"data":{"id":"a","version":1,"action":{"kind":"promise.get","data":{}}}}',
+            "cannot be fenced",
+        ),
+        (b"\xff\xfe", "Invalid request"),
+    ],
+)  # fmt: skip
+def test_a_bad_request_is_refused_with_its_reason(body: bytes, reason: str) -> None:
+    with pytest.raises(Refused, match=reason) as caught:
+        envelope.decode_request(body)
+    assert caught.value.status == 400
+    assert all(isinstance(part, str) for part in envelope.recover(body))
+
+
+def test_messages_survive_the_wire_and_unknown_kinds_are_passed_over() -> None:
+    for message in (Execute(task=c.TaskReference(id="a", version=4)), Unblock(promise=PROMISE)):
+        assert envelope.decode_message(envelope.encode_message(message)) == message
+    assert envelope.decode_message(b'{"kind":"news","head":{},"data":{}}') is None
