@@ -1,1 +1,30 @@
-"""Typed, I/O-free encoders and decoders for each contract and event."""
+"""Typed, I/O-free encoders and decoders for each contract and event.
+
+`reputation_dao` and `proposal_scores` hold each function as a `Function` (`.encode(...)` makes call data,
+`.decode(...)` reads a result) and each event as an `Event` (`.topic0`, `.topics(...)`, `.decode(log)`). Must
+not import web3, the orchestrator or anything that does I/O.
+"""
+
+from contracts.bindings import proposal_scores, reputation_dao
+from contracts.bindings.codec import BindingError, DecodeError, EncodeError, Event, Function, Parameter
+from contracts.bindings.deployment import deploy_data
+from contracts.bindings.errors import ContractError, ErrorType
+from contracts.bindings.log import Log, MalformedLogError
+from contracts.bindings.revert import decode_error
+
+__all__ = [
+    "BindingError",
+    "ContractError",
+    "DecodeError",
+    "EncodeError",
+    "ErrorType",
+    "Event",
+    "Function",
+    "Log",
+    "MalformedLogError",
+    "Parameter",
+    "decode_error",
+    "deploy_data",
+    "proposal_scores",
+    "reputation_dao",
+]

@@ -1,0 +1,15 @@
+"""Which refusal the bytes of a revert are, among all that our contracts know."""
+
+from contracts.bindings import proposal_scores, reputation_dao
+from contracts.bindings.errors import ContractError, ErrorType
+
+__all__ = ["decode_error"]
+
+_SOLIDITY = (ErrorType("Error(string message)"), ErrorType("Panic(uint256 code)"))
+_KNOWN = {each.selector: each for each in (*_SOLIDITY, *reputation_dao.ERRORS, *proposal_scores.ERRORS)}
+
+
+def decode_error(data: bytes) -> ContractError | None:
+    """Return the refusal in the return data of a reverted call, or None if it is none that we know."""
+    known = _KNOWN.get(data[:4])
+    return known.decode(data) if known else None
