@@ -1,0 +1,104 @@
+"""The evidence bundle: its shape, and its JSON, read strictly.
+
+Canonical values travel as text, exactly as they were hashed. Sections are what the application registers as
+evidence beside the tree (transaction, block, chain); they are carried, not judged here.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from orchestrator.commitments import jcs
+from orchestrator.commitments.errors import CanonicalError, ProofError
+from orchestrator.commitments.integers import SAFE_INTEGER_MAX
+from orchestrator.commitments.leaf import hash_from_text
+
+BUNDLE_VERSION = 1
+BUNDLE_BYTES_MAX = 64 * 1024 * 1024
+PROOF_LENGTH_MAX = 64
+
+
+class LeafRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One committed step. `input` and `output` are canonical JSON text, None where not shown."""
+
+    index: int
+    promise_id: str
+    function: str
+    version: int
+    input: str | None
+    output: str | None
+    input_hash: str
+    output_hash: str
+    hash: str
+    proof: list[str]
+
+
+class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole evidence of one promise; hashes are 0x and 64 lower-case hexadecimal digits."""
+
+    version: int
+    promise_id: str
+    domain: str
+    root: str
+    count: int
+    leaves: list[LeafRecord]
+    sections: dict[str, object]
+
+
+def bundle_to_json(bundle: Bundle) -> bytes:
+    """Return the bundle as JSON, always the same bytes for the same bundle. Raises ProofError."""
+    try:
+        text = jcs.encode(msgspec.to_builtins(bundle))
+    except CanonicalError as error:
+        raise ProofError(f"the bundle cannot be written: {error}") from error
+    return text.encode()
+
+
+def bundle_from_json(data: bytes | str, *, bytes_max: int = BUNDLE_BYTES_MAX) -> Bundle:
+    """Read a bundle. Raises ProofError, in one line, for anything that is not exactly one."""
+    encoded = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    if len(encoded) > bytes_max:
+        raise ProofError(f"the bundle has {len(encoded)} bytes, at most {bytes_max} are read")
+    try:
+        content = jcs.parse(encoded.decode())
+    except (CanonicalError, UnicodeDecodeError) as error:
+        raise ProofError(f"the bundle cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise ProofError("the bundle must be a JSON object")
+    if content.get("version") != BUNDLE_VERSION or type(content["version"]) is not int:
+        found = str(content.get("version"))[:40]
+        raise ProofError(f"bundle version {found} is unknown, this version reads {BUNDLE_VERSION}")
+    try:
+        bundle = msgspec.convert(content, Bundle)
+    except msgspec.ValidationError as error:
+        raise ProofError(f"the bundle is malformed: {error}") from error
+    check_shape(bundle)
+    return bundle
+
+
+def check_shape(bundle: Bundle) -> None:
+    """Raise ProofError for a hash of another length, a number out of range or an index that stands twice."""
+    hash_from_text("domain", bundle.domain)
+    hash_from_text("root", bundle.root)
+    _check_range("count", bundle.count)
+    seen: set[int] = set()
+    for position, leaf in enumerate(bundle.leaves):
+        where = f"leaves[{position}]"
+        _check_range(f"{where}.index", leaf.index)
+        _check_range(f"{where}.version", leaf.version)
+        if leaf.index in seen:
+            raise ProofError(f"{where}.index {leaf.index} stands twice")
+        seen.add(leaf.index)
+        for name in ("input_hash", "output_hash", "hash"):
+            hash_from_text(f"{where}.{name}", getattr(leaf, name))
+        if len(leaf.proof) > PROOF_LENGTH_MAX:
+            raise ProofError(
+                f"{where}.proof has {len(leaf.proof)} hashes, at most {PROOF_LENGTH_MAX} are possible"
+            )
+        for step, sibling in enumerate(leaf.proof):
+            hash_from_text(f"{where}.proof[{step}]", sibling)
+
+
+def _check_range(name: str, value: int) -> None:
+    if not 0 <= value <= SAFE_INTEGER_MAX:
+        raise ProofError(f"{name} must be from 0 to 2**53 - 1, not {value}")

@@ -1,0 +1,141 @@
+"""Canonical JSON (RFC 8785) of values, arguments and results, by their declared types.
+
+Two different values of one declared type are never written alike, and the declaration alone decides the
+form. The rules stand in docs/commitments.md; the encoders in `encoders`, the names of integers in `integers`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+
+from orchestrator.commitments import classes, encoders, jcs
+from orchestrator.commitments.errors import CanonicalError
+
+CONTEXT_CLASS = "Context"
+_RESULT_IS_LAST = (Generator, Coroutine, Awaitable)
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+# Any callable: what it takes and returns is read from its signature.
+Function = Callable[..., object]
+
+
+def canonical(value: object, declared: object = None) -> bytes:
+    """Return the canonical JSON of `value` as the type `declared` says, UTF-8.
+
+    Without a declaration the exact class of each value decides, and what could be ambiguous is tagged or
+    refused. Raises CanonicalError with the path inside the value.
+    """
+    return _encode("value", declared, value).encode()
+
+
+def canonical_arguments(
+    fn: Function, args: Sequence[object], kwargs: Mapping[str, object], *, takes_context: bool | None = None
+) -> bytes:
+    """Return the canonical JSON object of a call's arguments by parameter name, defaults applied.
+
+    A context parameter is not part of `args` and not of the encoding. It is the first parameter if
+    `takes_context` says so, or, when that is None, if its annotation is a class named `Context`.
+    Raises CanonicalError if the arguments do not fit the signature, or have no canonical form.
+    """
+    signature = _signature(fn, takes_context)
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise CanonicalError(_name(fn), f"the arguments do not fit the signature: {error}") from error
+    bound.apply_defaults()
+    hints = _hints(fn)
+    return jcs.json_object(
+        (name, _encode(name, _declared(signature.parameters[name], hints), value))
+        for name, value in bound.arguments.items()
+    ).encode()
+
+
+def canonical_result(fn: Function, value: object) -> bytes:
+    """Return the canonical JSON of a function's result, by its return annotation."""
+    return _encode("result", _result_type(_hints(fn)), value).encode()
+
+
+def check_function(fn: Function, *, takes_context: bool | None = None) -> None:
+    """Raise CanonicalError if a declared type of `fn` has no canonical form, whatever the values.
+
+    To be called when the function is registered: a fault found after a step has run costs the step.
+    """
+    hints = _hints(fn)
+    seen: set[object] = set()
+    for name, parameter in _signature(fn, takes_context).parameters.items():
+        _check(name, _declared(parameter, hints), seen)
+    _check("result", _result_type(hints), seen)
+
+
+def _encode(name: str, declared: object, value: object) -> str:
+    try:
+        return encoders.encoding_of(declared).encode(value, 0)
+    except CanonicalError as error:
+        error.prefix(name)
+        raise
+
+
+def _signature(fn: Function, takes_context: bool | None) -> inspect.Signature:
+    signature = inspect.signature(fn)
+    parameters = list(signature.parameters.values())
+    if takes_context is None:
+        takes_context = bool(parameters) and _is_context(parameters[0].annotation)
+    return signature.replace(parameters=parameters[1:]) if takes_context else signature
+
+
+def _is_context(annotation: object) -> bool:
+    """Tell by the name alone: the SDK stands above this package, which therefore cannot import the class."""
+    name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    return name.rpartition(".")[2] == CONTEXT_CLASS
+
+
+def _hints(fn: Function) -> dict[str, object]:
+    target = inspect.unwrap(fn)
+    if not inspect.isroutine(target) and not inspect.isclass(target):
+        target = type(target).__call__
+    return classes.hints_of(target)
+
+
+def _declared(parameter: inspect.Parameter, hints: Mapping[str, object]) -> object:
+    declared = hints.get(parameter.name)
+    if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+        return tuple if declared is None else tuple[declared, ...]  # type: ignore[valid-type]
+    if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+        return dict if declared is None else dict[str, declared]  # type: ignore[valid-type]
+    return declared
+
+
+def _result_type(hints: Mapping[str, object]) -> object:
+    declared = hints.get("return")
+    if typing.get_origin(declared) is AsyncGenerator:
+        raise CanonicalError("result", "a stream has no canonical form; return a list")
+    return typing.get_args(declared)[-1] if typing.get_origin(declared) in _RESULT_IS_LAST else declared
+
+
+def _check(path: str, declared: object, seen: set[object]) -> None:
+    try:
+        encoders.encoding_of(declared)
+    except CanonicalError as error:
+        error.prefix(path)
+        raise
+    for argument in typing.get_args(declared):
+        _check_class(path, argument, seen)
+    _check_class(path, declared, seen)
+
+
+def _check_class(path: str, declared: object, seen: set[object]) -> None:
+    for argument in typing.get_args(declared):
+        _check_class(path, argument, seen)
+    cls = typing.get_origin(declared) or declared
+    if not isinstance(cls, type) or cls in seen or not (classes.is_record(cls) or typing.is_typeddict(cls)):
+        return
+    seen.add(cls)
+    fields = classes.hints_of(cls).items() if typing.is_typeddict(cls) else classes.fields_of(cls)
+    for field, inner in fields:
+        _check(f"{path}.{field}", inner, seen)
+
+
+def _name(fn: Function) -> str:
+    return getattr(fn, "__qualname__", type(fn).__qualname__)

@@ -1,0 +1,77 @@
+"""The committing wrapper: from a function, its arguments and its result to the headers of its settlement.
+
+It keeps nothing: a commitment lives in the settlement alone, never in the memory of a worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from orchestrator.commitments.canonical import Function, canonical_arguments, canonical_result, check_function
+from orchestrator.commitments.closing import Closing
+from orchestrator.commitments.leaf import Commitment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundStep:
+    """A committed call whose input is already hashed: a function that changes its arguments does no harm."""
+
+    committer: Committer
+    input_hash: bytes
+
+    def headers(self, result: object) -> dict[str, str]:
+        """Return the headers to be written with the settlement, in the same write.
+
+        A result that is a `Closing` gives the closing's headers instead: the closing is no leaf.
+        """
+        if isinstance(result, Closing):
+            return result.to_headers()
+        return Commitment(
+            function=self.committer.name,
+            version=self.committer.version,
+            input_hash=self.input_hash,
+            output_hash=sha256(canonical_result(self.committer.fn, result)).digest(),
+        ).to_headers()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committer:
+    """A function registered with `commit=True`."""
+
+    fn: Function
+    name: str
+    version: int
+    takes_context: bool | None = None
+
+    def bind(self, args: Sequence[object], kwargs: Mapping[str, object]) -> BoundStep:
+        """Hash the arguments; to be called before the function runs. Raises CanonicalError."""
+        text = canonical_arguments(self.fn, args, kwargs, takes_context=self.takes_context)
+        return BoundStep(committer=self, input_hash=sha256(text).digest())
+
+
+def commit_step(
+    function_name: str, version: int, fn: Function, *, takes_context: bool | None = None
+) -> Committer:
+    """Return the committer of a function. Raises CanonicalError if its signature cannot be committed to."""
+    check_function(fn, takes_context=takes_context)
+    return Committer(fn=fn, name=function_name, version=version, takes_context=takes_context)
+
+
+def commitment_for(  # noqa: PLR0917 - the six are what a settled call consists of
+    fn: Function,
+    name: str,
+    version: int,
+    args: Sequence[object],
+    kwargs: Mapping[str, object],
+    result: object,
+    *,
+    takes_context: bool | None = None,
+) -> dict[str, str]:
+    """Return the headers of one settled call; `args` without the context. Raises CanonicalError.
+
+    If `fn` may change its arguments, use `commit_step(...).bind(...)` before it runs instead.
+    """
+    committer = Committer(fn=fn, name=name, version=version, takes_context=takes_context)
+    return committer.bind(args, kwargs).headers(result)
