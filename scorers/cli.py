@@ -1,5 +1,0 @@
-"""The `dao-scorer` command."""
-
-
-def main() -> None:
-    """Run the command line."""

@@ -1,0 +1,75 @@
+"""The flags that several commands share; each names its environment variable in `--help`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Config = Annotated[
+    Path | None, typer.Option("--config", envvar="DAO_SCORER_CONFIG", help="Configuration file (TOML).")
+]
+Rpc = Annotated[str | None, typer.Option("--rpc", envvar="DAO_SCORER_RPC", help="URL of the chain node.")]
+ChainId = Annotated[
+    int | None,
+    typer.Option("--chain-id", envvar="DAO_SCORER_CHAIN_ID", help="Refuse a node of any other chain."),
+]
+Dao = Annotated[
+    str | None, typer.Option("--dao", envvar="DAO_SCORER_DAO", help="Address of the DAO contract.")
+]
+Registry = Annotated[
+    str | None,
+    typer.Option("--registry", envvar="DAO_SCORER_REGISTRY", help="Address of the ProposalScores registry."),
+]
+StartBlock = Annotated[
+    int | None,
+    typer.Option("--start-block", envvar="DAO_SCORER_START_BLOCK", help="First block to read (back-fill)."),
+]
+Server = Annotated[
+    str | None, typer.Option("--server", envvar="DAO_SCORER_SERVER", help="URL of the orchestrator server.")
+]
+Store = Annotated[
+    str | None, typer.Option("--store", envvar="DAO_SCORER_STORE", help="Database, as sqlite:///FILE.")
+]
+Cursor = Annotated[
+    str | None,
+    typer.Option("--cursor", envvar="DAO_SCORER_CURSOR", help="The listener's cursor, as sqlite:///FILE."),
+]
+Host = Annotated[
+    str | None,
+    typer.Option("--host", envvar="DAO_SCORER_HOST", help="Address to bind (loopback by default)."),
+]
+Port = Annotated[
+    int | None, typer.Option("--port", envvar="DAO_SCORER_PORT", help="Port to bind; 0 takes a free one.")
+]
+Group = Annotated[
+    str | None, typer.Option("--group", envvar="DAO_SCORER_GROUP", help="Worker group to join.")
+]
+Lease = Annotated[
+    float | None,
+    typer.Option(
+        "--lease", envvar="DAO_SCORER_LEASE", help="Seconds until a silent worker's task is given on."
+    ),
+]
+PollInterval = Annotated[
+    float | None,
+    typer.Option(
+        "--poll-interval", envvar="DAO_SCORER_POLL_INTERVAL", help="Seconds between looks at the chain."
+    ),
+]
+Keystore = Annotated[
+    Path | None,
+    typer.Option(
+        "--keystore", envvar="DAO_SCORER_KEYSTORE", help="Encrypted key file of the scorer's account."
+    ),
+]
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--keystore-password-file",
+        envvar="DAO_SCORER_KEYSTORE_PASSWORD_FILE",
+        help="File that holds the keystore's password.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]

@@ -1,0 +1,70 @@
+"""What commands print: tables and progress for people, JSON lines for programs, one line for an error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+out = Console()
+err = Console(stderr=True)
+
+
+def fail(message: str) -> NoReturn:
+    """Print a one-line error and end the command with exit code 1."""
+    err.print(f"[bold red]error:[/] {escape(' '.join(message.split()))}", soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def say(message: str) -> None:
+    """Print a line for a person; markup is rendered."""
+    out.print(message, soft_wrap=True, highlight=False)
+
+
+def emit(record: Any) -> None:
+    """Print one JSON document on a line of its own."""
+    sys.stdout.write(msgspec.json.encode(record).decode() + "\n")
+    sys.stdout.flush()
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table; cells are shown as text, numbers aligned right."""
+    grid = Table(title=title, title_justify="left", title_style="bold")
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[index], int) for row in rows)
+        grid.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*(cell if isinstance(cell, str) else str(cell) for cell in row))
+    out.print(grid)
+
+
+def record(title: str, fields: Mapping[str, object]) -> None:
+    """Print named fields under each other."""
+    table(title, ("field", "value"), [(name, escape(str(value))) for name, value in fields.items()])
+
+
+def progress(*, quiet: bool = False) -> Progress:
+    """Return a progress display: bars on a terminal, nothing moving elsewhere."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err,
+        disable=quiet or not err.is_terminal,
+    )
