@@ -1,0 +1,95 @@
+"""What a node answers, parsed once at the edge.
+
+Pure. Each `parse_*` raises ValueError or MalformedLogError for an answer that is not of its shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from contracts.bindings import Log
+from contracts.rpc.quantities import decode_address, decode_hash, decode_quantity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockHeader:
+    """A block's place in its chain. `timestamp` is in Unix seconds, never milliseconds."""
+
+    number: int
+    hash: bytes
+    parent_hash: bytes
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fees:
+    """What gas costs now, in wei a gas: the base fee of the newest block, and the tip that nodes suggest."""
+
+    base_fee: int
+    priority_fee: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """A mined transaction. `status` is 1 for success, 0 for a revert."""
+
+    transaction_hash: bytes
+    block_number: int
+    block_hash: bytes
+    status: int
+    gas_used: int
+    contract_address: str | None
+    logs: tuple[Log, ...]
+
+
+def mapping(answer: object) -> Mapping[str, object]:
+    """Return a JSON object as what it is."""
+    if not isinstance(answer, dict):
+        raise ValueError(f"an object was expected, not {answer!r:.100}")
+    return answer
+
+
+def parse_header(answer: object) -> BlockHeader:
+    """Parse a block of eth_getBlockBy…; a pending block, which has no hash, is refused."""
+    block = mapping(answer)
+    return BlockHeader(
+        number=decode_quantity(block.get("number")),
+        hash=decode_hash(block.get("hash")),
+        parent_hash=decode_hash(block.get("parentHash")),
+        timestamp=decode_quantity(block.get("timestamp")),
+    )
+
+
+def parse_logs(answer: object) -> list[Log]:
+    """Parse the answer of eth_getLogs, in order of block and index."""
+    if not isinstance(answer, list):
+        raise ValueError(f"a list of logs was expected, not {answer!r:.100}")
+    logs = [_parse_log(entry) for entry in answer]
+    return sorted(logs, key=lambda log: (log.block_number, log.log_index))
+
+
+def _parse_log(answer: object) -> Log:
+    entry = mapping(answer)
+    if entry.get("removed") is True:
+        raise ValueError("a log of a removed block was answered")
+    return Log.from_rpc(entry)
+
+
+def parse_receipt(answer: object) -> Receipt | None:
+    """Parse a receipt; None for what is not mined, which some nodes answer as a receipt without a block."""
+    if answer is None:
+        return None
+    receipt = mapping(answer)
+    if receipt.get("blockHash") is None or receipt.get("blockNumber") is None:
+        return None
+    created = receipt.get("contractAddress")
+    return Receipt(
+        transaction_hash=decode_hash(receipt.get("transactionHash")),
+        block_number=decode_quantity(receipt.get("blockNumber")),
+        block_hash=decode_hash(receipt.get("blockHash")),
+        status=decode_quantity(receipt.get("status")),
+        gas_used=decode_quantity(receipt.get("gasUsed")),
+        contract_address=None if created is None else decode_address(created),
+        logs=tuple(parse_logs(receipt.get("logs"))),
+    )
