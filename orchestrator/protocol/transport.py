@@ -6,10 +6,10 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar
 
-from orchestrator.protocol.commands import Command
+from orchestrator.protocol.commands import Answer, Command
 from orchestrator.protocol.messages import Message
 
-AnswerT = TypeVar("AnswerT")
+AnswerT = TypeVar("AnswerT", bound=Answer)
 Receiver = Callable[[Message], None]
 """Takes a message; must not block and must not raise."""
 

@@ -1,0 +1,111 @@
+"""The routes of the server, put together: RPC, delivery, proofs, health and metrics.
+
+The application borrows its engine: whoever opened it closes it, after the server has stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from orchestrator.domain.errors import Refused
+from orchestrator.protocol.commands import PromiseGet
+from orchestrator.server.auth import Authenticator, authenticator
+from orchestrator.server.metrics import Collector, ServerMetrics
+from orchestrator.server.poll import PollRoute
+from orchestrator.server.port import ServedEngine
+from orchestrator.server.proof_route import ProofRoute, json_error
+from orchestrator.server.proofs import ProofSource
+from orchestrator.server.rpc import RpcRoute
+from orchestrator.server.settings import ServerSettings
+
+SETTINGS = web.AppKey("settings", ServerSettings)
+_READY_PROBE = PromiseGet(id="ready-probe")
+_READY_TIMEOUT_S = 5.0
+_LEGACY_TEXT = "This API has been removed: send commands to POST / (protocol version 2026-04-01)"
+
+
+class StatusRoutes:
+    """`/health`, `/ready` and `/metrics`."""
+
+    def __init__(self, engine: ServedEngine, checker: Authenticator, metrics: ServerMetrics) -> None:
+        self._engine = engine
+        self._authenticator = checker
+        self._metrics = metrics
+        self._stopping = False
+
+    async def health(self, request: web.Request) -> web.Response:
+        """Say that the process runs."""
+        return web.Response()
+
+    async def ready(self, request: web.Request) -> web.Response:
+        """Say whether commands are carried out: the store is asked for a promise."""
+        if self._stopping:
+            return json_error(503, "the server is stopping")
+        try:
+            async with asyncio.timeout(_READY_TIMEOUT_S):
+                await self._engine.handle(_READY_PROBE)
+        except Refused:
+            return web.Response()
+        except Exception as error:
+            return json_error(503, f"the engine does not answer: {type(error).__name__}: {error}")
+        return web.Response()
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """Show the counters in the text format of Prometheus."""
+        try:
+            self._authenticator.check_read(request)
+        except Refused as refusal:
+            return json_error(refusal.status, refusal.message)
+        return web.Response(body=self._metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    def stop(self) -> None:
+        """Be ready no more."""
+        self._stopping = True
+
+
+async def _legacy(request: web.Request) -> web.Response:
+    return json_error(410, _LEGACY_TEXT)
+
+
+def create_app(
+    engine: ServedEngine,
+    settings: ServerSettings,
+    proofs: ProofSource | None = None,
+    *,
+    collectors: Iterable[Collector] = (),
+) -> web.Application:
+    """Return the application that serves `engine`; `collectors` add metrics of other parts of the process."""
+    checker = authenticator(settings.token)
+    metrics = ServerMetrics(collectors)
+    rpc = RpcRoute(
+        engine,
+        checker,
+        metrics,
+        body_bytes_max=settings.body_bytes_max,
+        access_log=settings.access_log,
+    )
+    poll = PollRoute(engine, settings, checker, metrics)
+    proof = ProofRoute(engine, proofs or ProofSource(), checker)
+    status = StatusRoutes(engine, checker, metrics)
+    app = web.Application(client_max_size=settings.body_bytes_max)
+    app[SETTINGS] = settings
+    app.router.add_post("/", rpc.handle)
+    app.router.add_get("/poll/{group}/{member}", poll.handle, allow_head=False)
+    app.router.add_get("/proofs/{promise_id}", proof.handle)
+    app.router.add_get("/health", status.health)
+    app.router.add_get("/ready", status.ready)
+    app.router.add_get("/metrics", status.metrics)
+    for legacy in ("promises", "tasks", "schedules"):
+        app.router.add_route("*", f"/{legacy}", _legacy)
+        app.router.add_route("*", f"/{legacy}/{{rest:.*}}", _legacy)
+
+    async def stop(_: web.Application) -> None:
+        status.stop()
+        poll.close()
+
+    app.on_shutdown.append(stop)
+    return app

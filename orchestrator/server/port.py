@@ -1,0 +1,30 @@
+"""What the server needs of an engine, so that it can serve any that keeps this promise."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+from orchestrator.protocol.commands import Answer, Command
+from orchestrator.protocol.transport import Receiver
+
+AnswerT = TypeVar("AnswerT", bound=Answer)
+
+
+class Connection(Protocol):
+    """A member's registration with the engine."""
+
+    def close(self) -> None:
+        """Receive nothing more."""
+        ...
+
+
+class ServedEngine(Protocol):
+    """The engine as its server sees it."""
+
+    async def handle(self, command: Command[AnswerT]) -> AnswerT:
+        """Carry out one command. Raises Refused or Unavailable."""
+        ...
+
+    def connect(self, group: str, member: str, receive: Receiver) -> Connection:
+        """Deliver the messages of `group` and `member` to `receive` until the connection is closed."""
+        ...

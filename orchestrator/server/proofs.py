@@ -1,0 +1,134 @@
+"""Collecting the evidence of a promise over any transport: the server's route and the command line share it.
+
+The bundle is a pure function of the stored promise tree; what is gathered here are the tree, in pages, and
+the sections that an application registers (what it knows of the chain). Only settled records count in a
+bundle and they never change (P1), so pages read one after another give the same bundle as one snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from orchestrator.commitments.bundle import Bundle
+from orchestrator.commitments.closing import CLOSE_HEADER
+from orchestrator.commitments.errors import ProofError
+from orchestrator.commitments.proof import Decode, build_bundle
+from orchestrator.domain import tags as tag
+from orchestrator.domain.errors import Refused, Unavailable
+from orchestrator.domain.ids import extends, origin_of
+from orchestrator.protocol.commands import Answer, Command, PromiseGet, PromiseSearch
+from orchestrator.protocol.records import PromiseRecord
+
+AnswerT = TypeVar("AnswerT", bound=Answer)
+EvidenceSection = Callable[[str, Sequence[PromiseRecord]], Awaitable[Mapping[str, object] | None]]
+"""Gives one section of a promise's bundle from its tree, or None while there is nothing to show."""
+PAGE_LIMIT = 1000
+TREE_PROMISES_MAX = 200_000
+SECTION_TIMEOUT_S = 30.0
+
+
+class Call(Protocol):
+    """Carries out one command, as `Transport.call` and an engine's `handle` do."""
+
+    async def __call__(self, command: Command[AnswerT], /) -> AnswerT:
+        """Raises Refused or Unavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofSource:
+    """What an application adds to bundles: named sections, and how to read stored values (or not)."""
+
+    sections: Mapping[str, EvidenceSection] = field(default_factory=dict)
+    decode: Decode | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """A bundle; it is `final` once the promise is settled and no section is empty: then it cannot change."""
+
+    bundle: Bundle
+    final: bool
+
+
+async def fetch_bundle(
+    call: Call,
+    promise_id: str,
+    sections: Mapping[str, EvidenceSection] | None = None,
+    *,
+    decode: Decode | None = None,
+) -> Bundle:
+    """Return the evidence bundle of a promise.
+
+    Raises Refused: 404 for an unknown promise, 409 while its proof is not closed yet, 422 if it never will
+    be or contradicts the store. Raises Unavailable if the engine or a section does not answer.
+    """
+    source = ProofSource(sections=sections or {}, decode=decode)
+    return (await fetch_evidence(call, promise_id, source)).bundle
+
+
+async def fetch_evidence(call: Call, promise_id: str, source: ProofSource) -> Evidence:
+    """Return the bundle and whether it is final; raises as `fetch_bundle` does."""
+    promise, tree = await fetch_tree(call, promise_id)
+    _check_closed(promise, tree)
+    sections = {name: await _section(name, read, promise_id, tree) for name, read in source.sections.items()}
+    shown = {name: dict(content) for name, content in sections.items() if content is not None}
+    try:
+        # Hashing a large tree takes seconds: in a thread, so that the loop goes on serving.
+        bundle = await asyncio.to_thread(
+            build_bundle, tree, promise_id=promise_id, decode=source.decode, sections=shown
+        )
+    except ProofError as error:
+        raise Refused(422, f"the proof of {promise_id} cannot be built: {error}") from error
+    return Evidence(bundle=bundle, final=not promise.pending and len(shown) == len(sections))
+
+
+async def fetch_tree(call: Call, promise_id: str) -> tuple[PromiseRecord, list[PromiseRecord]]:
+    """Return a promise, and all promises of its tree (itself included) in order of id, read in pages.
+
+    Raises Refused(404) for an unknown promise, Refused(422) for a tree beyond `TREE_PROMISES_MAX`.
+    """
+    promise = (await call(PromiseGet(id=promise_id))).promise
+    # An invocation made by hand carries no origin tag, its descendants do.
+    origin = promise.tags.get(tag.ORIGIN) or origin_of(promise_id)
+    records = {promise.id: promise}
+    cursor: str | None = None
+    while True:
+        page = await call(PromiseSearch(tags={tag.ORIGIN: origin}, limit=PAGE_LIMIT, cursor=cursor))
+        records.update((record.id, record) for record in page.promises if extends(record.id, promise_id))
+        if len(records) > TREE_PROMISES_MAX:
+            raise Refused(422, f"the tree of {promise_id} has more than {TREE_PROMISES_MAX} promises")
+        if page.cursor is None:
+            break
+        cursor = page.cursor
+    return records[promise_id], [records[key] for key in sorted(records)]
+
+
+def _check_closed(promise: PromiseRecord, tree: Sequence[PromiseRecord]) -> None:
+    if any(CLOSE_HEADER in (record.value.headers or {}) for record in tree):
+        return
+    if promise.pending:
+        raise Refused(
+            409,
+            f"the proof of {promise.id} is not closed yet: its workflow is still running, ask again later",
+        )
+    raise Refused(
+        422,
+        f"{promise.id} is {promise.state} without a closed proof: its workflow committed to no steps, "
+        "or ended before it closed them",
+    )
+
+
+async def _section(
+    name: str, read: EvidenceSection, promise_id: str, tree: Sequence[PromiseRecord]
+) -> Mapping[str, object] | None:
+    try:
+        async with asyncio.timeout(SECTION_TIMEOUT_S):
+            return await read(promise_id, tree)
+    except TimeoutError as error:
+        raise Unavailable(
+            f"section {name!r} of {promise_id} gave no answer within {SECTION_TIMEOUT_S:g} s: ask again later"
+        ) from error

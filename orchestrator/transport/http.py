@@ -1,0 +1,186 @@
+"""The transport to a server elsewhere: commands over pooled HTTP connections, messages over SSE.
+
+What the network does is `Unavailable`: the command may have been carried out or not, and repeating it is
+safe (P2, T2). What the server says is `Refused`. An answer that no orchestrator would give is refused with
+421, never as "not found": a wrong URL must not look like a missing promise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from orchestrator.domain.errors import Refused, Unavailable
+from orchestrator.protocol.commands import Answer, Command
+from orchestrator.protocol.envelope import decode_answer, encode_request
+from orchestrator.protocol.transport import Receiver
+from orchestrator.transport.stream import PollStream, StreamSettings
+
+AnswerT = TypeVar("AnswerT", bound=Answer)
+MISDIRECTED = 421
+_HEADERS = {"Content-Type": "application/json"}
+# Statuses with which a server, or a proxy before it, says that trying again later helps.
+_TRY_AGAIN = frozenset({408, 425, 429})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSettings:
+    """`timeout_s` bounds a call from the first byte sent to the last received, `connect_s` its connection.
+
+    `connections_max` calls are on the wire together, others wait for their turn. `idle_s` is how long an
+    unused connection is kept; it must be less than the server keeps it (75 s).
+    """
+
+    timeout_s: float = 30.0
+    connect_s: float = 5.0
+    connections_max: int = 128
+    idle_s: float = 30.0
+
+
+class HttpTransport:
+    """Speaks to the server at `url`; `token` is its bearer token. Use within one event loop."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout_s: float | None = None,
+        session: SessionSettings | None = None,
+        stream: StreamSettings | None = None,
+    ) -> None:
+        self._url = _parse_url(url)
+        self._token = token
+        self._settings = session or SessionSettings()
+        self._timeout_s = timeout_s if timeout_s is not None else self._settings.timeout_s
+        self._stream_settings = stream or StreamSettings()
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+        self._numbers = itertools.count(1)
+
+    async def call(self, command: Command[AnswerT]) -> AnswerT:
+        """Carry out one command. Raises Refused or Unavailable."""
+        body = encode_request(command, str(next(self._numbers)), self._token)
+        try:
+            async with self._open_session().post(
+                self._url, data=body, headers=_HEADERS, allow_redirects=False
+            ) as response:
+                payload = await response.read()
+        except TimeoutError as error:
+            raise Unavailable(
+                f"{self._url} did not answer {command.KIND} within {self._timeout_s:g} s: "
+                "the server is overloaded or stuck, the call may be repeated"
+            ) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unavailable(
+                f"cannot reach {self._url} ({_reason(error)}): check that the server runs and that the URL "
+                "is right, the call may be repeated"
+            ) from error
+        return self._answer(command, response.status, payload)
+
+    def _answer(self, command: Command[AnswerT], status: int, payload: bytes) -> AnswerT:
+        if status >= 500 or status in _TRY_AGAIN:
+            raise Unavailable(
+                f"{self._url} failed with status {status}: {_text(command, payload)}; try again"
+            )
+        try:
+            return decode_answer(command, payload)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Refused(
+                MISDIRECTED,
+                f"{self._url} is no orchestrator server: it answered {command.KIND} with status {status} and "
+                "something else than an envelope; check the URL",
+            ) from error
+
+    @asynccontextmanager
+    async def connect(self, group: str, pid: str, receive: Receiver) -> AsyncIterator[None]:
+        """Hold a delivery stream as member `pid` of `group`, reconnecting until left.
+
+        Entering waits some seconds for the first connection; a server that is away is waited for in the
+        background. Raises Refused if the server answers that this connection is not allowed (401, 403), or
+        is no orchestrator server (421): these need the operator.
+        """
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._settings.connect_s),
+            headers=_authorization(self._token),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        async with session:
+            stream = PollStream(
+                session=session,
+                url=self._url,
+                group=group,
+                pid=pid,
+                receive=receive,
+                settings=self._stream_settings,
+            )
+            task = asyncio.create_task(stream.run(), name=f"delivery of {group}/{pid}")
+            try:
+                await stream.wait_connected()
+                yield
+            finally:
+                task.cancel()
+                await _finished(task)
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise Unavailable(f"the transport to {self._url} is closed: open a new one")
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=self._settings.connections_max, keepalive_timeout=self._settings.idle_s
+                ),
+                timeout=aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=self._settings.connect_s),
+                headers=_authorization(self._token),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+    async def close(self) -> None:
+        """Let go of the pooled connections; calls after this raise Unavailable."""
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
+
+
+def _parse_url(url: str) -> URL:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"invalid server URL {url!r}: expected http://HOST:PORT or https://HOST:PORT")
+    return URL(url if url.endswith("/") else url + "/")
+
+
+def _authorization(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _text(command: Command[AnswerT], payload: bytes) -> str:
+    """Return the message of an error envelope, or that there is none."""
+    try:
+        decode_answer(command, payload)
+    except Refused as refusal:
+        return refusal.message
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    return "no reason given"
+
+
+async def _finished(task: asyncio.Task[None]) -> None:
+    """Wait for the end of a cancelled task, whatever it ends with; a cancellation of ours still counts."""
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()
