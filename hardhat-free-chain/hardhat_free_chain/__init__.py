@@ -1,1 +1,12 @@
-"""A local chain: eth-tester and py-evm behind JSON-RPC over HTTP and WebSocket."""
+"""A local chain: eth-tester and py-evm behind JSON-RPC over HTTP and WebSocket.
+
+`ChainServer` serves one for as long as a context is open, `serve` until a signal; `LocalChain` is the chain
+itself.
+"""
+
+from hardhat_free_chain.accounts import deterministic_accounts
+from hardhat_free_chain.chain import LocalChain
+from hardhat_free_chain.server import ChainServer, serve
+from hardhat_free_chain.settings import ChainSettings
+
+__all__ = ["ChainServer", "ChainSettings", "LocalChain", "deterministic_accounts", "serve"]

@@ -1,0 +1,162 @@
+"""The EVM: eth-tester's py-evm chain, driven below its slow paths.
+
+Owns the trie database and the execution of transactions and calls. It keeps no canonical chain: a block is
+built on any header it is given, so the caller's list of blocks alone decides what is canonical, and going
+back costs nothing. States of all blocks stay readable.
+
+What eth-tester's own methods cost here, and why they are not used: it decodes the pending block from its trie
+for each operation, applies a transaction in one virtual machine and mines it in another, validates twice, and
+re-executes the head block on a revert.
+
+Not thread-safe. Imports no network.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eth.abc import (
+    BlockHeaderAPI,
+    ComputationAPI,
+    ReceiptAPI,
+    SignedTransactionAPI,
+    StateAPI,
+    TransactionBuilderAPI,
+    VirtualMachineAPI,
+)
+from eth.constants import ZERO_ADDRESS
+from eth.db.trie import make_trie_root_and_nodes
+from eth.vm.forks.london.headers import calculate_expected_base_fee_per_gas
+from eth_hash.auto import keccak
+from eth_tester.backends.pyevm.main import PyEVMBackend
+from eth_utils.exceptions import ValidationError
+
+from hardhat_free_chain.encoding import rlp_encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """A transaction as it ran in a block, with the gas it used itself."""
+
+    transaction: SignedTransactionAPI
+    receipt: ReceiptAPI
+    computation: ComputationAPI
+    gas_used: int
+
+
+@dataclass(slots=True, kw_only=True)
+class OpenBlock:
+    """A block under construction; nothing of it is stored before it is sealed.
+
+    `refused` pairs the transactions that cannot be part of it with the reason; those that only do not
+    fit under the gas limit are in neither list.
+    """
+
+    header: BlockHeaderAPI
+    vm: VirtualMachineAPI
+    applied: list[Applied] = field(default_factory=list)
+    refused: list[tuple[SignedTransactionAPI, str]] = field(default_factory=list)
+
+
+class Machine:
+    """Builds blocks and opens states over one in-memory trie database."""
+
+    def __init__(
+        self, *, chain_id: int, genesis_timestamp: int, gas_limit: int, balances: Mapping[bytes, int]
+    ) -> None:
+        # eth-tester is untyped; what leaves this module is typed again.
+        backend: Any = PyEVMBackend
+        genesis = backend.generate_genesis_params(
+            overrides={"timestamp": genesis_timestamp, "gas_limit": gas_limit}
+        )
+        state = {
+            address: {"balance": balance, "nonce": 0, "code": b"", "storage": {}}
+            for address, balance in balances.items()
+        }
+        # eth-tester takes an empty state for "make me ten accounts of my own".
+        state = state or {ZERO_ADDRESS: {"balance": 0, "nonce": 0, "code": b"", "storage": {}}}
+        self._chain: Any = backend(genesis_parameters=genesis, genesis_state=state).chain
+        self._chain.chain_id = chain_id
+        self._gas_limit = gas_limit
+        self.genesis: BlockHeaderAPI = self._chain.get_canonical_block_header_by_number(0)
+
+    @property
+    def transaction_builder(self) -> type[TransactionBuilderAPI]:
+        """The codec of the fork's transactions."""
+        builder: type[TransactionBuilderAPI] = self._chain.get_vm(self.genesis).get_transaction_builder()
+        return builder
+
+    def next_header(self, parent: BlockHeaderAPI, state_root: bytes, timestamp: int) -> BlockHeaderAPI:
+        """The header of a block on `parent`, before any transaction.
+
+        The randomness of the block is derived from its parent, so that equal histories give equal chains.
+        """
+        header: BlockHeaderAPI = self._chain.create_header_from_parent(
+            parent,
+            timestamp=timestamp,
+            gas_limit=self._gas_limit,
+            coinbase=ZERO_ADDRESS,
+            mix_hash=keccak(b"prevrandao" + parent.hash),
+        )
+        return header.copy(state_root=state_root)
+
+    def open_block(
+        self,
+        parent: BlockHeaderAPI,
+        state_root: bytes,
+        timestamp: int,
+        transactions: Sequence[SignedTransactionAPI],
+    ) -> OpenBlock:
+        """Run transactions in order on top of a parent whose state is `state_root`."""
+        header = self.next_header(parent, state_root, timestamp)
+        block = OpenBlock(header=header, vm=self._chain.get_vm(header))
+        for transaction in transactions:
+            self._apply(block, transaction)
+        return block
+
+    def seal(self, block: OpenBlock, parent: BlockHeaderAPI) -> BlockHeaderAPI:
+        """Store the block's state and header; returns the final header."""
+        transaction_root, _ = make_trie_root_and_nodes([applied.transaction for applied in block.applied])
+        receipt_root, _ = make_trie_root_and_nodes([applied.receipt for applied in block.applied])
+        block.vm.state.persist()
+        header = block.header.copy(
+            state_root=block.vm.state.state_root, transaction_root=transaction_root, receipt_root=receipt_root
+        )
+        block.vm.validate_header(header, parent)
+        # BLOCKHASH and the next block find their ancestors by hash.
+        self._chain.chaindb.db[header.hash] = rlp_encode(header)
+        return header
+
+    def next_base_fee(self, parent: BlockHeaderAPI) -> int:
+        """The base fee of a block on `parent`, in wei (EIP-1559)."""
+        return calculate_expected_base_fee_per_gas(parent)
+
+    def state_at(self, header: BlockHeaderAPI, state_root: bytes, *, free: bool = False) -> StateAPI:
+        """The state after a block, in that block's context (number, timestamp, coinbase).
+
+        `free` sets the base fee to zero, as nodes do for calls that name no gas price.
+        """
+        changes: dict[str, object] = {"state_root": state_root}
+        if free:
+            changes["base_fee_per_gas"] = 0
+        state: StateAPI = self._chain.get_vm(header.copy(**changes)).state
+        return state
+
+    def _apply(self, block: OpenBlock, transaction: SignedTransactionAPI) -> None:
+        header = block.header
+        if header.gas_used + transaction.gas > header.gas_limit:
+            return
+        try:
+            receipt, computation = block.vm.apply_transaction(header, transaction)
+        except ValidationError as error:
+            block.refused.append((transaction, str(error)))
+            return
+        block.header = block.vm.add_receipt_to_header(header, receipt)
+        block.applied.append(
+            Applied(
+                transaction=transaction,
+                receipt=receipt,
+                computation=computation,
+                gas_used=receipt.gas_used - header.gas_used,
+            )
+        )

@@ -1,0 +1,98 @@
+"""eth_subscribe: pushing new heads and logs to WebSocket connections.
+
+S1 the answer that carries a subscription's id leaves before its first notification.
+S2 notifications follow the order of the blocks; within a block, logs follow the order of the log index.
+S3 a connection's outbox is bounded; one that does not read is closed, and nobody else waits for it.
+
+All of it lives on the event loop; only `block_added` and `rewound` are called from the chain's thread.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from hardhat_free_chain import formats
+from hardhat_free_chain.errors import InvalidParams, LimitExceeded
+from hardhat_free_chain.ledger import Block
+from hardhat_free_chain.logs import LogFilter
+from hardhat_free_chain.rpc import parameters
+
+OUTBOX_MAX = 10_000
+SUBSCRIPTIONS_MAX = 1_000
+
+
+class Connection:
+    """One WebSocket client: its outbox and its subscriptions (None stands for new heads)."""
+
+    def __init__(self, close: Callable[[], object]) -> None:
+        self.outbox: asyncio.Queue[bytes] = asyncio.Queue(OUTBOX_MAX)
+        self.subscriptions: dict[str, LogFilter | None] = {}
+        self._close = close
+
+    def push(self, identity: str, payload: object) -> None:
+        """Queue a notification, or close the connection if it does not read (S3)."""
+        message = {
+            "jsonrpc": "2.0",
+            "method": "eth_subscription",
+            "params": {"subscription": identity, "result": payload},
+        }
+        try:
+            self.outbox.put_nowait(msgspec.json.encode(message))
+        except asyncio.QueueFull:
+            self.subscriptions.clear()
+            self._close()
+
+
+class SubscriptionHub:
+    """All connections of a server; observes the chain."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._connections: set[Connection] = set()
+        self._last = 0
+
+    def connect(self, connection: Connection) -> None:
+        """Serve a connection from now on."""
+        self._connections.add(connection)
+
+    def disconnect(self, connection: Connection) -> None:
+        """Forget a connection with its subscriptions."""
+        self._connections.discard(connection)
+
+    def prepare(self, connection: Connection, arguments: list[Any]) -> tuple[str, LogFilter | None]:
+        """Check an eth_subscribe; the caller activates it once the answer is queued (S1)."""
+        kind = parameters.argument(arguments, 0)
+        if len(connection.subscriptions) >= SUBSCRIPTIONS_MAX:
+            raise LimitExceeded(f"too many subscriptions: {SUBSCRIPTIONS_MAX} are open on this connection")
+        if kind == "newHeads":
+            wanted = None
+        elif kind == "logs":
+            wanted = parameters.log_filter(
+                parameters.mapping(parameters.argument(arguments, 1, {}), "filter")
+            )
+        else:
+            raise InvalidParams(f"no {kind!r} subscription in eth namespace: give newHeads or logs")
+        self._last += 1
+        return formats.quantity(self._last), wanted
+
+    def block_added(self, block: Block) -> None:
+        """Called in the chain's thread: hand the block to the loop."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._publish, block)
+
+    def rewound(self, height: int) -> None:
+        """A snapshot was restored; the blocks that follow are announced as they come."""
+
+    def _publish(self, block: Block) -> None:
+        head = formats.header(block.header)
+        logs = block.logs
+        for connection in tuple(self._connections):
+            for identity, wanted in tuple(connection.subscriptions.items()):
+                if wanted is None:
+                    connection.push(identity, head)
+                    continue
+                for log in logs:
+                    if wanted.matches(log):
+                        connection.push(identity, log)
