@@ -132,8 +132,7 @@ def _check_class(path: str, declared: object, seen: set[object]) -> None:
     if not isinstance(cls, type) or cls in seen or not (classes.is_record(cls) or typing.is_typeddict(cls)):
         return
     seen.add(cls)
-    fields = classes.hints_of(cls).items() if typing.is_typeddict(cls) else classes.fields_of(cls)
-    for field, inner in fields:
+    for field, inner in classes.fields_of(cls):
         _check(f"{path}.{field}", inner, seen)
 
 

@@ -31,7 +31,7 @@ def is_pydantic(cls: type) -> bool:
 
 
 def fields_of(cls: type) -> tuple[tuple[str, object], ...]:
-    """Return (field, declared type) of a record. Raises CanonicalError if a type cannot be resolved."""
+    """Return (field, declared type) of a record or TypedDict. Raises CanonicalError if one cannot be resolved."""
     return _fields_of(typing.cast("Hashable", cls))
 
 
@@ -39,7 +39,8 @@ def fields_of(cls: type) -> tuple[tuple[str, object], ...]:
 def _fields_of(key: Hashable) -> tuple[tuple[str, object], ...]:
     cls = typing.cast("type", key)
     hints = hints_of(cls)
-    return tuple((name, hints.get(name)) for name in _field_names(cls))
+    names = tuple(hints) if typing.is_typeddict(cls) else _field_names(cls)
+    return tuple((name, hints.get(name)) for name in names)
 
 
 def _field_names(cls: type) -> tuple[str, ...]:

@@ -246,17 +246,26 @@ def _dictionary(arguments: tuple[object, ...]) -> Encoder:
 
 
 def _typed_dict(cls: type) -> Encoder:
-    required: frozenset[str] = getattr(cls, "__required_keys__", frozenset())
-
     def encode(value: object, depth: int) -> str:
         if type(value) is not dict:
             raise refuse(cls.__qualname__, value)
-        hints = classes.hints_of(cls)
-        if not required <= value.keys() <= hints.keys():
+        hints = dict(classes.fields_of(cls))
+        if not _required_keys(cls, hints) <= value.keys() <= hints.keys():
             raise CanonicalError("", f"keys {sorted(map(str, value))} are not those of {cls.__qualname__}")
         return _members(value.items(), lambda key: encoding_of(hints[key]).encode, depth)
 
     return encode
+
+
+def _required_keys(cls: type, hints: Mapping[str, object]) -> set[str]:
+    """Return the keys a TypedDict must have; its own attribute misreads annotations that are still text."""
+    listed: frozenset[str] = getattr(cls, "__required_keys__", frozenset())
+    marks = {key: typing.get_origin(declared) for key, declared in hints.items()}
+    return {
+        key
+        for key, mark in marks.items()
+        if mark is typing.Required or (key in listed and mark is not typing.NotRequired)
+    }
 
 
 def _record(cls: type, name: Callable[[type], str]) -> Encoder:
