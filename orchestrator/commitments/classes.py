@@ -31,7 +31,7 @@ def is_pydantic(cls: type) -> bool:
 
 
 def fields_of(cls: type) -> tuple[tuple[str, object], ...]:
-    """Return (field, declared type) of a record or TypedDict. Raises CanonicalError if one cannot be resolved."""
+    """Return (field, declared type) of a record or TypedDict. Raises CanonicalError if unresolvable."""
     return _fields_of(typing.cast("Hashable", cls))
 
 
