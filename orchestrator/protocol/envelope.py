@@ -152,7 +152,7 @@ def decode_request(body: bytes) -> Request:
     """
     try:
         raw = _request_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(400, f"Invalid request: {error}") from error
     if not raw.kind:
         raise Refused(400, "Invalid request: kind is empty")
@@ -163,7 +163,7 @@ def decode_request(body: bytes) -> Request:
         raise Refused(400, f"Unknown operation: {raw.kind}")
     try:
         return Request(head=raw.head, command=_command(command, raw.data))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(400, f"Invalid data of {raw.kind}: {error}") from error
 
 

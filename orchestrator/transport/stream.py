@@ -159,5 +159,10 @@ class PollStream:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             _log.warning("delivery_unreadable", group=self._group, member=self._pid, reason=str(error))
             return
-        if message is not None:
+        if message is None:
+            return
+        try:
             self._receive(message)
+        except Exception as error:
+            # Against the contract of a receiver; the other messages of the stream shall not suffer.
+            _log.error("delivery_receiver_failed", group=self._group, member=self._pid, exc_info=error)
