@@ -69,4 +69,7 @@ class ErrorType:
 def _shown(error_name: str, value: object) -> str:
     if error_name == "Panic" and isinstance(value, int):
         return f"{value:#04x} ({_PANICS.get(value, 'see the Solidity manual')})"
-    return "0x" + value.hex() if isinstance(value, bytes) else str(value)
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    # A message is a stranger's text: quoted, it cannot break the line or pass for another argument.
+    return repr(value) if error_name == "Error" else str(value)

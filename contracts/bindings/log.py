@@ -1,9 +1,13 @@
 """The log of a contract's event, as a node returns it, parsed once at the edge."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 __all__ = ["Log", "MalformedLogError"]
+
+_QUANTITY = re.compile("0x[0-9a-fA-F]{1,64}")
+_DATA = re.compile("0x(?:[0-9a-fA-F]{2})*")
 
 
 class MalformedLogError(Exception):
@@ -54,21 +58,17 @@ class Log:
 
 
 def _bytes(field: str, value: object, length: int | None = None) -> bytes:
-    if not isinstance(value, str) or not value.startswith("0x"):
+    # bytes.fromhex() alone would skip white space.
+    if not isinstance(value, str) or not _DATA.fullmatch(value):
         raise MalformedLogError(field, value)
-    try:
-        data = bytes.fromhex(value[2:])
-    except ValueError as error:
-        raise MalformedLogError(field, value) from error
+    data = bytes.fromhex(value[2:])
     if length is not None and len(data) != length:
         raise MalformedLogError(field, value)
     return data
 
 
 def _quantity(field: str, value: object) -> int:
-    if not isinstance(value, str) or not value.startswith("0x"):
+    # int() alone would take signs and underscores too.
+    if not isinstance(value, str) or not _QUANTITY.fullmatch(value):
         raise MalformedLogError(field, value)
-    try:
-        return int(value[2:], 16)
-    except ValueError as error:
-        raise MalformedLogError(field, value) from error
+    return int(value, 16)
