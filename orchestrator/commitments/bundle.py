@@ -12,6 +12,7 @@ from orchestrator.commitments import jcs
 from orchestrator.commitments.errors import CanonicalError, ProofError
 from orchestrator.commitments.integers import SAFE_INTEGER_MAX
 from orchestrator.commitments.leaf import hash_from_text
+from orchestrator.domain.ids import fault_of_id
 
 BUNDLE_VERSION = 1
 BUNDLE_BYTES_MAX = 64 * 1024 * 1024
@@ -77,13 +78,15 @@ def bundle_from_json(data: bytes | str, *, bytes_max: int = BUNDLE_BYTES_MAX) ->
 
 
 def check_shape(bundle: Bundle) -> None:
-    """Raise ProofError for a hash of another length, a number out of range or an index that stands twice."""
+    """Raise ProofError for a hash of another length, an id or number out of range, a repeated index."""
+    _check_id("promise_id", bundle.promise_id)
     hash_from_text("domain", bundle.domain)
     hash_from_text("root", bundle.root)
     _check_range("count", bundle.count)
     seen: set[int] = set()
     for position, leaf in enumerate(bundle.leaves):
         where = f"leaves[{position}]"
+        _check_id(f"{where}.promise_id", leaf.promise_id)
         _check_range(f"{where}.index", leaf.index)
         _check_range(f"{where}.version", leaf.version)
         if leaf.index in seen:
@@ -97,6 +100,12 @@ def check_shape(bundle: Bundle) -> None:
             )
         for step, sibling in enumerate(leaf.proof):
             hash_from_text(f"{where}.proof[{step}]", sibling)
+
+
+def _check_id(name: str, promise_id: str) -> None:
+    fault = fault_of_id(promise_id)
+    if fault is not None:
+        raise ProofError(f"{name}: {fault}")
 
 
 def _check_range(name: str, value: int) -> None:

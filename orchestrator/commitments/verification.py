@@ -30,8 +30,11 @@ class Check:
 
 def verify_bundle(bundle: Bundle) -> list[Check]:
     """Return all checks; the bundle holds if each is ok. Without values it fails `values`."""
+    shape = _ask("shape", _shape, bundle)
+    if not shape.ok:
+        # Nothing else can be asked of what is not even a bundle.
+        return [shape]
     questions: tuple[tuple[str, Callable[[Bundle], str]], ...] = (
-        ("shape", _shape),
         ("completeness", _completeness),
         ("order", _order),
         ("values", _values),
@@ -39,7 +42,7 @@ def verify_bundle(bundle: Bundle) -> list[Check]:
         ("proofs", _proofs),
         ("root", _root),
     )
-    return [_ask(name, question, bundle) for name, question in questions]
+    return [shape, *(_ask(name, question, bundle) for name, question in questions)]
 
 
 def _ask(name: str, question: Callable[[Bundle], str], bundle: Bundle) -> Check:

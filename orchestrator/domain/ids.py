@@ -62,4 +62,6 @@ def path_of(promise_id: str) -> tuple[int | str, ...]:
     _, separator, path = promise_id.partition(ROOT_SEPARATOR)
     if not separator:
         return ()
-    return tuple(int(part) if part.isdigit() else part for part in path.split(CHILD_SEPARATOR))
+    return tuple(
+        int(part) if part.isascii() and part.isdigit() else part for part in path.split(CHILD_SEPARATOR)
+    )

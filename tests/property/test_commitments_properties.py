@@ -196,7 +196,7 @@ def test_undeclared_values_are_alike_only_if_they_are_the_same(drawn: list[objec
 @MANY
 @given(values)
 def test_the_json_of_a_value_does_not_pass_for_the_value(value: object) -> None:
-    """The forger's way: hand over, as plain dicts and lists, the very JSON that another value is written as."""
+    """The forger's way: hand over, as plain dicts and lists, the JSON of another value."""
     forged = jcs.parse(canonical(value).decode())
     assert (canonical(forged) == canonical(value)) is same(forged, value)
 
