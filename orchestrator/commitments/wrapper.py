@@ -12,6 +12,7 @@ from hashlib import sha256
 from orchestrator.commitments.canonical import Function, canonical_arguments, canonical_result, check_function
 from orchestrator.commitments.closing import Closing
 from orchestrator.commitments.leaf import Commitment
+from orchestrator.commitments.proof import StepValues
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,13 @@ class Committer:
         """Hash the arguments; to be called before the function runs. Raises CanonicalError."""
         text = canonical_arguments(self.fn, args, kwargs, takes_context=self.takes_context)
         return BoundStep(committer=self, input_hash=sha256(text).digest())
+
+    def values(self, args: Sequence[object], kwargs: Mapping[str, object], result: object) -> StepValues:
+        """Return the canonical texts of a call read back from the store, as `build_bundle` wants them decoded."""
+        return StepValues(
+            input=canonical_arguments(self.fn, args, kwargs, takes_context=self.takes_context),
+            output=canonical_result(self.fn, result),
+        )
 
 
 def commit_step(

@@ -135,6 +135,18 @@ def test_input_is_hashed_before_the_function_can_change_it() -> None:
     assert commitment_for(drain, "drain", 1, (votes,), {}, 2) != expected
 
 
+def test_values_read_back_hash_to_the_headers() -> None:
+    votes = [Vote("0xa", 2**70)]
+    committer = commit_step("total", 1, total)
+    values = committer.values((votes,), {}, 2**70)
+    commitment = Commitment.from_headers(committer.bind((), {"votes": votes}).headers(2**70))
+    assert commitment is not None
+    assert values.input is not None
+    assert values.output is not None
+    assert sha256(values.input).digest() == commitment.input_hash
+    assert sha256(values.output).digest() == commitment.output_hash
+
+
 def test_registration_refuses_what_can_never_be_committed() -> None:
     def ratio(value: int) -> float:
         return value / 2
