@@ -52,7 +52,7 @@ class Committer:
         return BoundStep(committer=self, input_hash=sha256(text).digest())
 
     def values(self, args: Sequence[object], kwargs: Mapping[str, object], result: object) -> StepValues:
-        """Return the canonical texts of a call read back from the store, as `build_bundle` wants them decoded."""
+        """Return the canonical texts of a call that was read back from the store, for `build_bundle`."""
         return StepValues(
             input=canonical_arguments(self.fn, args, kwargs, takes_context=self.takes_context),
             output=canonical_result(self.fn, result),
