@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from eth.abc import ComputationAPI, StateAPI
-from eth.exceptions import InsufficientFunds, OutOfGas, Revert
+from eth.exceptions import InsufficientFunds, OutOfGas, Revert, VMError
 from eth.vm.forks.frontier.state import FrontierTransactionExecutor
 from eth.vm.forks.prague.constants import STANDARD_TOKEN_COST, TOTAL_COST_FLOOR_PER_TOKEN
 from eth_abi.abi import decode
@@ -115,6 +115,9 @@ def run_call(state: StateAPI, call: Call) -> CallResult:
         message = executor.build_evm_message(call)  # type: ignore[arg-type]
         computation = executor.build_computation(message, call)  # type: ignore[arg-type]
         return _result(executor, call, computation)
+    except VMError as error:
+        # The outermost transfer of a value that the sender does not have is raised, not returned.
+        return CallResult(output=b"", gas_used=call.intrinsic_gas, gas_refund=0, error=error)
     finally:
         state.revert(snapshot)
         state.clear_transient_storage()

@@ -11,10 +11,12 @@ re-executes the head block on a revert.
 Not thread-safe. Imports no network.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from eth import EVM_RECURSION_LIMIT
 from eth.abc import (
     BlockHeaderAPI,
     ComputationAPI,
@@ -32,6 +34,10 @@ from eth_tester.backends.pyevm.main import PyEVMBackend
 from eth_utils.exceptions import ValidationError
 
 from hardhat_free_chain.encoding import rlp_encode
+
+# py_ecc, which py-evm imports, lifts the limit to 100,000 for the whole process: there, a deeply nested JSON
+# text overflows the C stack of any decoder. What the EVM itself needs for 1,024 nested calls is far less.
+sys.setrecursionlimit(min(sys.getrecursionlimit(), EVM_RECURSION_LIMIT))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

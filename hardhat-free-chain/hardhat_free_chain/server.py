@@ -187,10 +187,9 @@ class ChainServer:
             return web.Response(status=405, text="post JSON-RPC here, or upgrade to a WebSocket")
         await socket.prepare(request)
         self._sockets.add(socket)
-        reader = asyncio.current_task()
-        connection = Connection(close=lambda: reader.cancel() if reader else None)
+        connection = Connection()
         self._hub.connect(connection)
-        writer = asyncio.create_task(_write(socket, connection))
+        writer = asyncio.create_task(_write(request, socket, connection))
         try:
             await self._read(socket, connection)
         finally:
@@ -209,14 +208,17 @@ class ChainServer:
             connection.subscriptions.update(activations)
 
 
-async def _write(socket: web.WebSocketResponse, connection: Connection) -> None:
-    """Send what is queued; a client that takes nothing for SEND_TIMEOUT_S is given up."""
+async def _write(request: web.Request, socket: web.WebSocketResponse, connection: Connection) -> None:
+    """Send what is queued; a client that falls behind, or takes nothing for SEND_TIMEOUT_S, is cut off."""
     try:
-        while True:
-            message = await connection.outbox.get()
+        while (message := await connection.outbox.get()) is not None:
             await asyncio.wait_for(socket.send_str(message.decode()), SEND_TIMEOUT_S)
+        await asyncio.wait_for(socket.close(code=1008, message=b"too slow"), CLOSE_TIMEOUT_S)
     except (ConnectionError, TimeoutError):
-        connection.subscriptions.clear()
+        log.warning("chain_client_cut_off", remote=request.remote)
+    connection.subscriptions.clear()
+    if request.transport is not None:
+        request.transport.abort()
 
 
 async def _end(task: asyncio.Task[None]) -> None:

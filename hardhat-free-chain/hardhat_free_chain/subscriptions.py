@@ -8,7 +8,6 @@ All of it lives on the event loop; only `block_added` and `rewound` are called f
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -24,25 +23,32 @@ SUBSCRIPTIONS_MAX = 1_000
 
 
 class Connection:
-    """One WebSocket client: its outbox and its subscriptions (None stands for new heads)."""
+    """One WebSocket client: its outbox and its subscriptions (None stands for new heads).
 
-    def __init__(self, close: Callable[[], object]) -> None:
-        self.outbox: asyncio.Queue[bytes] = asyncio.Queue(OUTBOX_MAX)
+    A None in the outbox asks the writer to close the connection.
+    """
+
+    def __init__(self) -> None:
+        self.outbox: asyncio.Queue[bytes | None] = asyncio.Queue(OUTBOX_MAX)
         self.subscriptions: dict[str, LogFilter | None] = {}
-        self._close = close
 
     def push(self, identity: str, payload: object) -> None:
-        """Queue a notification, or close the connection if it does not read (S3)."""
+        """Queue a notification, or have the connection closed if it does not read (S3)."""
+        if self.outbox.full():
+            self._give_up()
+            return
         message = {
             "jsonrpc": "2.0",
             "method": "eth_subscription",
             "params": {"subscription": identity, "result": payload},
         }
-        try:
-            self.outbox.put_nowait(msgspec.json.encode(message))
-        except asyncio.QueueFull:
-            self.subscriptions.clear()
-            self._close()
+        self.outbox.put_nowait(msgspec.json.encode(message))
+
+    def _give_up(self) -> None:
+        self.subscriptions.clear()
+        while not self.outbox.empty():
+            self.outbox.get_nowait()
+        self.outbox.put_nowait(None)
 
 
 class SubscriptionHub:
@@ -90,6 +96,8 @@ class SubscriptionHub:
         logs = block.logs
         for connection in tuple(self._connections):
             for identity, wanted in tuple(connection.subscriptions.items()):
+                if identity not in connection.subscriptions:
+                    break
                 if wanted is None:
                     connection.push(identity, head)
                     continue

@@ -6,6 +6,7 @@ D2 an error in one request of a batch harms no other.
 The caller decides where requests run: `Envelope` values go in, answer values come out.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,11 @@ from hardhat_free_chain.rpc import control, log_queries, reading, sending
 from hardhat_free_chain.rpc.node import MethodTable, Node
 
 METHODS: MethodTable = {**reading.METHODS, **log_queries.METHODS, **sending.METHODS, **control.METHODS}
+
+DEPTH_MAX = 500
+# A string, whose brackets do not count, or one bracket. A string that does not end runs to the end of the
+# text, so that no text is scanned twice.
+TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 RequestId = str | int | float | None
 
@@ -44,6 +50,7 @@ Envelope = Request | Malformed
 def parse(body: bytes | str, batch_max: int) -> Envelope | list[Envelope]:
     """Read a body: one request, or a batch of them. Raises ParseError or InvalidRequest."""
     try:
+        _check_depth(body)
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ParseError(f"parse error: {error}") from error
@@ -54,6 +61,22 @@ def parse(body: bytes | str, batch_max: int) -> Envelope | list[Envelope]:
     if len(value) > batch_max:
         raise InvalidRequest(f"batch too large: {len(value)} requests, at most {batch_max} are taken")
     return [_envelope(each) for each in value]
+
+
+def _check_depth(body: bytes | str) -> None:
+    """Refuse JSON that is nested deeper than any request is.
+
+    A deep EVM needs a high recursion limit, and under that limit the decoder's C stack may overflow before
+    the limit stops it. Counting brackets is enough for all but long batches.
+    """
+    text = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
+    if text.count(b"[") + text.count(b"{") <= DEPTH_MAX:
+        return
+    depth = 0
+    for match in TOKEN.finditer(text):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(match.group(), 0)
+        if depth > DEPTH_MAX:
+            raise ParseError(f"parse error: nested deeper than {DEPTH_MAX} levels")
 
 
 def _envelope(value: Any) -> Envelope:

@@ -1,0 +1,143 @@
+"""What a transaction is refused for, in go-ethereum's words, and what the pool keeps."""
+
+from typing import Any
+
+import pytest
+
+from hardhat_free_chain import ChainSettings, LocalChain
+from hardhat_free_chain.errors import TransactionRejected
+from tests.chain_support import ACCOUNTS, CHAIN_ID, GWEI, legacy, signed
+
+
+@pytest.fixture
+def chain() -> LocalChain:
+    return LocalChain(ChainSettings())
+
+
+@pytest.fixture
+def manual() -> LocalChain:
+    return LocalChain(ChainSettings(auto_mine=False))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"chainId": 5}, f"invalid sender: invalid chain id for signer: have 5 want {CHAIN_ID}"),
+        ({"nonce": 2}, "nonce too high: tx nonce 2, gapped nonce 0"),
+        ({"gas": 20_000}, "intrinsic gas too low: gas 20000, minimum needed 21000"),
+        ({"gas": 21_030, "data": "0x01"}, "intrinsic gas too low: gas 21030, minimum needed 21040"),
+        ({"gas": 30_000_001}, "exceeds block gas limit"),
+        ({"maxFeePerGas": 1, "maxPriorityFeePerGas": 1}, "max fee per gas less than block base fee"),
+        ({"maxFeePerGas": GWEI, "maxPriorityFeePerGas": 2 * GWEI}, "max priority fee per gas higher than"),
+        ({"value": 10_001 * 10**18}, "insufficient funds for gas [*] price [+] value: balance 1"),
+        (
+            {"to": None, "data": "0x" + "00" * 49_153, "gas": 3_000_000},
+            "max initcode size exceeded: code size 49153",
+        ),
+    ],
+)
+def test_a_transaction_is_refused_as_go_ethereum_refuses_it(
+    chain: LocalChain, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TransactionRejected, match=message):
+        chain.send_raw_transaction(signed(**fields))
+    assert chain.ledger.height == 0
+    assert len(chain.pool) == 0
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x00", b"\x02\xc0", b"\xc0", b"\x7f\x01", b"\x02" + b"\xff" * 40])
+def test_bytes_that_are_no_transaction_are_refused(chain: LocalChain, raw: bytes) -> None:
+    with pytest.raises(TransactionRejected, match="rlp: the transaction cannot be decoded"):
+        chain.send_raw_transaction(raw)
+
+
+@pytest.mark.parametrize("raw", [signed()[:-1], signed() + b"\x00"])
+def test_cut_and_padded_transactions_are_refused(chain: LocalChain, raw: bytes) -> None:
+    with pytest.raises(TransactionRejected):
+        chain.send_raw_transaction(raw)
+    assert chain.ledger.height == 0
+
+
+def test_a_legacy_transaction_needs_the_chain_id(chain: LocalChain) -> None:
+    with pytest.raises(TransactionRejected, match="only replay-protected"):
+        chain.send_raw_transaction(legacy())
+    with pytest.raises(TransactionRejected, match="have 1 want 31337"):
+        chain.send_raw_transaction(legacy(chainId=1))
+    chain.send_raw_transaction(legacy(chainId=CHAIN_ID))
+    assert chain.ledger.height == 1
+
+
+def test_a_mined_nonce_is_too_low(chain: LocalChain) -> None:
+    raw = signed()
+    chain.send_raw_transaction(raw)
+    with pytest.raises(TransactionRejected, match="nonce too low: next nonce 1, tx nonce 0"):
+        chain.send_raw_transaction(raw)
+
+
+def test_a_waiting_transaction_is_already_known(manual: LocalChain) -> None:
+    manual.send_raw_transaction(signed())
+    with pytest.raises(TransactionRejected, match=r"^already known$"):
+        manual.send_raw_transaction(signed())
+
+
+def test_a_replacement_must_pay_a_tenth_more_of_both_fees(manual: LocalChain) -> None:
+    first = manual.send_raw_transaction(signed())
+    for fees in (
+        {"maxFeePerGas": 33 * GWEI // 10 - 1, "maxPriorityFeePerGas": 2 * GWEI},
+        {"maxFeePerGas": 4 * GWEI, "maxPriorityFeePerGas": GWEI},
+    ):
+        with pytest.raises(TransactionRejected, match=r"^replacement transaction underpriced$"):
+            manual.send_raw_transaction(signed(**fees))
+    second = manual.send_raw_transaction(
+        signed(maxFeePerGas=33 * GWEI // 10, maxPriorityFeePerGas=11 * GWEI // 10)
+    )
+    manual.mine()
+    assert manual.ledger.transaction(first) is None
+    assert manual.ledger.transaction(second) is not None
+
+
+def test_waiting_transactions_are_mined_in_the_order_of_their_nonces(manual: LocalChain) -> None:
+    hashes = [manual.send_raw_transaction(signed(nonce=nonce)) for nonce in range(5)]
+    sender = manual.accounts[0]
+    assert manual.nonce(sender, None) == 5
+    assert manual.nonce(sender, manual.head) == 0
+    block = manual.mine()
+    assert [each.transaction["hash"] for each in block.transactions] == ["0x" + each.hex() for each in hashes]
+    assert len(manual.pool) == 0
+
+
+def test_funds_must_cover_everything_that_waits(manual: LocalChain) -> None:
+    manual.send_raw_transaction(signed(value=6_000 * 10**18))
+    with pytest.raises(TransactionRejected, match=r"insufficient funds.*queued cost 6000"):
+        manual.send_raw_transaction(signed(nonce=1, value=6_000 * 10**18))
+
+
+def test_a_fee_below_the_base_fee_waits_until_it_falls(manual: LocalChain) -> None:
+    manual.send_raw_transaction(signed(maxFeePerGas=GWEI * 8 // 10, maxPriorityFeePerGas=1))
+    assert manual.mine().transactions == ()
+    assert len(manual.mine().transactions) == 1
+
+
+def test_what_does_not_fit_one_block_comes_in_the_next() -> None:
+    chain = LocalChain(ChainSettings(auto_mine=False, block_gas_limit=100_000))
+    for nonce in range(6):
+        chain.send_raw_transaction(signed(nonce=nonce))
+    assert [len(chain.mine().transactions) for _ in range(3)] == [4, 2, 0]
+
+
+def test_automine_also_takes_what_waited(manual: LocalChain) -> None:
+    manual.send_raw_transaction(signed())
+    manual.auto_mine = True
+    mined = manual.ledger.transaction(manual.send_raw_transaction(signed(nonce=1)))
+    assert mined is not None
+    assert len(manual.head.transactions) == 2
+
+
+def test_an_account_without_funds_is_refused_and_can_be_funded(chain: LocalChain) -> None:
+    chain.alter_state(lambda state: state.set_balance(chain.accounts[0], 0))
+    with pytest.raises(TransactionRejected, match="insufficient funds"):
+        chain.send_raw_transaction(signed())
+    chain.alter_state(lambda state: state.set_balance(chain.accounts[0], 10**18))
+    chain.send_raw_transaction(signed())
+    assert chain.ledger.height == 1
+    assert ACCOUNTS[0][0].lower() == "0x" + chain.accounts[0].hex()
