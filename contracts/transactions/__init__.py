@@ -1,1 +1,35 @@
-"""Durable sending: a nonce reserved, bytes stored, then broadcast and confirmed."""
+"""Durable sending: a logical transaction reaches the chain exactly once, whoever is killed on the way.
+
+`send_transaction` is a workflow of the orchestrator; run it detached. Must not import the listener or the
+scorers: what a transaction means is its caller's business.
+"""
+
+from contracts.transactions.checks import SenderStatus, check_sender
+from contracts.transactions.patience import patiently
+from contracts.transactions.pipeline import send_transaction
+from contracts.transactions.registration import register_transactions
+from contracts.transactions.signer import (
+    Signer,
+    SignerError,
+    WrongSigner,
+    password_from,
+    signer_from_environment,
+)
+from contracts.transactions.values import Intent, SendingPolicy, Sent, SentStatus
+
+__all__ = [
+    "Intent",
+    "SenderStatus",
+    "SendingPolicy",
+    "Sent",
+    "SentStatus",
+    "Signer",
+    "SignerError",
+    "WrongSigner",
+    "check_sender",
+    "password_from",
+    "patiently",
+    "register_transactions",
+    "send_transaction",
+    "signer_from_environment",
+]

@@ -1,0 +1,183 @@
+"""The durable steps of sending: each is one boundary at which a killed worker's successor continues.
+
+Invariants: S2 no transaction is broadcast before its bytes are stored: `sign_transaction` only signs, its
+result is recorded, and `broadcast` takes nothing but recorded bytes. S3 by `reserve_nonce`.
+They find the node, the key and the nonce book as dependencies, so that none of them is ever an argument.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import structlog
+
+from contracts.bindings import decode_error
+from contracts.rpc import CallReverted, Node, RpcRefused
+from contracts.transactions.chain import look
+from contracts.transactions.fees import FeeCapReached, Price, first_price, replacement_price
+from contracts.transactions.nonces import NonceBook
+from contracts.transactions.refusals import means_short_of_funds, read_refusal
+from contracts.transactions.signer import Signer
+from contracts.transactions.values import (
+    Broadcast,
+    BroadcastState,
+    Confirmation,
+    Intent,
+    Position,
+    Prepared,
+    PreparedState,
+    SendingPolicy,
+    Signed,
+)
+from orchestrator import Info
+
+TRANSFER_GAS = 21_000
+
+log = structlog.get_logger(__name__)
+
+
+async def prepare_transaction(info: Info, intent: Intent) -> Prepared:
+    """Try the intent on the newest state, before any nonce is reserved for it.
+
+    A transaction that cannot succeed must never own a nonce: one that is reserved and not sent would hold
+    back every later transaction of the key.
+    """
+    node, policy = info.dependency(Node), info.dependency(SendingPolicy)
+    info.dependency(Signer).check(intent.sender)
+    try:
+        estimate = await node.estimate_gas(intent.sender, intent.to, intent.data, intent.value)
+    except CallReverted as error:
+        return _refused(policy, error)
+    except RpcRefused as error:
+        if means_short_of_funds(error):
+            return Prepared(state=PreparedState.SHORT_OF_FUNDS, policy=policy, reason=error.message)
+        raise
+    gas = estimate * (100 + policy.gas_margin_percent) // 100
+    price = first_price(await node.fees(), policy.max_fee_per_gas)
+    needed, balance = gas * price.max_fee_per_gas + intent.value, await node.balance(intent.sender)
+    if balance < needed:
+        reason = f"{intent.sender} has {balance} wei and needs {needed}: send it funds"
+        log.warning("transaction.short_of_funds", sender=intent.sender, balance=balance, needed=needed)
+        return Prepared(state=PreparedState.SHORT_OF_FUNDS, policy=policy, reason=reason)
+    return Prepared(
+        state=PreparedState.READY,
+        policy=policy,
+        gas=gas,
+        max_fee_per_gas=price.max_fee_per_gas,
+        max_priority_fee_per_gas=price.max_priority_fee_per_gas,
+    )
+
+
+def _refused(policy: SendingPolicy, error: CallReverted) -> Prepared:
+    return Prepared(
+        state=PreparedState.REFUSED,
+        policy=policy,
+        reason=str(decode_error(error.data) or error.message),
+        revert_hex="0x" + error.data.hex(),
+    )
+
+
+async def reserve_nonce(info: Info, intent: Intent, floor: int) -> int:
+    """Return the nonce that belongs to this logical transaction from now on, `floor` or more."""
+    node = info.dependency(Node)
+    first = max(await node.nonce(intent.sender, "latest"), floor)
+    nonce = await info.dependency(NonceBook).reserve(
+        chain_id=intent.chain_id, address=intent.sender, logical_id=intent.logical_id, first=first
+    )
+    log.info("transaction.nonce_reserved", logical_id=intent.logical_id, nonce=nonce)
+    return nonce
+
+
+async def sign_transaction(info: Info, intent: Intent, nonce: int, prepared: Prepared) -> Signed:
+    """Sign at the prepared price. What this returns is stored before anyone may broadcast it (S2)."""
+    price = Price(
+        max_fee_per_gas=prepared.max_fee_per_gas, max_priority_fee_per_gas=prepared.max_priority_fee_per_gas
+    )
+    return info.dependency(Signer).sign(intent, nonce=nonce, gas=prepared.gas, price=price)
+
+
+async def sign_replacement(
+    info: Info, intent: Intent, previous: Signed, policy: SendingPolicy, *, fill: bool
+) -> Signed | None:
+    """Sign again on the same nonce at a higher price; None where the configured cap forbids one.
+
+    With `fill` it is an empty transfer to oneself, and stays one: it only uses the nonce up, so that what no
+    node takes holds back nothing behind it.
+    """
+    offered = Price(
+        max_fee_per_gas=previous.max_fee_per_gas, max_priority_fee_per_gas=previous.max_priority_fee_per_gas
+    )
+    fees = await info.dependency(Node).fees()
+    try:
+        price = replacement_price(fees, offered, policy.bump_percent, policy.max_fee_per_gas)
+    except FeeCapReached as error:
+        log.warning("transaction.fee_cap", logical_id=intent.logical_id, reason=str(error))
+        return None
+    filler = fill or previous.filler
+    sent = replace(intent, to=intent.sender, data_hex="0x", value=0) if filler else intent
+    gas = TRANSFER_GAS if filler else previous.gas
+    signed = info.dependency(Signer).sign(sent, nonce=previous.nonce, gas=gas, price=price)
+    log.warning(
+        "transaction.replaced", logical_id=intent.logical_id, tx_hash=signed.transaction_hash, filler=filler
+    )
+    return replace(signed, filler=filler)
+
+
+async def broadcast_transaction(info: Info, signed: Signed, policy: SendingPolicy) -> Broadcast:
+    """Give recorded bytes to the node. A transaction that the node already holds is a success.
+
+    Where the node takes no gaps, this waits a while for the earlier nonces, which other workflows send.
+    """
+    node = info.dependency(Node)
+    raw = bytes.fromhex(signed.raw_hex.removeprefix("0x"))
+    loop = asyncio.get_running_loop()
+    end = loop.time() + policy.watch_ms / 1000
+    while True:
+        answer = await _send(node, raw)
+        if answer.state is not BroadcastState.WAITS_FOR_EARLIER_NONCE or loop.time() >= end:
+            log.info("transaction.broadcast", tx_hash=signed.transaction_hash, state=str(answer.state))
+            return answer
+        await asyncio.sleep(policy.poll_ms / 1000)
+
+
+async def _send(node: Node, raw: bytes) -> Broadcast:
+    try:
+        await node.send_raw(raw)
+    except RpcRefused as error:
+        return read_refusal(error)
+    return Broadcast(state=BroadcastState.ACCEPTED)
+
+
+async def confirm_transaction(
+    info: Info, intent: Intent, nonce: int, hashes: list[str], policy: SendingPolicy
+) -> Confirmation:
+    """Watch the chain until the nonce's transaction is final, or for a while, and return where it stands.
+
+    That another transaction took the nonce is believed when it is seen twice: one node of several may lag.
+    """
+    node = info.dependency(Node)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + policy.watch_ms / 1000
+    taken_before = False
+    while True:
+        seen = await look(node, intent.sender, nonce, hashes, policy.confirmations)
+        taken = seen.position is Position.TAKEN
+        if seen.position is Position.FINAL or (taken and taken_before):
+            return seen
+        if loop.time() >= end:
+            return Confirmation(position=Position.PENDING) if taken else seen
+        taken_before = taken
+        await asyncio.sleep(policy.poll_ms / 1000)
+
+
+async def explain_revert(info: Info, intent: Intent) -> Prepared:
+    """Ask why a mined transaction reverted, by trying it once more; the reason may be gone by now."""
+    policy = info.dependency(SendingPolicy)
+    try:
+        await info.dependency(Node).estimate_gas(intent.sender, intent.to, intent.data, intent.value)
+    except CallReverted as error:
+        return _refused(policy, error)
+    except RpcRefused as error:
+        return Prepared(state=PreparedState.REFUSED, policy=policy, reason=error.message)
+    return Prepared(state=PreparedState.READY, policy=policy)

@@ -1,0 +1,64 @@
+"""The rule by which votes are counted, as a value that can be hashed and bound on-chain.
+
+Must not do I/O: a policy is an input of committed steps, so that another rule gives another root (M2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from eth_hash.auto import keccak
+
+from orchestrator.commitments import Uint8, Uint256, canonical
+
+POLICY_NAME = "reputation-weighted"
+POLICY_VERSION = 1
+ANY_POLICY = "0x" + "00" * 32
+"""What the registry answers for a proposal that no policy binds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Votes count with the reputation at the proposal's snapshot; lighter ones are left out.
+
+    `minimum_weight` is in the DAO's own units of reputation.
+    """
+
+    name: str = POLICY_NAME
+    version: Uint8 = POLICY_VERSION
+    minimum_weight: Uint256 = 1
+
+    def __post_init__(self) -> None:
+        if self.minimum_weight < 1:
+            raise ValueError(f"minimum_weight must be at least 1, not {self.minimum_weight}")
+
+
+class PolicyMismatch(Exception):
+    """The DAO's admin bound another policy to this proposal; nothing may be submitted under ours.
+
+    Configure the bound policy: the scoring waits until then.
+    """
+
+    def __init__(self, proposal_id: int, bound: str, ours: str) -> None:
+        super().__init__(proposal_id, bound, ours)
+        self.proposal_id = proposal_id
+        self.bound = bound
+        self.ours = ours
+
+    def __str__(self) -> str:
+        return (
+            f"proposal {self.proposal_id} is bound to policy {self.bound} and this worker runs {self.ours}: "
+            "configure the bound policy"
+        )
+
+
+def policy_hash(policy: Policy) -> str:
+    """Return keccak256 of the policy's canonical JSON, as 0x and 64 digits: what the admin registers."""
+    return "0x" + keccak(canonical(policy, Policy)).hex()
+
+
+def check_bound(policy: Policy, *, proposal_id: int, bound: str) -> None:
+    """Raise PolicyMismatch if the registry binds the proposal to another policy."""
+    ours = policy_hash(policy)
+    if bound not in (ANY_POLICY, ours):
+        raise PolicyMismatch(proposal_id, bound, ours)

@@ -1,0 +1,39 @@
+"""Makes an application a scorer: its functions by their recorded names, and what they depend on."""
+
+from __future__ import annotations
+
+from contracts.rpc import Node
+from contracts.transactions import SendingPolicy, Signer, register_transactions
+from contracts.transactions.patience import STEP_RETRY
+from orchestrator import Orchestrator
+from scorers.policy import Policy
+from scorers.steps.eligibility import check_eligibility
+from scorers.steps.proposal import read_proposal
+from scorers.steps.reputation import score_reputations
+from scorers.steps.score import calculate_score
+from scorers.steps.votes import fetch_votes
+from scorers.submission import read_standing
+from scorers.workflow import policy_in_force, score_proposal
+
+
+def register_scoring(
+    app: Orchestrator,
+    *,
+    node: Node,
+    signer: Signer,
+    policy: Policy | None = None,
+    sending: SendingPolicy | None = None,
+) -> None:
+    """Register the scoring workflow, its committed steps and the sending of transactions.
+
+    The node must stay open while the application runs. Names and versions are part of every proof.
+    """
+    app.set_dependency(policy or Policy())
+    for step in (read_proposal, fetch_votes, score_reputations):
+        app.register(step, commit=True, retry=STEP_RETRY)
+    for step in (check_eligibility, calculate_score):
+        app.register(step, commit=True)
+    for step in (policy_in_force, read_standing):
+        app.register(step, retry=STEP_RETRY)
+    app.register(score_proposal)
+    register_transactions(app, node=node, signer=signer, policy=sending)

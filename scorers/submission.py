@@ -1,0 +1,217 @@
+"""Brings a verdict onto the chain exactly once, whoever was killed on the way.
+
+The registry itself is asked first, at a finalised block: a verdict of ours that stands there is a success, a
+different one a conflict that sends nothing. Then one logical transaction after the other is tried, each under
+an id of its own and the next one only after the one before has ended without effect.
+
+Invariants: S1 at most one successful submission a proposal, scorer and round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import count
+
+from contracts.bindings import decode_error, proposal_scores, reputation_dao
+from contracts.rpc import Node
+from contracts.transactions import Intent, Sent, SentStatus, Signer, patiently, send_transaction
+from contracts.transactions.patience import park_s
+from orchestrator import Context, Info
+from scorers.values import Proposal, ScoreStatus, Verdict
+
+ROUND = proposal_scores.FIRST_ROUND
+STATUS_CODES = {
+    ScoreStatus.SCORED: proposal_scores.Status.SCORED,
+    ScoreStatus.NO_VOTES: proposal_scores.Status.NO_VOTES,
+}
+# A retry cannot mend these; every other refusal may pass (a role granted, a pause lifted, a node caught up).
+HOPELESS = frozenset({"InvalidStatus", "InvalidScore", "InvalidRoot"})
+REVERTS_MAX = 3
+"""Mined and reverted that often although the trial before succeeded, it costs gas and leads nowhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A submission as the registry's log shows it, in a finalised block. Hashes are 0x text."""
+
+    status: int
+    score: int
+    root: str
+    transaction_hash: str
+    block_number: int
+    block_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the chain says of a proposal and our key before anything is sent."""
+
+    scorer: str
+    cancelled: bool
+    entry: Entry | None
+
+
+class SubmissionStatus(StrEnum):
+    """How a submission ended."""
+
+    SUBMITTED = "submitted"
+    CANCELLED = "cancelled"
+    CONFLICT = "conflict"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """The end of a submission; the transaction's fields are None where ours is not on the chain."""
+
+    status: SubmissionStatus
+    scorer: str
+    transaction_hash: str | None = None
+    block_number: int | None = None
+    block_hash: str | None = None
+    detail: str | None = None
+
+
+async def read_standing(info: Info, proposal: Proposal) -> Standing:
+    """Read, at one finalised block, whether the proposal was cancelled and what our key has submitted."""
+    node, scorer = info.dependency(Node), info.dependency(Signer).address
+    finalized = await node.header("finalized")
+    answers = await node.call_many(
+        [
+            (proposal.dao, reputation_dao.STATE.encode(proposal.proposal_id)),
+            (
+                proposal.registry,
+                proposal_scores.SUBMISSION_OF.encode(proposal.proposal_id, ROUND, scorer),
+            ),
+        ],
+        finalized.number,
+    )
+    state = reputation_dao.STATE.decode(answers[0])
+    submitted = proposal_scores.SUBMISSION_OF.decode(answers[1]).status is not proposal_scores.Status.NONE
+    return Standing(
+        scorer=scorer,
+        cancelled=state is reputation_dao.ProposalState.CANCELED,
+        entry=await _entry(node, proposal, scorer, finalized.number) if submitted else None,
+    )
+
+
+class EntryMissing(Exception):
+    """The registry holds a submission whose log the node does not show: it lags or prunes logs."""
+
+    retryable = True
+
+    def __init__(self, proposal_id: int, scorer: str) -> None:
+        super().__init__(proposal_id, scorer)
+        self.proposal_id = proposal_id
+        self.scorer = scorer
+
+    def __str__(self) -> str:
+        return (
+            f"the registry holds a submission of {self.scorer} for proposal {self.proposal_id} and the node "
+            "shows no log of it: it lags, or has pruned its logs"
+        )
+
+
+async def _entry(node: Node, proposal: Proposal, scorer: str, last: int) -> Entry:
+    event = proposal_scores.SCORE_SUBMITTED
+    topics = event.topics(proposal_id=proposal.proposal_id, scorer=scorer)
+    for log in await node.logs(proposal.registry, topics, proposal.last_block, last):
+        found = event.decode(log)
+        if found.round == ROUND:
+            return Entry(
+                status=int(found.status),
+                score=found.score,
+                root="0x" + found.root.hex(),
+                transaction_hash="0x" + log.transaction_hash.hex(),
+                block_number=log.block_number,
+                block_hash="0x" + log.block_hash.hex(),
+            )
+    raise EntryMissing(proposal.proposal_id, scorer)
+
+
+async def submit(ctx: Context, proposal: Proposal, verdict: Verdict, root: str) -> Submission:
+    """Submit a verdict with the root (0x text) of its committed steps; part of a workflow.
+
+    It waits out what may pass, however long, and returns what is final.
+    """
+    reverts = 0
+    for attempt in count():
+        standing = await patiently(ctx, read_standing, proposal)
+        if standing.entry is not None:
+            return judge_entry(standing.scorer, standing.entry, verdict, root)
+        if standing.cancelled:
+            return Submission(
+                status=SubmissionStatus.CANCELLED,
+                scorer=standing.scorer,
+                detail="cancelled before submission",
+            )
+        intent = intent_of(proposal, verdict, root, standing.scorer, attempt)
+        sent = await ctx.detached(send_transaction, intent)
+        reverts += sent.status is SentStatus.REVERTED
+        ended = judge_sent(standing.scorer, sent, reverts)
+        if ended is not None:
+            return ended
+        # Refused by a state of the chain that is not final yet, or that an operator can change.
+        await ctx.sleep(park_s(attempt))
+    raise AssertionError("count() does not end")
+
+
+def intent_of(proposal: Proposal, verdict: Verdict, root: str, scorer: str, attempt: int) -> Intent:
+    """Return the logical transaction that submits a verdict; each attempt is one of its own."""
+    place = f"{proposal.chain_id}-{proposal.registry}-{proposal.proposal_id}"
+    data = proposal_scores.SUBMIT_SCORE.encode(
+        proposal.proposal_id, int(STATUS_CODES[verdict.status]), verdict.score, bytes.fromhex(root[2:])
+    )
+    return Intent(
+        chain_id=proposal.chain_id,
+        sender=scorer,
+        to=proposal.registry,
+        data_hex="0x" + data.hex(),
+        logical_id=f"submitScore-{place}-{scorer}-{attempt + 1}",
+    )
+
+
+def judge_entry(scorer: str, entry: Entry, verdict: Verdict, root: str) -> Submission:
+    """Return what a submission of our key that stands in the registry means for this verdict."""
+    ours = (int(STATUS_CODES[verdict.status]), verdict.score, root)
+    same = (entry.status, entry.score, entry.root) == ours
+    detail = (
+        None if same else f"the registry holds status {entry.status}, score {entry.score}, root {entry.root}"
+    )
+    return Submission(
+        status=SubmissionStatus.SUBMITTED if same else SubmissionStatus.CONFLICT,
+        scorer=scorer,
+        transaction_hash=entry.transaction_hash,
+        block_number=entry.block_number,
+        block_hash=entry.block_hash,
+        detail=detail,
+    )
+
+
+def judge_sent(scorer: str, sent: Sent, reverts: int) -> Submission | None:
+    """Return how the submission ended with this transaction, None if the chain has to be asked again.
+
+    `reverts` counts the transactions that were mined and reverted, this one included.
+    """
+    if sent.status is SentStatus.CONFIRMED:
+        return Submission(
+            status=SubmissionStatus.SUBMITTED,
+            scorer=scorer,
+            transaction_hash=sent.transaction_hash,
+            block_number=sent.block_number,
+            block_hash=sent.block_hash,
+        )
+    refusal = decode_error(bytes.fromhex((sent.revert_hex or "0x")[2:]))
+    hopeless = refusal is not None and refusal.name in HOPELESS
+    # What a revert means is asked of the registry first: the score may stand there already.
+    if not hopeless and reverts < REVERTS_MAX:
+        return None
+    return Submission(
+        status=SubmissionStatus.FAILED,
+        scorer=scorer,
+        transaction_hash=sent.transaction_hash,
+        block_number=sent.block_number,
+        block_hash=sent.block_hash,
+        detail=str(refusal or sent.reason or "the transaction reverted without a reason"),
+    )

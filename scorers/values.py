@@ -1,0 +1,150 @@
+"""What the steps of a scoring hand to each other: facts of the chain, never of the run.
+
+Every field of a committed step is a fact that anyone reads again from the chain, or follows from such facts
+(M1). The height at which something happened to be read, a clock, a worker, an attempt, a nonce and a
+transaction are none, and stand only in `ScoreOutcome`, which is no leaf. Amounts are in the DAO's units of
+reputation; addresses are lower-case text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.commitments import Int32, Uint8, Uint32, Uint64, Uint256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """Three sums of votes."""
+
+    for_votes: Uint256
+    against_votes: Uint256
+    abstain_votes: Uint256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A proposal after its vote.
+
+    `snapshot` and `deadline` are timepoints of the DAO's own clock; `first_block` and `last_block` the blocks
+    of the chain between which a vote could be cast; `tally` is what the DAO itself counted; `policy_hash` is
+    the policy that the registry binds, 32 zero bytes if any will do.
+    """
+
+    chain_id: Uint64
+    dao: str
+    registry: str
+    proposal_id: Uint256
+    snapshot: Uint64
+    deadline: Uint64
+    first_block: Uint64
+    last_block: Uint64
+    tally: Tally
+    policy_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ballot:
+    """One vote as the DAO logged it; `support` is 0 against, 1 for, 2 abstain."""
+
+    voter: str
+    support: Uint8
+    weight: Uint256
+    block_number: Uint64
+    log_index: Uint32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Votes:
+    """All votes on a proposal in the order of the chain, and their raw sums."""
+
+    ballots: list[Ballot]
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reputation:
+    """A voter's reputation at the proposal's snapshot."""
+
+    voter: str
+    weight: Uint256
+
+
+class Reason(StrEnum):
+    """Why a vote does not count."""
+
+    ALREADY_VOTED = "already voted"
+    BELOW_MINIMUM = "below the minimum weight"
+    UNKNOWN_SUPPORT = "neither for, against nor abstain"
+    WEIGHT_DIFFERS = "weight differs from the reputation at the snapshot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusion:
+    """A vote left out, and why."""
+
+    ballot: Ballot
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Eligibility:
+    """Every vote, either counted or excluded with its reason, each list in the order of the chain."""
+
+    counted: list[Ballot]
+    excluded: list[Exclusion]
+
+
+class ScoreStatus(StrEnum):
+    """How a scoring ended. Only `Scored` and `NoVotes` are submitted."""
+
+    SCORED = "Scored"
+    NO_VOTES = "NoVotes"
+    TALLY_MISMATCH = "TallyMismatch"
+    CANCELLED = "Cancelled"
+    CONFLICT = "Conflict"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The score in signed basis points with what it was made of; `findings` tell why there is none."""
+
+    status: ScoreStatus
+    score: Int32
+    for_votes: Uint256
+    against_votes: Uint256
+    abstain_votes: Uint256
+    counted: Uint32
+    excluded: Uint32
+    findings: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreOutcome:
+    """The result of `score_proposal`.
+
+    `root` is 0x text, `leaf_count` the number of committed steps below it. The transaction's fields are None
+    where nothing of ours is on the chain; `detail` says why in one line.
+    """
+
+    status: ScoreStatus
+    chain_id: Uint64
+    dao: str
+    registry: str
+    proposal_id: Uint256
+    score: Int32
+    for_votes: Uint256
+    against_votes: Uint256
+    abstain_votes: Uint256
+    counted: Uint32
+    excluded: Uint32
+    policy_hash: str
+    root: str | None = None
+    leaf_count: Uint32 | None = None
+    scorer: str | None = None
+    transaction_hash: str | None = None
+    block_number: Uint64 | None = None
+    block_hash: str | None = None
+    detail: str | None = None

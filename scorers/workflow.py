@@ -1,0 +1,128 @@
+"""The scoring of one proposal, from the end of its vote to a final transaction, as one durable workflow.
+
+Five committed steps read the chain and calculate; their Merkle root is closed and only then submitted. It
+waits for a promise that the listener settles: no deadline, no polling. A step that cannot read its chain
+parks this proposal, visibly, and no other.
+
+Invariants: W3 the record does not depend on interruptions. M1 no clock, worker, attempt, nonce or transaction
+is an argument or result of a committed step.
+"""
+
+from __future__ import annotations
+
+from contracts.bindings import proposal_scores
+from contracts.transactions import patiently
+from listener.invocation import EndReason, ProposalRequest, VotingEnded
+from orchestrator import Context, Info
+from scorers.policy import ANY_POLICY, Policy, check_bound
+from scorers.steps.eligibility import check_eligibility
+from scorers.steps.proposal import read_proposal
+from scorers.steps.reputation import score_reputations
+from scorers.steps.score import calculate_score
+from scorers.steps.votes import fetch_votes
+from scorers.submission import Submission, SubmissionStatus, submit
+from scorers.values import Proposal, ScoreOutcome, ScoreStatus, Verdict
+
+SUBMITTED = (ScoreStatus.SCORED, ScoreStatus.NO_VOTES)
+
+
+async def score_proposal(ctx: Context, request: ProposalRequest) -> ScoreOutcome:
+    """Score a proposal and submit score and root once; the outcome says how it ended and where it stands."""
+    ended = await ctx.promise(id=request.voting_ended_id, returns=VotingEnded)
+    if ended.reason is EndReason.CANCELED:
+        return cancelled_outcome(request)
+    proposal = await patiently(ctx, read_proposal, request)
+    policy = await patiently(ctx, policy_in_force, proposal)
+    verdict = await judge(ctx, proposal, policy)
+    if verdict.status not in SUBMITTED:
+        return outcome_of(proposal, verdict)
+    closing = await ctx.close_commitments(domain_of(proposal))
+    root = "0x" + closing.root.hex()
+    submission = await submit(ctx, proposal, verdict, root)
+    return outcome_of(proposal, verdict, root=root, leaf_count=closing.count, submission=submission)
+
+
+async def judge(ctx: Context, proposal: Proposal, policy: Policy) -> Verdict:
+    """Run the committed steps from the votes to the verdict."""
+    votes = await patiently(ctx, fetch_votes, proposal)
+    voters = list(dict.fromkeys(ballot.voter for ballot in votes.ballots))
+    reputations = await patiently(ctx, score_reputations, proposal, voters)
+    eligibility = await ctx.run(check_eligibility, policy, votes.ballots, reputations)
+    return await ctx.run(calculate_score, proposal, votes.tally, eligibility)
+
+
+async def policy_in_force(info: Info, proposal: Proposal) -> Policy:
+    """Return the configured policy. Raises PolicyMismatch, and so waits, where the registry binds another."""
+    policy = info.dependency(Policy)
+    check_bound(policy, proposal_id=proposal.proposal_id, bound=proposal.policy_hash)
+    return policy
+
+
+def domain_of(proposal: Proposal) -> bytes:
+    """Return what every leaf of this proposal carries, as the registry's `domainOf` computes it (M2)."""
+    return proposal_scores.domain_of(
+        chain_id=proposal.chain_id,
+        registry=proposal.registry,
+        dao=proposal.dao,
+        proposal_id=proposal.proposal_id,
+        policy_hash=bytes.fromhex(proposal.policy_hash[2:]),
+    )
+
+
+def cancelled_outcome(request: ProposalRequest) -> ScoreOutcome:
+    """Return the result for a proposal that was withdrawn before its vote had ended: nothing is counted."""
+    return ScoreOutcome(
+        status=ScoreStatus.CANCELLED,
+        chain_id=request.chain_id,
+        dao=request.dao,
+        registry=request.registry,
+        proposal_id=int(request.proposal_id),
+        score=0,
+        for_votes=0,
+        against_votes=0,
+        abstain_votes=0,
+        counted=0,
+        excluded=0,
+        policy_hash=ANY_POLICY,
+        detail="cancelled before its vote had ended",
+    )
+
+
+_ENDINGS = {
+    SubmissionStatus.CANCELLED: ScoreStatus.CANCELLED,
+    SubmissionStatus.CONFLICT: ScoreStatus.CONFLICT,
+    SubmissionStatus.FAILED: ScoreStatus.FAILED,
+}
+
+
+def outcome_of(
+    proposal: Proposal,
+    verdict: Verdict,
+    *,
+    root: str | None = None,
+    leaf_count: int | None = None,
+    submission: Submission | None = None,
+) -> ScoreOutcome:
+    """Return the workflow's result; without a submission nothing was to be sent."""
+    status = _ENDINGS.get(submission.status, verdict.status) if submission else verdict.status
+    return ScoreOutcome(
+        status=status,
+        chain_id=proposal.chain_id,
+        dao=proposal.dao,
+        registry=proposal.registry,
+        proposal_id=proposal.proposal_id,
+        score=verdict.score,
+        for_votes=verdict.for_votes,
+        against_votes=verdict.against_votes,
+        abstain_votes=verdict.abstain_votes,
+        counted=verdict.counted,
+        excluded=verdict.excluded,
+        policy_hash=proposal.policy_hash,
+        root=root,
+        leaf_count=leaf_count,
+        scorer=submission.scorer if submission else None,
+        transaction_hash=submission.transaction_hash if submission else None,
+        block_number=submission.block_number if submission else None,
+        block_hash=submission.block_hash if submission else None,
+        detail=(submission.detail if submission else "; ".join(verdict.findings)) or None,
+    )
