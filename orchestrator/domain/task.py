@@ -26,7 +26,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """A task as the engine keeps it. Its id is its promise's id. Times are Unix milliseconds.
 
     `timer_at` is the next moment at which the engine must look at it: the lease's end while acquired, the
-    next dispatch while pending; None otherwise (T5).
+    next dispatch while pending; None otherwise (T5). `resumes` counts the awaited promises that have settled
+    since it was last acquired or suspended, `releases` how often it was given back in a row without progress.
+    `embedded` marks a lease held by a worker inside the engine's own process: it ends with that process.
     """
 
     id: str
@@ -34,6 +36,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     target: str
     resumes: int = 0
+    releases: int = 0
     pid: str | None = None
     ttl_ms: int | None = None
+    embedded: bool = False
     timer_at: int | None = None

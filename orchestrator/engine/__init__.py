@@ -1,1 +1,20 @@
-"""The durable engine: a handler per operation, group commit, one tick for all timers, delivery."""
+"""The durable engine: one handler per operation, group commit, one tick, outbox delivery."""
+
+from orchestrator.engine.clock import Clock, ManualClock, SystemClock
+from orchestrator.engine.courier import Push
+from orchestrator.engine.delivery import Connection
+from orchestrator.engine.engine import Engine
+from orchestrator.engine.settings import EngineSettings
+from orchestrator.engine.statistics import Histogram, Statistics
+
+__all__ = [
+    "Clock",
+    "Connection",
+    "Engine",
+    "EngineSettings",
+    "Histogram",
+    "ManualClock",
+    "Push",
+    "Statistics",
+    "SystemClock",
+]

@@ -1,0 +1,235 @@
+"""The programs that an engine runs against its store: a batch of commands, a tick, a page of the outbox.
+
+Each loads, decides over a workspace and writes once. They do no I/O: the store drives them (see the port).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.domain.errors import Refused
+from orchestrator.domain.task import TaskState
+from orchestrator.domain.transitions import TaskEvent
+from orchestrator.engine.handlers import decide
+from orchestrator.engine.handlers.tasks import branch_of
+from orchestrator.engine.needs import Needs, needs_of
+from orchestrator.engine.settings import EngineSettings
+from orchestrator.engine.settlement import apply, expire_named
+from orchestrator.engine.workspace import Outgoing, Workspace
+from orchestrator.protocol import commands as c
+from orchestrator.protocol.records import task_record
+from orchestrator.store.port import (
+    LoadChain,
+    LoadDeadline,
+    LoadDue,
+    LoadEmbedded,
+    LoadHeld,
+    LoadPreloads,
+    LoadRows,
+    Program,
+    Query,
+    SearchPromises,
+    SearchTasks,
+    Write,
+    ask,
+)
+
+Steps = Generator[Query[Any], Any, None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One command in a batch; `embedded` marks one from inside the engine's own process."""
+
+    command: c.Command[Any]
+    embedded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """Outbox rows whose messages have left since the last batch: (task id, queued at), (promise, address)."""
+
+    executes: list[tuple[str, int]] = field(default_factory=list)
+    unblocks: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchResult:
+    """An answer or a refusal for each command, in order; what to send; the earliest new deadline."""
+
+    outcomes: list[c.Answer | Refused]
+    outgoing: list[Outgoing]
+    deadline: int | None
+
+
+def batch_program(
+    now_ms: int, works: Sequence[Work], settings: EngineSettings, sent: Sent
+) -> Program[BatchResult]:
+    """Decide commands in order as if one by one, then write once, then answer the searches."""
+    workspace = Workspace(now_ms, settings)
+    yield from _load(workspace, [needs_of(work.command) for work in works])
+    outcomes = [_outcome(workspace, work) for work in works]
+    yield from _write(workspace, sent)
+    for position, work in enumerate(works):
+        if isinstance(work.command, c.PromiseSearch | c.TaskSearch):
+            outcomes[position] = yield from _search(work.command, settings)
+    answered = [outcome for outcome in outcomes if outcome is not None]
+    return BatchResult(outcomes=answered, outgoing=workspace.outgoing(), deadline=workspace.deadline())
+
+
+def _outcome(workspace: Workspace, work: Work) -> c.Answer | Refused | None:
+    if isinstance(work.command, c.PromiseSearch | c.TaskSearch):
+        return None
+    try:
+        return decide(workspace, work.command, embedded=work.embedded)
+    except Refused as refusal:
+        return refusal
+
+
+def _load(workspace: Workspace, needs: Sequence[Needs]) -> Steps:
+    named = dict.fromkeys(key for need in needs for key in need.named)
+    settling = {key for need in needs for key in need.settling}
+    pids = list(dict.fromkeys(need.held_by for need in needs if need.held_by is not None))
+    yield from _load_named(workspace, named, settling)
+    if pids:
+        workspace.add_rows((), (yield from ask(LoadHeld(pids=pids))))
+    keys = _preloaded(workspace, needs)
+    if keys:
+        limit = workspace.settings.preload_max
+        workspace.preloads = yield from ask(LoadPreloads(keys=keys, limit=limit))
+
+
+def _load_named(workspace: Workspace, named: Iterable[str], settling: Iterable[str]) -> Steps:
+    ids = list(named)
+    if ids:
+        workspace.add_rows(ids, (yield from ask(LoadRows(ids=ids))))
+    chains = [key for key in ids if _may_settle(workspace, key, settling)]
+    if chains:
+        workspace.add_chain(chains, (yield from ask(LoadChain(ids=chains))))
+
+
+def _may_settle(workspace: Workspace, promise_id: str, settling: Iterable[str]) -> bool:
+    promise = workspace.promise(promise_id)
+    if promise is None or not promise.pending:
+        return False
+    return promise_id in settling or promise.expired(workspace.now_ms)
+
+
+def _preloaded(workspace: Workspace, needs: Sequence[Needs]) -> list[tuple[str, str]]:
+    """Return (id, branch) of the tasks whose answer will carry a preload, as far as can be told."""
+    keys = {}
+    for need in needs:
+        promise = workspace.promise(need.preload) if need.preload is not None else None
+        if promise is None or not promise.pending:
+            continue
+        task, suspending = workspace.task(promise.id), len(need.named) > 1
+        if task is None:
+            continue
+        if suspending and task.state is TaskState.ACQUIRED:
+            awaited = (workspace.promise(key) for key in need.named[1:])
+            settled = (each for each in awaited if each is not None)
+            if any(not each.pending or each.expired(workspace.now_ms) for each in settled):
+                keys[promise.id] = branch_of(promise)
+        elif not suspending and task.state is TaskState.PENDING:
+            keys[promise.id] = branch_of(promise)
+    return list(keys.items())
+
+
+def _write(workspace: Workspace, sent: Sent, unblocks_before: int | None = None) -> Steps:
+    changes = workspace.changes()
+    changes.executes_sent.extend(sent.executes)
+    changes.unblocks_sent.extend(sent.unblocks)
+    changes.unblocks_before = unblocks_before
+    if not changes.empty():
+        yield from ask(Write(changes=changes))
+
+
+def _search(
+    command: c.PromiseSearch | c.TaskSearch, settings: EngineSettings
+) -> Generator[Query[Any], Any, c.Answer]:
+    if isinstance(command, c.PromiseSearch):
+        promises = yield from ask(
+            SearchPromises(
+                state=command.state,
+                tags=command.tags,
+                limit=command.limit,
+                cursor=command.cursor,
+                scan_max=settings.search_scan_max,
+            )
+        )
+        return c.PromisePage(promises=promises.items, cursor=promises.cursor)
+    tasks = yield from ask(
+        SearchTasks(
+            state=command.state,
+            limit=command.limit,
+            cursor=command.cursor,
+            scan_max=settings.search_scan_max,
+        )
+    )
+    return c.TaskPage(tasks=[task_record(task) for task in tasks.items], cursor=tasks.cursor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickResult:
+    """What to send; the next deadline in the store (None: nothing is timed); whether more is due now."""
+
+    outgoing: list[Outgoing]
+    deadline: int | None
+    more: bool
+
+
+def tick_program(now_ms: int, settings: EngineSettings) -> Program[TickResult]:
+    """Carry out one page of what time alone brings: deadlines, ended leases, dispatches that are due."""
+    workspace = Workspace(now_ms, settings)
+    due = yield from ask(LoadDue(now_ms=now_ms, limit=settings.tick_page))
+    ids = list(dict.fromkeys(due))
+    yield from _load_named(workspace, ids, ())
+    expire_named(workspace, ids)
+    for key in ids:
+        _tick_task(workspace, key)
+    yield from _write(workspace, Sent(), now_ms - settings.unblock_keep_ms)
+    deadline = yield from ask(LoadDeadline())
+    return TickResult(
+        outgoing=workspace.outgoing(),
+        deadline=deadline,
+        more=deadline is not None and deadline <= now_ms,
+    )
+
+
+def _tick_task(workspace: Workspace, task_id: str) -> None:
+    task = workspace.task(task_id)
+    if task is None or task.timer_at is None or task.timer_at > workspace.now_ms:
+        return
+    if task.state is TaskState.ACQUIRED:
+        apply(workspace, task, TaskEvent.LEASE_ENDED)
+    elif task.state is TaskState.PENDING:
+        apply(workspace, task, TaskEvent.DISPATCH_DUE)
+
+
+def recover_program(now_ms: int, settings: EngineSettings) -> Program[TickResult]:
+    """Release one page of leases whose holders lived in the engine's former process."""
+    workspace = Workspace(now_ms, settings)
+    rows = yield from ask(LoadEmbedded(limit=settings.tick_page))
+    workspace.add_rows((), rows)
+    for _, task in rows:
+        if task is not None:
+            apply(workspace, task, TaskEvent.LEASE_ENDED)
+    yield from _write(workspace, Sent())
+    more = len(rows) == settings.tick_page
+    return TickResult(outgoing=workspace.outgoing(), deadline=workspace.deadline(), more=more)
+
+
+def dispatch_program(
+    now_ms: int, settings: EngineSettings, references: Sequence[tuple[str, int]]
+) -> Program[list[Outgoing]]:
+    """Announce again those tasks that still wait at the version of which a lost connection was told."""
+    workspace = Workspace(now_ms, settings)
+    yield from _load_named(workspace, [task_id for task_id, _ in references], ())
+    for task_id, version in references:
+        task = workspace.task(task_id)
+        if task is not None and task.state is TaskState.PENDING and task.version == version:
+            apply(workspace, task, TaskEvent.DISPATCH_DUE)
+    yield from _write(workspace, Sent())
+    return workspace.outgoing()

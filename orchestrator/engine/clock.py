@@ -1,0 +1,56 @@
+"""Time, as a parameter: the only place of the engine that reads a clock."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where the engine learns what time it is."""
+
+    def now_ms(self) -> int:
+        """Return the present in Unix milliseconds."""
+        ...
+
+    async def sleep_until(self, moment_ms: int) -> None:
+        """Return once the present is `moment_ms` (Unix milliseconds) or later."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now_ms(self) -> int:
+        """Return the present in Unix milliseconds."""
+        return time.time_ns() // 1_000_000
+
+    async def sleep_until(self, moment_ms: int) -> None:
+        """Sleep, at most an hour at a time, so that a changed clock is noticed."""
+        while (left_ms := moment_ms - self.now_ms()) > 0:
+            await asyncio.sleep(min(left_ms, 3_600_000) / 1000)
+
+
+class ManualClock:
+    """A clock that stands still until it is moved; for tests."""
+
+    def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
+        self._now_ms = now_ms
+        self._moved = asyncio.Event()
+
+    def now_ms(self) -> int:
+        """Return the moment to which it was last moved."""
+        return self._now_ms
+
+    def advance(self, milliseconds: int) -> int:
+        """Move it forwards, wake whoever slept until then, and return the new present."""
+        self._now_ms += milliseconds
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+        return self._now_ms
+
+    async def sleep_until(self, moment_ms: int) -> None:
+        """Return once it has been moved to `moment_ms` or later."""
+        while self._now_ms < moment_ms:
+            await self._moved.wait()

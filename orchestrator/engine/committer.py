@@ -1,0 +1,153 @@
+"""Group commit: commands that arrive together share one transaction.
+
+Invariants: an answer leaves only after its commit; the queue is bounded; while one batch commits the next
+gathers; a batch that fails as a whole is rolled back by the store and its commands run singly, so that one
+of them harms nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import structlog
+
+from orchestrator.domain.errors import Refused, Unavailable
+from orchestrator.engine.batch import BatchResult, Sent, Work, batch_program
+from orchestrator.engine.clock import Clock
+from orchestrator.engine.delivery import Switchboard
+from orchestrator.engine.settings import EngineSettings
+from orchestrator.engine.statistics import Statistics
+from orchestrator.protocol import commands as c
+from orchestrator.store import InvalidRow, Store, StoreError
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waiting:
+    work: Work
+    future: asyncio.Future[c.Answer]
+
+
+class Committer:
+    """Takes commands, commits them in batches, answers them."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        settings: EngineSettings,
+        statistics: Statistics,
+        switchboard: Switchboard,
+        on_commit: Callable[[BatchResult], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._statistics = statistics
+        self._switchboard = switchboard
+        self._on_commit = on_commit
+        self._queue: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._stopping = False
+
+    def submit(self, work: Work) -> asyncio.Future[c.Answer]:
+        """Queue a command. Raises Unavailable when the queue is full or the engine stops."""
+        if self._stopping:
+            raise Unavailable("the engine is stopping; try again later")
+        if len(self._queue) >= self._settings.queue_max:
+            raise Unavailable(f"the engine has {len(self._queue)} requests waiting; try again later")
+        future: asyncio.Future[c.Answer] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(work=work, future=future))
+        self._statistics.queued = len(self._queue)
+        self._wake.set()
+        return future
+
+    def wake(self) -> None:
+        """Let the loop look for outbox rows to remove although no command waits."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Take no more commands; `run` returns once those that wait are answered."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Commit batches until stopped."""
+        while not (self._stopping and not self._queue):
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue or self._switchboard.has_sent():
+                await self._commit(self._take())
+
+    def _take(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        while self._queue and len(batch) < self._settings.batch_max:
+            waiting = self._queue.popleft()
+            if not waiting.future.done():  # else its caller has gone
+                batch.append(waiting)
+        self._statistics.queued = len(self._queue)
+        return batch
+
+    async def _commit(self, batch: list[_Waiting]) -> None:
+        sent = self._switchboard.take_sent()
+        try:
+            await self._run(batch, sent)
+        except Exception as error:  # whatever it is, the others must not suffer for it
+            self._switchboard.put_back(sent)
+            await self._commit_singly(batch, error)
+
+    async def _commit_singly(self, batch: list[_Waiting], error: Exception) -> None:
+        self._statistics.failed_batches += 1
+        if len(batch) <= 1:
+            self._fail(batch, error)
+            return
+        _log.warning("batch failed, running its commands singly", commands=len(batch), error=str(error))
+        for waiting in batch:
+            try:
+                await self._run([waiting], Sent())
+            except Exception as single:
+                self._fail([waiting], single)
+
+    async def _run(self, batch: list[_Waiting], sent: Sent) -> None:
+        works = [waiting.work for waiting in batch]
+        started = perf_counter()
+        result = await self._store.run(
+            lambda now_ms: batch_program(now_ms, works, self._settings, sent), self._clock.now_ms()
+        )
+        self._statistics.commits.observe(perf_counter() - started)
+        self._statistics.batches.observe(len(batch))
+        for waiting, outcome in zip(batch, result.outcomes, strict=True):
+            _resolve(waiting.future, outcome)
+        self._on_commit(result)
+
+    def _fail(self, batch: list[_Waiting], error: Exception) -> None:
+        answer: Exception = error
+        if isinstance(error, InvalidRow):
+            answer = Refused(400, str(error))
+        elif isinstance(error, StoreError):
+            answer = Unavailable(str(error))
+            _log.error("store failed", error=str(error))
+        else:
+            _log.error("command failed", kinds=[_kind(each.work) for each in batch], exc_info=error)
+        for waiting in batch:
+            if not waiting.future.done():
+                waiting.future.set_exception(answer)
+
+
+def _kind(work: Work) -> str:
+    return work.command.KIND
+
+
+def _resolve(future: asyncio.Future[Any], outcome: c.Answer | Refused) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, Refused):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

@@ -1,0 +1,173 @@
+"""Carries messages out: to connections at once, to URLs through a bounded queue, from the outbox on connect.
+
+Invariants: nothing here is needed for correctness, a lost message is sent again by the task's retry timer;
+the number of pushes under way and waiting is bounded; what does not fit stays in the outbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from orchestrator.engine.batch import dispatch_program
+from orchestrator.engine.clock import Clock
+from orchestrator.engine.delivery import Connection, Switchboard
+from orchestrator.engine.settings import EngineSettings
+from orchestrator.engine.statistics import Statistics
+from orchestrator.engine.workspace import Outgoing, outgoing_execute, outgoing_unblock
+from orchestrator.protocol.messages import Execute, Message
+from orchestrator.store import Store, StoreError
+from orchestrator.store.port import LoadOutbox, Outbox, Program, ask
+
+_log = structlog.get_logger(__name__)
+Push = Callable[[str, Message], Awaitable[bool]]
+"""Posts a message to a URL; tells whether it was taken. Has a timeout of its own."""
+SENT_LINGER_S = 1.0
+"""How long removed-to-be outbox rows wait for a batch to travel with."""
+FAILURE_PAUSE_S = 1.0
+
+
+class Courier:
+    """Everything between a commit and its recipients."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        settings: EngineSettings,
+        statistics: Statistics,
+        switchboard: Switchboard,
+        push: Push | None,
+        wake_committer: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._statistics = statistics
+        self._switchboard = switchboard
+        self._push = push
+        self._wake_committer = wake_committer
+        self._pushes: asyncio.Queue[Outgoing] = asyncio.Queue(settings.push_queue_max)
+        self._flushes: dict[str | None, None] = {}
+        self._lost: dict[tuple[str, int], None] = {}
+        self._chores = asyncio.Event()
+        self._linger: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
+
+    def deliver(self, outgoing: list[Outgoing]) -> None:
+        """Send what a commit has brought."""
+        for each in self._switchboard.deliver(outgoing):
+            self._enqueue_push(each)
+        self._schedule_removal()
+
+    def _enqueue_push(self, outgoing: Outgoing) -> None:
+        if self._push is None:
+            self._statistics.pushes["disabled"] += 1
+            return
+        try:
+            self._pushes.put_nowait(outgoing)
+        except asyncio.QueueFull:
+            self._statistics.pushes["deferred"] += 1
+            self._schedule_retry()
+
+    def _schedule_removal(self) -> None:
+        if self._linger is None and self._switchboard.has_sent():
+            self._linger = asyncio.get_running_loop().call_later(SENT_LINGER_S, self._remove_sent)
+
+    def _remove_sent(self) -> None:
+        self._linger = None
+        self._wake_committer()
+
+    def _schedule_retry(self) -> None:
+        if self._retry is None:
+            seconds = self._settings.retry_timeout_ms / 1000
+            self._retry = asyncio.get_running_loop().call_later(seconds, self._retry_pushes)
+
+    def _retry_pushes(self) -> None:
+        self._retry = None
+        self.flush(None)
+
+    def flush(self, group: str | None) -> None:
+        """Look through the outbox for a group (None: for URLs) soon."""
+        self._flushes[group] = None
+        self._chores.set()
+
+    def lost(self, connection: Connection) -> None:
+        """Announce again what a closed connection may not have read."""
+        self._lost.update(dict.fromkeys(connection.recent))
+        self._chores.set()
+
+    async def run(self) -> None:
+        """Do the chores until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            if self._push is not None:
+                for _ in range(self._settings.push_concurrency):
+                    group.create_task(self._push_forever(self._push))
+                self.flush(None)
+            group.create_task(self._work())
+
+    def stop(self) -> None:
+        """Forget the timers."""
+        for handle in (self._linger, self._retry):
+            if handle is not None:
+                handle.cancel()
+
+    async def _work(self) -> None:
+        while True:
+            await self._chores.wait()
+            self._chores.clear()
+            try:
+                await self._dispatch_lost()
+                while self._flushes:
+                    group, _ = self._flushes.popitem()
+                    await self._flush(group)
+            except StoreError as error:
+                _log.error("delivery from the outbox failed", error=str(error))
+                await asyncio.sleep(FAILURE_PAUSE_S)
+
+    async def _dispatch_lost(self) -> None:
+        if self._lost:
+            references, self._lost = list(self._lost), {}
+            outgoing = await self._store.run(
+                lambda now: dispatch_program(now, self._settings, references), self._clock.now_ms()
+            )
+            self.deliver(outgoing)
+
+    async def _flush(self, group: str | None) -> None:
+        after_task, after_unblock, more = "", ("", ""), True
+        while more:
+            limit = self._settings.flush_page
+            query = LoadOutbox(group=group, after_task=after_task, after_unblock=after_unblock, limit=limit)
+            page = await self._store.run(lambda _, query=query: _outbox(query), self._clock.now_ms())
+            if page.executes:
+                after_task = page.executes[-1].task_id
+            if page.unblocks:
+                row = page.unblocks[-1][0]
+                after_unblock = (row.promise_id, row.address)
+            self.deliver(
+                [outgoing_execute(row) for row in page.executes]
+                + [outgoing_unblock(row, promise) for row, promise in page.unblocks]
+            )
+            more = page.more and (group is None or self._switchboard.has_members(group))
+
+    async def _push_forever(self, push: Push) -> None:
+        while True:
+            outgoing = await self._pushes.get()
+            try:
+                taken = await push(outgoing.address, outgoing.message)
+            except Exception as error:  # a fault of the sender must not end the delivery
+                _log.error("push failed", address=outgoing.address, error=str(error))
+                taken = False
+            self._statistics.pushes["taken" if taken else "failed"] += 1
+            if taken:
+                self._switchboard.mark_sent(outgoing)
+                self._schedule_removal()
+            elif not isinstance(outgoing.message, Execute):
+                self._schedule_retry()  # a task has a retry timer of its own
+
+
+def _outbox(query: LoadOutbox) -> Program[Outbox]:
+    page = yield from ask(query)
+    return page

@@ -1,0 +1,142 @@
+"""Delivery: which connection a message goes to, and what becomes of those that cannot go anywhere yet.
+
+Messages are hints, the store is the truth. What finds a connection here is sent at once and its outbox row
+is removed with a later batch; what finds none stays in the outbox until a member of its group connects.
+A message that a connection was given shortly before it closed may never have been read: its tasks are
+announced again to whoever is left.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from orchestrator.domain.address import Cast, PollAddress
+from orchestrator.engine.batch import Sent
+from orchestrator.engine.statistics import Statistics
+from orchestrator.engine.validation import address_of
+from orchestrator.engine.workspace import Outgoing
+from orchestrator.protocol.messages import Execute, Message
+
+RECENT_MAX = 256
+"""How many announcements a connection remembers."""
+
+
+class Connection:
+    """A member's open ear. `close` it when the member is gone; closing twice is harmless."""
+
+    def __init__(
+        self,
+        group: str,
+        member: str,
+        receive: Callable[[Message], None],
+        on_close: Callable[[Connection], None],
+    ) -> None:
+        self.group = group
+        self.member = member
+        self.recent: deque[tuple[str, int]] = deque(maxlen=RECENT_MAX)
+        self._receive = receive
+        self._on_close = on_close
+
+    def send(self, message: Message) -> None:
+        """Hand over one message."""
+        if isinstance(message, Execute):
+            self.recent.append((message.task.id, message.task.version))
+        self._receive(message)
+
+    def close(self) -> None:
+        """Take no more messages."""
+        self._on_close(self)
+
+
+class Switchboard:
+    """The connections held here, and the outbox rows whose messages have left."""
+
+    def __init__(self, statistics: Statistics) -> None:
+        self._groups: dict[str, list[Connection]] = {}
+        self._turns: dict[str, int] = {}
+        self._statistics = statistics
+        self._sent_executes: dict[str, int] = {}
+        self._sent_unblocks: dict[tuple[str, str], None] = {}
+
+    def add(self, connection: Connection) -> None:
+        """Open an ear."""
+        self._groups.setdefault(connection.group, []).append(connection)
+        self._statistics.connections += 1
+
+    def remove(self, connection: Connection) -> bool:
+        """Close an ear; tell whether it was open."""
+        members = self._groups.get(connection.group, [])
+        if connection not in members:
+            return False
+        members.remove(connection)
+        if not members:
+            del self._groups[connection.group]
+            self._turns.pop(connection.group, None)
+        self._statistics.connections -= 1
+        return True
+
+    def has_members(self, group: str) -> bool:
+        """Tell whether anybody of the group listens here."""
+        return group in self._groups
+
+    def connections(self) -> list[Connection]:
+        """Return all open connections."""
+        return [connection for members in self._groups.values() for connection in members]
+
+    def deliver(self, outgoing: Iterable[Outgoing]) -> list[Outgoing]:
+        """Send what can be sent here; return the pushes, which somebody else sends."""
+        pushes = []
+        for each in outgoing:
+            address = address_of(each.address)
+            if not isinstance(address, PollAddress):
+                pushes.append(each)
+                continue
+            connection = self._choose(address)
+            kind = "execute" if isinstance(each.message, Execute) else "unblock"
+            if connection is None:
+                self._statistics.unroutable[kind] += 1
+                continue
+            connection.send(each.message)
+            self._statistics.messages[kind] += 1
+            self.mark_sent(each)
+        return pushes
+
+    def _choose(self, address: PollAddress) -> Connection | None:
+        members = self._groups.get(address.group)
+        if not members:
+            return None
+        if address.member is not None:
+            # The newest of a name wins: an older one is most likely a socket that died half-open.
+            for connection in reversed(members):
+                if connection.member == address.member:
+                    return connection
+        if address.cast is Cast.UNI:
+            return None
+        turn = self._turns.get(address.group, 0) % len(members)
+        self._turns[address.group] = turn + 1
+        return members[turn]
+
+    def mark_sent(self, outgoing: Outgoing) -> None:
+        """Remember that a message has left, so that its outbox row is removed with the next batch."""
+        if isinstance(outgoing.message, Execute):
+            self._sent_executes[outgoing.key] = outgoing.queued_at
+        else:
+            self._sent_unblocks[outgoing.key, outgoing.address] = None
+
+    def has_sent(self) -> bool:
+        """Tell whether outbox rows wait to be removed."""
+        return bool(self._sent_executes or self._sent_unblocks)
+
+    def take_sent(self) -> Sent:
+        """Return, and forget, the outbox rows to remove."""
+        sent = Sent(executes=list(self._sent_executes.items()), unblocks=list(self._sent_unblocks))
+        self._sent_executes.clear()
+        self._sent_unblocks.clear()
+        return sent
+
+    def put_back(self, sent: Sent) -> None:
+        """Remember rows again that could not be removed."""
+        for task_id, queued_at in sent.executes:
+            self._sent_executes.setdefault(task_id, queued_at)
+        self._sent_unblocks.update(dict.fromkeys(sent.unblocks))

@@ -1,0 +1,180 @@
+"""The engine: the one door to a store of durable promises and tasks.
+
+It owns the lifetime of its parts: the store, the committer, the ticker and the courier. It knows no HTTP
+and no SDK; both reach it through commands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+from orchestrator.domain.errors import Refused, Unavailable
+from orchestrator.engine.batch import BatchResult, Work
+from orchestrator.engine.clock import Clock, SystemClock
+from orchestrator.engine.committer import Committer
+from orchestrator.engine.courier import Courier, Push
+from orchestrator.engine.delivery import Connection, Switchboard
+from orchestrator.engine.settings import EngineSettings
+from orchestrator.engine.statistics import Statistics
+from orchestrator.engine.ticker import Ticker
+from orchestrator.engine.validation import validate
+from orchestrator.protocol import commands as c
+from orchestrator.protocol.messages import Message
+from orchestrator.store import Store, StoreError
+from orchestrator.store.port import Gauges, LoadGauges, Program, ask
+
+AnswerT = TypeVar("AnswerT")
+
+
+class Engine:
+    """Carries out commands on a store, wakes tasks, delivers messages.
+
+    Use it as an async context manager: entering opens and migrates the store and takes over from the
+    process that had it before; leaving answers what waits and closes the store.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock | None = None,
+        settings: EngineSettings | None = None,
+        push: Push | None = None,
+    ) -> None:
+        self._store = store
+        self._clock = clock or SystemClock()
+        self._settings = settings or EngineSettings()
+        self._push = push
+        self.statistics = Statistics()
+        self._switchboard = Switchboard(self.statistics)
+        self._running: list[asyncio.Task[None]] = []
+        self._committing: asyncio.Task[None] | None = None
+        self._committer = self._new_committer()
+        self._courier = Courier(
+            store,
+            self._clock,
+            self._settings,
+            self.statistics,
+            self._switchboard,
+            push,
+            lambda: self._committer.wake(),
+        )
+        self._ticker = Ticker(store, self._clock, self._settings, self.statistics, self._courier.deliver)
+
+    def _new_committer(self) -> Committer:
+        return Committer(
+            self._store,
+            self._clock,
+            self._settings,
+            self.statistics,
+            self._switchboard,
+            self._committed,
+        )
+
+    @property
+    def clock(self) -> Clock:
+        """The clock by which the engine lives."""
+        return self._clock
+
+    @property
+    def settings(self) -> EngineSettings:
+        """What was set about it."""
+        return self._settings
+
+    async def __aenter__(self) -> Self:
+        """Open the store and start. Raises StoreError."""
+        if self._committing is not None:
+            raise StoreError("the engine has been started before; make a new one")
+        await self._store.open()
+        try:
+            await self._ticker.recover()
+        except BaseException:
+            await self._store.close()
+            raise
+        self._committing = asyncio.create_task(self._committer.run(), name="engine-committer")
+        self._running = [
+            asyncio.create_task(self._ticker.run(), name="engine-ticker"),
+            asyncio.create_task(self._courier.run(), name="engine-courier"),
+        ]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Answer what waits, then stop and close the store."""
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Answer what waits, then stop and close the store. Stopping twice is harmless."""
+        self._committer.stop()
+        if self._committing is not None:
+            await self._committing
+        self._courier.stop()
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        self._running = []
+        await self._store.close()
+
+    def _committed(self, result: BatchResult) -> None:
+        self._ticker.lower(result.deadline)
+        self._courier.deliver(result.outgoing)
+
+    async def handle(self, command: c.Command[AnswerT], *, embedded: bool = False) -> AnswerT:
+        """Carry out one command and return its answer once it is durable.
+
+        `embedded` marks a caller inside this process, whose leases end with it. Raises Refused with the
+        protocol's status; Unavailable when the engine stops, its queue is full or its store failed: then
+        the command may or may not have been carried out, and repeating it is safe (P2, T2).
+        """
+        status = 500
+        try:
+            answer = await self._handle(command, embedded)
+            status = 300 if isinstance(answer, c.SuspendAnswer) and not answer.suspended else 200
+            return cast(AnswerT, answer)
+        except Refused as refusal:
+            status = refusal.status
+            raise
+        except Unavailable:
+            status = 503
+            raise
+        finally:
+            self.statistics.requests[command.KIND, status] += 1
+
+    async def _handle(self, command: c.Command[Any], embedded: bool) -> c.Answer:
+        if isinstance(command, c.Describe):
+            return c.DescribeAnswer(extensions=list(c.EXTENSIONS))
+        validate(command)
+        if self._committing is None:
+            raise Unavailable("the engine has not been started")
+        return await self._committer.submit(Work(command=command, embedded=embedded))
+
+    def connect(self, group: str, member: str, receive: Callable[[Message], None]) -> Connection:
+        """Deliver messages for `member` of `group` to `receive`, which must neither block nor raise.
+
+        What waits for the group is sent at once. The newest of several connections of one name is
+        preferred. The connection stands until it is closed.
+        """
+        connection = Connection(group, member, receive, self._disconnect)
+        self._switchboard.add(connection)
+        self._courier.flush(group)
+        return connection
+
+    def _disconnect(self, connection: Connection) -> None:
+        if self._switchboard.remove(connection):
+            self._courier.lost(connection)
+
+    async def tick(self) -> None:
+        """Carry out everything that is due now; the engine does so by itself. Raises StoreError."""
+        await self._ticker.tick()
+
+    async def gauges(self) -> Gauges:
+        """Count what is open in the store. Raises StoreError."""
+        return await self._store.run(lambda _: _gauges(), self._clock.now_ms())
+
+
+def _gauges() -> Program[Gauges]:
+    gauges = yield from ask(LoadGauges())
+    return gauges

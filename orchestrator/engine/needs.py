@@ -1,0 +1,91 @@
+"""What each command touches, told before it is decided, so that a batch loads it with one query a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.protocol import commands as c
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """`named`: promises and tasks to load. `settling`: those that the command may settle.
+
+    `preload`: a task whose children the answer may carry. `held_by`: a pid whose tasks it touches.
+    """
+
+    named: tuple[str, ...] = ()
+    settling: tuple[str, ...] = ()
+    preload: str | None = None
+    held_by: str | None = None
+
+
+def _named(command: Any) -> Needs:
+    return Needs(named=(command.id,))
+
+
+def _settled(command: c.PromiseSettle) -> Needs:
+    return Needs(named=(command.id,), settling=(command.id,))
+
+
+def _callback(command: c.PromiseRegisterCallback) -> Needs:
+    return Needs(named=(command.awaited, command.awaiter))
+
+
+def _listener(command: c.PromiseRegisterListener) -> Needs:
+    return Needs(named=(command.awaited,))
+
+
+def _task_create(command: c.TaskCreate) -> Needs:
+    return Needs(named=(command.action.id,), preload=command.action.id)
+
+
+def _acquire(command: c.TaskAcquire) -> Needs:
+    return Needs(named=(command.id,), preload=command.id)
+
+
+def _fulfill(command: c.TaskFulfill) -> Needs:
+    return Needs(named=(command.id,), settling=(command.id,))
+
+
+def _suspend(command: c.TaskSuspend) -> Needs:
+    awaited = (action.awaited for action in command.actions)
+    return Needs(named=(command.id, *awaited), preload=command.id)
+
+
+def _fence(command: c.TaskFence) -> Needs:
+    settles = not isinstance(command.action, c.PromiseCreate)
+    return Needs(named=(command.id, command.action.id), settling=(command.action.id,) if settles else ())
+
+
+def _heartbeat(command: c.TaskHeartbeat) -> Needs:
+    if not command.tasks:
+        return Needs(held_by=command.pid)
+    return Needs(named=tuple(reference.id for reference in command.tasks))
+
+
+_NEEDS: dict[type[c.Command[Any]], Callable[[Any], Needs]] = {
+    c.PromiseGet: _named,
+    c.PromiseCreate: _named,
+    c.PromiseSettle: _settled,
+    c.PromiseRegisterCallback: _callback,
+    c.PromiseRegisterListener: _listener,
+    c.TaskGet: _named,
+    c.TaskCreate: _task_create,
+    c.TaskAcquire: _acquire,
+    c.TaskRelease: _named,
+    c.TaskFulfill: _fulfill,
+    c.TaskSuspend: _suspend,
+    c.TaskFence: _fence,
+    c.TaskHeartbeat: _heartbeat,
+    c.TaskHalt: _named,
+    c.TaskContinue: _named,
+}
+
+
+def needs_of(command: c.Command[Any]) -> Needs:
+    """Return what a command touches; searches touch nothing that must be loaded before."""
+    tell = _NEEDS.get(type(command))
+    return tell(command) if tell is not None else Needs()

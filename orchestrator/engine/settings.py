@@ -1,0 +1,31 @@
+"""What can be set about an engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """Times are milliseconds.
+
+    `retry_timeout_ms`: after it a pending task is announced again. `batch_max`: commands in one commit.
+    `queue_max`: commands that may wait; more are refused as Unavailable. `tick_page`: promises and tasks
+    that one tick's transaction looks at. `release_backoff_ms` and `release_backoff_ms_max`: the wait before
+    a task that was released twice in a row is announced again, doubling up to the maximum.
+    `preload_max`: promises in one preload. `search_scan_max`: candidates that one search reads.
+    `unblock_keep_ms`: how long the news of a settlement waits for its listener to connect.
+    """
+
+    retry_timeout_ms: int = 30_000
+    batch_max: int = 256
+    queue_max: int = 10_000
+    tick_page: int = 500
+    release_backoff_ms: int = 250
+    release_backoff_ms_max: int = 8_000
+    preload_max: int = 1_000
+    search_scan_max: int = 10_000
+    unblock_keep_ms: int = 600_000
+    flush_page: int = 500
+    push_queue_max: int = 10_000
+    push_concurrency: int = 64

@@ -1,0 +1,121 @@
+"""What follows when promises settle, and how tasks are moved: the rules that several operations share.
+
+The order is the protocol's: first every promise, then the task of each, then their awaiters and listeners,
+so that two that settle together do not wake one another. Pure over the workspace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from orchestrator.domain import tags as tag
+from orchestrator.domain.errors import Refused
+from orchestrator.domain.promise import PromiseRecord
+from orchestrator.domain.task import Task, TaskState
+from orchestrator.domain.transitions import (
+    FENCED,
+    TASK_TRANSITIONS,
+    Dispatch,
+    Lease,
+    TaskEvent,
+    Timer,
+    advance,
+    expire,
+)
+from orchestrator.engine.workspace import Workspace
+
+
+def expire_named(workspace: Workspace, ids: Iterable[str]) -> None:
+    """Settle those of the promises whose deadline has passed, with all that follows (P3)."""
+    late = [
+        promise
+        for key in dict.fromkeys(ids)
+        if (promise := workspace.promise(key)) is not None and promise.expired(workspace.now_ms)
+    ]
+    if late:
+        settle_all(workspace, [expire(promise) for promise in late])
+
+
+def settle_all(workspace: Workspace, settled: list[PromiseRecord]) -> None:
+    """Store promises that have just been settled, and carry out their settlement chain (T3, T4)."""
+    for promise in settled:
+        workspace.settle(promise)
+    for promise in settled:
+        _finish_task(workspace, promise)
+    for promise in settled:
+        _wake_awaiters(workspace, promise)
+        for address in workspace.consume_listeners(promise.id):
+            workspace.notify(promise.id, address)
+
+
+def _finish_task(workspace: Workspace, promise: PromiseRecord) -> None:
+    task = workspace.task(promise.id)
+    if task is not None and task.state is not TaskState.FULFILLED:
+        apply(workspace, task, TaskEvent.PROMISE_SETTLED)
+        workspace.drop_awaiter(promise.id)
+
+
+def _wake_awaiters(workspace: Workspace, promise: PromiseRecord) -> None:
+    for awaiter_id in workspace.consume_callbacks(promise.id):
+        awaiter, task = workspace.promise(awaiter_id), workspace.task(awaiter_id)
+        if awaiter is None or task is None or not awaiter.pending or awaiter.expired(workspace.now_ms):
+            continue
+        apply(workspace, task, TaskEvent.AWAITED_SETTLED)
+
+
+def apply(
+    workspace: Workspace,
+    task: Task,
+    event: TaskEvent,
+    *,
+    version: int | None = None,
+    lease: Lease | None = None,
+) -> Task:
+    """Move a task by an event of the table, store it and announce it where the table says so.
+
+    Raises Refused(409) where the table refuses, or where a fenced event carries another version (T2).
+    """
+    outcome = TASK_TRANSITIONS[task.state, event]
+    if outcome.state is None or (event in FENCED and version != task.version):
+        raise Refused(409, _refusal(task, event, version))
+    dispatch = None
+    if outcome.timer is Timer.DISPATCH:
+        dispatch = _dispatch(workspace, task, event)
+    moved = advance(task, outcome, workspace.now_ms, dispatch=dispatch, lease=lease)
+    if moved != task:
+        workspace.move(moved)
+    if dispatch is not None and dispatch.send:
+        workspace.announce(moved)
+    return moved
+
+
+def _refusal(task: Task, event: TaskEvent, version: int | None) -> str:
+    if event is TaskEvent.CLAIM:
+        return "Already exists"
+    held = f"task {task.id!r} is {task.state} at version {task.version}"
+    return f"{held}: {event} refused" + ("" if version is None else f" at version {version}")
+
+
+def _dispatch(workspace: Workspace, task: Task, event: TaskEvent) -> Dispatch:
+    promise = workspace.promise(task.id)
+    if promise is not None and promise.is_timer:
+        # Its deadline is all that it waits for: a worker could only acquire and drop it.
+        return Dispatch(timer_at=promise.timeout_at, send=False)
+    if event is TaskEvent.RELEASE and task.releases:
+        settings = workspace.settings
+        wait_ms = min(
+            settings.release_backoff_ms << min(task.releases - 1, 32), settings.release_backoff_ms_max
+        )
+        if wait_ms > 0:
+            return Dispatch(timer_at=workspace.now_ms + wait_ms, send=False)
+    return Dispatch(timer_at=workspace.now_ms + workspace.settings.retry_timeout_ms, send=True)
+
+
+def first_dispatch(workspace: Workspace, promise: PromiseRecord) -> Dispatch:
+    """Return when the task of a new promise is announced: at once, after its delay, or never (a timer)."""
+    if promise.is_timer:
+        return Dispatch(timer_at=promise.timeout_at, send=False)
+    delay = promise.tags.get(tag.DELAY)
+    if delay is not None and int(delay) > workspace.now_ms:
+        return Dispatch(timer_at=int(delay), send=False)
+    return Dispatch(timer_at=workspace.now_ms + workspace.settings.retry_timeout_ms, send=True)

@@ -1,0 +1,101 @@
+"""Time's part: deadlines, ended leases and dispatches that are due, in bounded pages.
+
+The loop sleeps until the next moment at which anything in the store falls due. That moment is kept in
+memory and lowered by each commit, so that an engine in which nothing is due asks its store nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from orchestrator.engine.batch import TickResult, recover_program, tick_program
+from orchestrator.engine.clock import Clock
+from orchestrator.engine.settings import EngineSettings
+from orchestrator.engine.statistics import Statistics
+from orchestrator.engine.workspace import Outgoing
+from orchestrator.store import Store, StoreError
+
+_log = structlog.get_logger(__name__)
+FAILURE_PAUSE_S = 1.0
+
+
+class Ticker:
+    """Runs ticks when they are due."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        settings: EngineSettings,
+        statistics: Statistics,
+        deliver: Callable[[list[Outgoing]], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._statistics = statistics
+        self._deliver = deliver
+        self._deadline: int | None = None
+        self._lowered = asyncio.Event()
+
+    def lower(self, deadline: int | None) -> None:
+        """Tick at `deadline` (Unix milliseconds) if nothing is due earlier."""
+        if deadline is not None and (self._deadline is None or deadline < self._deadline):
+            self._deadline = deadline
+            self._lowered.set()
+
+    async def tick(self) -> None:
+        """Carry out everything that is due now. Raises StoreError."""
+        more = True
+        while more:
+            # Forgotten before the transaction: what it does not see was committed later, and lowers again.
+            self._deadline = None
+            result = await self._run_page()
+            self._statistics.ticks += 1
+            self.lower(result.deadline)
+            self._deliver(result.outgoing)
+            more = result.more
+
+    async def _run_page(self) -> TickResult:
+        now_ms = self._clock.now_ms()
+        return await self._store.run(lambda now: tick_program(now, self._settings), now_ms)
+
+    async def recover(self) -> None:
+        """Release the leases whose holders lived in the engine's former process. Raises StoreError."""
+        more = True
+        while more:
+            now_ms = self._clock.now_ms()
+            result = await self._store.run(lambda now: recover_program(now, self._settings), now_ms)
+            self._deliver(result.outgoing)
+            more = result.more
+
+    async def run(self) -> None:
+        """Tick whenever something is due, until cancelled."""
+        while True:
+            try:
+                await self.tick()
+            except StoreError as error:
+                _log.error("tick failed", error=str(error))
+                await asyncio.sleep(FAILURE_PAUSE_S)
+                continue
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        while True:
+            self._lowered.clear()
+            deadline = self._deadline
+            if deadline is None:
+                await self._lowered.wait()
+                continue
+            sleeping = asyncio.ensure_future(self._clock.sleep_until(deadline))
+            lowered = asyncio.ensure_future(self._lowered.wait())
+            try:
+                await asyncio.wait({sleeping, lowered}, return_when=asyncio.FIRST_COMPLETED)
+                if sleeping.done():
+                    return
+            finally:
+                sleeping.cancel()
+                lowered.cancel()

@@ -1,0 +1,258 @@
+"""What is wrong with a command, before anything is looked up: every refusal here has status 400.
+
+Pure. The limits keep one caller from making everybody's rows large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from orchestrator.domain import tags as tag
+from orchestrator.domain.address import Address, parse_address
+from orchestrator.domain.errors import Refused
+from orchestrator.domain.ids import CHILD_SEPARATOR, extends, fault_of_id
+from orchestrator.domain.promise import Value
+from orchestrator.domain.transitions import SETTLING_EVENTS, TIME_MS_MAX
+from orchestrator.protocol import commands as c
+
+TAGS_MAX = 64
+TAG_LENGTH_MAX = 4_096
+PID_LENGTH_MAX = 1_024
+LIST_MAX = 10_000
+LIMIT_MAX = 1_000
+HEADERS_MAX = 64
+DATA_LENGTH_MAX = 16 * 1024 * 1024
+TTL_MS_MAX = 2**53 - 1
+
+
+def refuse(condition: object, message: str) -> None:
+    """Raise Refused(400, message) if `condition` holds."""
+    if condition:
+        raise Refused(400, message)
+
+
+@lru_cache(maxsize=4096)
+def address_of(text: str) -> Address:
+    """Parse an address. Raises ValueError."""
+    return parse_address(text)
+
+
+def check_id(promise_id: str) -> None:
+    """Refuse an id that no store could hold."""
+    fault = fault_of_id(promise_id)
+    if fault is not None:
+        raise Refused(400, f"Invalid id: {fault}")
+
+
+def _check_value(name: str, value: Value) -> None:
+    refuse(value.data is not None and len(value.data) > DATA_LENGTH_MAX, f"{name}.data is too long")
+    if value.headers:
+        refuse(len(value.headers) > HEADERS_MAX, f"{name} has more than {HEADERS_MAX} headers")
+        _check_texts(f"{name}.headers", value.headers)
+
+
+def _check_texts(name: str, texts: dict[str, str]) -> None:
+    for key, text in texts.items():
+        refuse(
+            len(key) > TAG_LENGTH_MAX or len(text) > TAG_LENGTH_MAX,
+            f"{name}: {key[:64]!r} is longer than {TAG_LENGTH_MAX} characters",
+        )
+
+
+def _check_time(name: str, moment: int) -> None:
+    refuse(not 0 <= moment <= TIME_MS_MAX, f"{name} must be between 0 and {TIME_MS_MAX}, not {moment}")
+
+
+def _check_tags(command: c.PromiseCreate | c.PromiseRecordStep) -> None:
+    tags = command.tags
+    refuse(len(tags) > TAGS_MAX, f"more than {TAGS_MAX} tags")
+    _check_texts("tags", tags)
+    for name in (tag.ORIGIN, tag.BRANCH, tag.PARENT):
+        ancestor = tags.get(name)
+        refuse(
+            ancestor is not None and not extends(command.id, ancestor),
+            f"the id {command.id!r} does not extend its {name} {ancestor!r}",
+        )
+    refuse(CHILD_SEPARATOR in tags.get(tag.PREFIX, ""), f"{tag.PREFIX} must not contain '.'")
+
+
+def check_create(command: c.PromiseCreate) -> None:
+    """Check promise.create, alone or inside another command."""
+    check_id(command.id)
+    _check_time("timeoutAt", command.timeout_at)
+    _check_value("param", command.param)
+    if command.tags:
+        _check_tags(command)
+        _check_target(command.tags.get(tag.TARGET))
+        _check_delay(command)
+
+
+def _check_target(target: str | None) -> None:
+    if target is not None:
+        try:
+            address_of(target)
+        except ValueError as error:
+            raise Refused(400, f"Invalid resonate:target address: {error}") from error
+
+
+def _check_delay(command: c.PromiseCreate) -> None:
+    text = command.tags.get(tag.DELAY)
+    if text is None:
+        return
+    refuse(not (text.isascii() and text.isdigit()), f"{tag.DELAY} must be whole milliseconds, not {text!r}")
+    # The length is compared first: int() of a very long text is slow, and refused by Python.
+    late = len(text) > 19 or int(text) >= command.timeout_at
+    refuse(late, f"{tag.DELAY} must lie before timeoutAt")
+    refuse(tag.TARGET not in command.tags, f"{tag.DELAY} needs {tag.TARGET}")
+
+
+def check_settle(command: c.PromiseSettle) -> None:
+    """Check promise.settle, alone or inside another command."""
+    check_id(command.id)
+    refuse(
+        command.state not in SETTLING_EVENTS,
+        f"state must be resolved, rejected or rejected_canceled, not {command.state}",
+    )
+    _check_value("value", command.value)
+
+
+def _check_record(command: c.PromiseRecordStep) -> None:
+    check_id(command.id)
+    _check_time("timeoutAt", command.timeout_at)
+    _check_time("createdAt", command.created_at)
+    refuse(
+        command.state not in SETTLING_EVENTS,
+        f"state must be resolved, rejected or rejected_canceled, not {command.state}",
+    )
+    _check_value("param", command.param)
+    _check_value("value", command.value)
+    _check_tags(command)
+    refuse(tag.TARGET in command.tags, "a recorded step has no task: it must not carry resonate:target")
+
+
+def _check_named(command: c.PromiseGet | c.TaskGet | c.TaskHalt | c.TaskContinue) -> None:
+    check_id(command.id)
+
+
+def _check_callback(command: c.PromiseRegisterCallback) -> None:
+    check_id(command.awaited)
+    check_id(command.awaiter)
+    refuse(command.awaited == command.awaiter, "a promise cannot await itself")
+
+
+def _check_listener(command: c.PromiseRegisterListener) -> None:
+    check_id(command.awaited)
+    refuse(len(command.address) > TAG_LENGTH_MAX, "the address is too long")
+    try:
+        address_of(command.address)
+    except ValueError as error:
+        raise Refused(400, f"Invalid address: {error}") from error
+
+
+def _check_limit(limit: int) -> None:
+    refuse(not 1 <= limit <= LIMIT_MAX, f"limit must be between 1 and {LIMIT_MAX}, not {limit}")
+
+
+def _check_promise_search(command: c.PromiseSearch) -> None:
+    _check_limit(command.limit)
+    refuse(len(command.tags) > TAGS_MAX, f"more than {TAGS_MAX} tags")
+    _check_cursor(command.cursor)
+
+
+def _check_task_search(command: c.TaskSearch) -> None:
+    _check_limit(command.limit)
+    _check_cursor(command.cursor)
+
+
+def _check_cursor(cursor: str | None) -> None:
+    refuse(cursor is not None and fault_of_id(cursor) is not None, "Invalid cursor: take it from a page")
+
+
+def _check_lease(pid: str, ttl: int) -> None:
+    refuse(len(pid) > PID_LENGTH_MAX or "\x00" in pid, "Invalid pid: it is too long, or contains NUL")
+    refuse(not 1 <= ttl <= TTL_MS_MAX, f"ttl must be between 1 and {TTL_MS_MAX} ms, not {ttl}")
+
+
+def _check_version(task_id: str, version: int) -> None:
+    check_id(task_id)
+    refuse(not 0 <= version <= TIME_MS_MAX, f"version must be 0 or more, not {version}")
+
+
+def _check_task_create(command: c.TaskCreate) -> None:
+    _check_lease(command.pid, command.ttl)
+    check_create(command.action)
+    refuse(tag.TARGET not in command.action.tags, f"task.create needs a promise with {tag.TARGET}")
+    refuse(tag.DELAY in command.action.tags, f"task.create takes no {tag.DELAY}")
+
+
+def _check_acquire(command: c.TaskAcquire) -> None:
+    _check_version(command.id, command.version)
+    _check_lease(command.pid, command.ttl)
+
+
+def _check_release(command: c.TaskRelease) -> None:
+    _check_version(command.id, command.version)
+
+
+def _check_fulfill(command: c.TaskFulfill) -> None:
+    _check_version(command.id, command.version)
+    check_settle(command.action)
+    refuse(command.action.id != command.id, "task.fulfill settles its own promise: the ids must be equal")
+
+
+def _check_suspend(command: c.TaskSuspend) -> None:
+    _check_version(command.id, command.version)
+    refuse(not 1 <= len(command.actions) <= LIST_MAX, f"actions must be 1 to {LIST_MAX}")
+    for action in command.actions:
+        _check_callback(action)
+        refuse(action.awaiter != command.id, f"the awaiter {action.awaiter!r} is not the task {command.id!r}")
+
+
+def _check_fence(command: c.TaskFence) -> None:
+    _check_version(command.id, command.version)
+    match command.action:
+        case c.PromiseCreate():
+            check_create(command.action)
+        case c.PromiseSettle():
+            check_settle(command.action)
+        case c.PromiseRecordStep():
+            _check_record(command.action)
+    refuse(command.action.id == command.id, "task.fence acts on another promise than its own")
+
+
+def _check_heartbeat(command: c.TaskHeartbeat) -> None:
+    _check_lease(command.pid, 1)
+    refuse(len(command.tasks) > LIST_MAX, f"more than {LIST_MAX} tasks")
+    for reference in command.tasks:
+        _check_version(reference.id, reference.version)
+
+
+_CHECKS: dict[type[c.Command[Any]], Callable[[Any], None]] = {
+    c.PromiseGet: _check_named,
+    c.PromiseCreate: check_create,
+    c.PromiseSettle: check_settle,
+    c.PromiseRegisterCallback: _check_callback,
+    c.PromiseRegisterListener: _check_listener,
+    c.PromiseSearch: _check_promise_search,
+    c.TaskGet: _check_named,
+    c.TaskCreate: _check_task_create,
+    c.TaskAcquire: _check_acquire,
+    c.TaskRelease: _check_release,
+    c.TaskFulfill: _check_fulfill,
+    c.TaskSuspend: _check_suspend,
+    c.TaskFence: _check_fence,
+    c.TaskHeartbeat: _check_heartbeat,
+    c.TaskHalt: _check_named,
+    c.TaskContinue: _check_named,
+    c.TaskSearch: _check_task_search,
+}
+
+
+def validate(command: c.Command[Any]) -> None:
+    """Raise Refused(400) that names what is wrong with a command, if anything is."""
+    check = _CHECKS.get(type(command))
+    if check is None:
+        raise Refused(400, f"Unknown operation: {command.KIND}")
+    check(command)

@@ -1,0 +1,233 @@
+"""The workspace of a batch: what its commands touch, loaded before they are decided and overlaid by them.
+
+Invariants: it does no I/O and reads no clock; `now_ms` is one for all its commands; a command that is
+refused has changed nothing but what time itself has changed (P3); what is asked for without having been
+loaded raises KeyError, which is a fault of `needs`, never of a caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from orchestrator.domain.address import PollAddress
+from orchestrator.domain.promise import PromiseRecord
+from orchestrator.domain.task import Task, TaskState
+from orchestrator.engine.settings import EngineSettings
+from orchestrator.engine.validation import address_of
+from orchestrator.protocol.commands import TaskReference
+from orchestrator.protocol.messages import Execute, Message, Unblock
+from orchestrator.store.port import Chain, Changes, QueuedExecute, QueuedUnblock, Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A message to be sent once its batch is committed. `key` and `queued_at` name its outbox row."""
+
+    address: str
+    message: Message
+    key: str
+    queued_at: int
+
+
+def group_of(address: str) -> str | None:
+    """Return the poll group of an address, None for a push."""
+    parsed = address_of(address)
+    return parsed.group if isinstance(parsed, PollAddress) else None
+
+
+@dataclass(slots=True)
+class Workspace:
+    """An overlay over loaded rows. Handlers read and write through its methods."""
+
+    now_ms: int
+    settings: EngineSettings
+    preloads: dict[str, list[PromiseRecord]] = field(default_factory=dict)
+    _promises: dict[str, PromiseRecord | None] = field(default_factory=dict)
+    _tasks: dict[str, Task | None] = field(default_factory=dict)
+    _callbacks: dict[str, dict[str, None]] = field(default_factory=dict)
+    _listeners: dict[str, dict[str, None]] = field(default_factory=dict)
+    _chains: set[str] = field(default_factory=set)
+    _created: dict[str, None] = field(default_factory=dict)
+    _settled: dict[str, None] = field(default_factory=dict)
+    _moved: dict[str, None] = field(default_factory=dict)
+    _callbacks_added: dict[tuple[str, str], None] = field(default_factory=dict)
+    _listeners_added: dict[tuple[str, str], None] = field(default_factory=dict)
+    _consumed: dict[str, None] = field(default_factory=dict)
+    _listeners_consumed: dict[str, None] = field(default_factory=dict)
+    _awaiters_done: dict[str, None] = field(default_factory=dict)
+    _executes: dict[str, QueuedExecute | None] = field(default_factory=dict)
+    _unblocks: dict[tuple[str, str], QueuedUnblock] = field(default_factory=dict)
+
+    # -- loading
+
+    def add_rows(self, ids: Iterable[str], rows: Iterable[Row]) -> None:
+        """Take in what exists of `ids`; what has been taken in before stays as it is."""
+        for promise, task in rows:
+            if promise.id not in self._promises:
+                self._promises[promise.id] = promise
+                self._tasks[promise.id] = task
+        for key in ids:
+            if key not in self._promises:
+                self._promises[key] = None
+                self._tasks[key] = None
+
+    def add_chain(self, ids: Iterable[str], chain: Chain) -> None:
+        """Take in who waits for `ids`."""
+        self._chains.update(ids)
+        for awaited, awaiter in chain.callbacks:
+            self._callbacks.setdefault(awaited, {})[awaiter] = None
+        for promise_id, address in chain.listeners:
+            self._listeners.setdefault(promise_id, {})[address] = None
+        self.add_rows((), chain.awaiters)
+
+    # -- reading
+
+    def promise(self, promise_id: str) -> PromiseRecord | None:
+        """Return a promise as it stands now, or None if it does not exist."""
+        return self._promises[promise_id]
+
+    def task(self, task_id: str) -> Task | None:
+        """Return a task as it stands now, or None if there is none."""
+        return self._tasks[task_id]
+
+    def changed(self) -> Iterable[PromiseRecord]:
+        """Return the promises that this batch has created or settled."""
+        return (self._present(key) for keys in (self._created, self._settled) for key in keys)
+
+    def held_by(self, pid: str) -> list[Task]:
+        """Return the acquired tasks of a pid; they have been taken in."""
+        tasks = [task for task in self._tasks.values() if task is not None]
+        return [task for task in tasks if task.state is TaskState.ACQUIRED and task.pid == pid]
+
+    # -- writing
+
+    def create(self, promise: PromiseRecord, task: Task | None) -> None:
+        """Add a promise that did not exist, with its task if it has one."""
+        self._promises[promise.id] = promise
+        self._created[promise.id] = None
+        self._chains.add(promise.id)
+        if task is not None:
+            self.move(task)
+
+    def settle(self, promise: PromiseRecord) -> None:
+        """Replace a pending promise by its settled self. Its chain must have been taken in."""
+        if promise.id not in self._chains:
+            raise KeyError(f"the chain of {promise.id} was not loaded")
+        self._promises[promise.id] = promise
+        if promise.id not in self._created:
+            self._settled[promise.id] = None
+
+    def move(self, task: Task) -> None:
+        """Replace a task by its next self. One that is not pending any more is not announced."""
+        before = self._tasks.get(task.id)
+        self._tasks[task.id] = task
+        self._moved[task.id] = None
+        left_queue = before is not None and before.state is TaskState.PENDING
+        if left_queue and task.state is not TaskState.PENDING:
+            self._executes[task.id] = None
+
+    def add_callback(self, awaited: str, awaiter: str) -> None:
+        """Let the task `awaiter` be woken when `awaited` settles."""
+        self._callbacks.setdefault(awaited, {})[awaiter] = None
+        self._callbacks_added[awaited, awaiter] = None
+
+    def add_listener(self, promise_id: str, address: str) -> None:
+        """Let `address` be told when the promise settles."""
+        self._listeners.setdefault(promise_id, {})[address] = None
+        self._listeners_added[promise_id, address] = None
+
+    def consume_callbacks(self, awaited: str) -> list[str]:
+        """Return, in order, and remove who waits for a promise."""
+        awaiters = sorted(self._callbacks.pop(awaited, {}))
+        if awaiters:
+            self._consumed[awaited] = None
+        for awaiter in awaiters:
+            self._callbacks_added.pop((awaited, awaiter), None)
+        return awaiters
+
+    def consume_listeners(self, promise_id: str) -> list[str]:
+        """Return, in order, and remove who listens to a promise."""
+        addresses = sorted(self._listeners.pop(promise_id, {}))
+        if addresses:
+            self._listeners_consumed[promise_id] = None
+        for address in addresses:
+            self._listeners_added.pop((promise_id, address), None)
+        return addresses
+
+    def drop_awaiter(self, awaiter: str) -> None:
+        """Remove every callback by which a task waits."""
+        self._awaiters_done[awaiter] = None
+        for awaiters in self._callbacks.values():
+            awaiters.pop(awaiter, None)
+        for pair in [pair for pair in self._callbacks_added if pair[1] == awaiter]:
+            del self._callbacks_added[pair]
+
+    def announce(self, task: Task) -> None:
+        """Queue the message that a pending task waits to be acquired."""
+        self._executes[task.id] = QueuedExecute(
+            task_id=task.id,
+            version=task.version,
+            address=task.target,
+            group=group_of(task.target),
+            queued_at=self.now_ms,
+        )
+
+    def notify(self, promise_id: str, address: str) -> None:
+        """Queue the message that a promise has settled."""
+        self._unblocks[promise_id, address] = QueuedUnblock(
+            promise_id=promise_id, address=address, group=group_of(address), queued_at=self.now_ms
+        )
+
+    # -- results
+
+    def changes(self) -> Changes:
+        """Return what is to be written."""
+        return Changes(
+            promises_created=[self._present(key) for key in self._created],
+            promises_settled=[self._present(key) for key in self._settled],
+            tasks=[task for key in self._moved if (task := self._tasks[key]) is not None],
+            callbacks_of_awaited_removed=list(self._consumed),
+            callbacks_of_awaiter_removed=list(self._awaiters_done),
+            callbacks_added=list(self._callbacks_added),
+            listeners_removed=list(self._listeners_consumed),
+            listeners_added=list(self._listeners_added),
+            executes_removed=[key for key, row in self._executes.items() if row is None],
+            executes_queued=[row for row in self._executes.values() if row is not None],
+            unblocks_queued=list(self._unblocks.values()),
+        )
+
+    def _present(self, promise_id: str) -> PromiseRecord:
+        promise = self._promises[promise_id]
+        if promise is None:
+            raise KeyError(promise_id)
+        return promise
+
+    def outgoing(self) -> list[Outgoing]:
+        """Return the messages to send once the changes are committed."""
+        executes = [outgoing_execute(row) for row in self._executes.values() if row is not None]
+        unblocks = [outgoing_unblock(row, self._present(row.promise_id)) for row in self._unblocks.values()]
+        return [*executes, *unblocks]
+
+    def deadline(self) -> int | None:
+        """Return the earliest moment at which something changed here falls due, or None."""
+        moments = [
+            task.timer_at
+            for key in self._moved
+            if (task := self._tasks[key]) is not None and task.timer_at is not None
+        ]
+        moments += [promise.timeout_at for key in self._created if (promise := self._present(key)).pending]
+        return min(moments, default=None)
+
+
+def outgoing_execute(row: QueuedExecute) -> Outgoing:
+    """Return the message that an outbox row stands for."""
+    message = Execute(task=TaskReference(id=row.task_id, version=row.version))
+    return Outgoing(address=row.address, message=message, key=row.task_id, queued_at=row.queued_at)
+
+
+def outgoing_unblock(row: QueuedUnblock, promise: PromiseRecord) -> Outgoing:
+    """Return the message that an outbox row stands for."""
+    return Outgoing(
+        address=row.address, message=Unblock(promise=promise), key=row.promise_id, queued_at=row.queued_at
+    )

@@ -1,0 +1,332 @@
+"""The memory store: the same port over dictionaries, for tests and for work that need not last.
+
+Programs run inline, one after another, so nothing interleaves; an undo log makes them atomic. Due work
+lies in two heaps whose stale entries are dropped as they surface.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_right, insort
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from orchestrator.domain import tags as tag
+from orchestrator.domain.promise import PromiseRecord
+from orchestrator.domain.task import Task, TaskState
+from orchestrator.store import port
+from orchestrator.store.errors import StoreError
+from orchestrator.store.search import matches, page_of
+
+T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class MemoryStore:
+    """A store that lives and dies with its process."""
+
+    def __init__(self) -> None:
+        self._tables = _Tables()
+        self._open = False
+
+    async def open(self) -> None:
+        """Make it usable; what it held before a close is still there."""
+        self._open = True
+
+    async def close(self) -> None:
+        """Refuse further programs."""
+        self._open = False
+
+    async def run(self, make_program: Callable[[int], port.Program[T]], now_ms: int) -> T:
+        """Drive one program at once; see the port."""
+        if not self._open:
+            raise StoreError("the memory store is closed; open it first")
+        tables, rows = self._tables, None
+        tables.undo.clear()
+        program = make_program(now_ms)
+        try:
+            while True:
+                rows = tables.answer(program.send(rows))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        except BaseException:
+            tables.roll_back()
+            raise
+
+
+class _Tables:
+    def __init__(self) -> None:
+        self.undo: list[Callable[[], object]] = []
+        self.ids: list[str] = []
+        self.promises: dict[str, PromiseRecord] = {}
+        self.tasks: dict[str, Task] = {}
+        self.callbacks: dict[tuple[str, str], None] = {}
+        self.listeners: dict[tuple[str, str], None] = {}
+        self.executes: dict[str, port.QueuedExecute] = {}
+        self.unblocks: dict[tuple[str, str], port.QueuedUnblock] = {}
+        self.awaited: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+        self.awaiting: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+        self.listening: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+        self.related: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self.deadlines: list[tuple[int, str]] = []
+        self.timers: list[tuple[int, str]] = []
+
+    # -- writing
+
+    def put(self, table: dict[K, V], key: K, value: V) -> None:
+        """Set a row, and remember how to undo it."""
+        if key in table:
+            before = table[key]
+            self.undo.append(lambda: table.__setitem__(key, before))
+        else:
+            self.undo.append(lambda: table.pop(key, None))
+        table[key] = value
+
+    def remove(self, table: dict[K, V], key: K) -> None:
+        """Remove a row if it is there, and remember how to undo it."""
+        if key in table:
+            before = table.pop(key)
+            self.undo.append(lambda: table.__setitem__(key, before))
+
+    def roll_back(self) -> None:
+        """Undo everything since the program began."""
+        while self.undo:
+            self.undo.pop()()
+
+    def link(self, index: defaultdict[K, set[V]], key: K, value: V) -> None:
+        """Add to an index, and remember how to undo it."""
+        if value not in index[key]:
+            index[key].add(value)
+            self.undo.append(lambda: index[key].discard(value))
+
+    def unlink(self, index: defaultdict[K, set[V]], key: K, value: V) -> None:
+        """Remove from an index, and remember how to undo it."""
+        if value in index[key]:
+            index[key].discard(value)
+            self.undo.append(lambda: index[key].add(value))
+        if not index[key]:
+            del index[key]
+
+    def answer(self, query: port.Query[Any]) -> Any:
+        """Answer one query of the port."""
+        return _QUERIES[type(query)](self, query)
+
+
+def _row(tables: _Tables, key: str) -> port.Row:
+    return tables.promises[key], tables.tasks.get(key)
+
+
+def _load_rows(tables: _Tables, query: port.LoadRows) -> list[port.Row]:
+    return [_row(tables, key) for key in query.ids if key in tables.promises]
+
+
+def _load_chain(tables: _Tables, query: port.LoadChain) -> port.Chain:
+    ids = sorted(set(query.ids))
+    callbacks = [pair for key in ids for pair in sorted(tables.awaited.get(key, ()))]
+    listeners = [pair for key in ids for pair in sorted(tables.listening.get(key, ()))]
+    awaiters = sorted({awaiter for _, awaiter in callbacks})
+    return port.Chain(
+        callbacks=callbacks, awaiters=[_row(tables, key) for key in awaiters], listeners=listeners
+    )
+
+
+def _load_preloads(tables: _Tables, query: port.LoadPreloads) -> dict[str, list[PromiseRecord]]:
+    found = {}
+    for key, branch in query.keys:
+        ids = tables.related.get((tag.BRANCH, branch), set()) | tables.related.get((tag.PARENT, key), set())
+        chosen = heapq.nsmallest(query.limit, ids - {key})
+        found[key] = [tables.promises[child] for child in chosen]
+    return found
+
+
+def _load_held(tables: _Tables, query: port.LoadHeld) -> list[port.Row]:
+    pids = set(query.pids)
+    return [_row(tables, task.id) for task in tables.tasks.values() if task.pid in pids]
+
+
+def _load_embedded(tables: _Tables, query: port.LoadEmbedded) -> list[port.Row]:
+    held = [task.id for task in tables.tasks.values() if task.embedded]
+    return [_row(tables, key) for key in held[: query.limit]]
+
+
+def _deadline_of(tables: _Tables, key: str) -> int | None:
+    promise = tables.promises.get(key)
+    return promise.timeout_at if promise is not None and promise.pending else None
+
+
+def _timer_of(tables: _Tables, key: str) -> int | None:
+    task = tables.tasks.get(key)
+    return task.timer_at if task is not None else None
+
+
+def _due(
+    tables: _Tables,
+    heap: list[tuple[int, str]],
+    moment_of: Callable[[_Tables, str], int | None],
+    now_ms: int,
+    limit: int,
+) -> list[str]:
+    due: dict[str, int] = {}
+    while heap and len(due) < limit and heap[0][0] <= now_ms:
+        moment, key = heapq.heappop(heap)
+        if moment_of(tables, key) == moment:
+            due[key] = moment
+    for key, moment in due.items():  # they leave the heap only when they have changed
+        heapq.heappush(heap, (moment, key))
+    return list(due)
+
+
+def _load_due(tables: _Tables, query: port.LoadDue) -> list[str]:
+    return [
+        *_due(tables, tables.deadlines, _deadline_of, query.now_ms, query.limit),
+        *_due(tables, tables.timers, _timer_of, query.now_ms, query.limit),
+    ]
+
+
+def _load_deadline(tables: _Tables, _: port.LoadDeadline) -> int | None:
+    moments = []
+    for heap, moment_of in ((tables.deadlines, _deadline_of), (tables.timers, _timer_of)):
+        while heap and moment_of(tables, heap[0][1]) != heap[0][0]:
+            heapq.heappop(heap)
+        moments += [heap[0][0]] if heap else []
+    return min(moments, default=None)
+
+
+def _search_promises(tables: _Tables, query: port.SearchPromises) -> port.Page[PromiseRecord]:
+    candidates: Iterable[PromiseRecord] = _behind(tables, query)
+    return page_of(candidates, lambda promise: matches(promise, query), query.limit, query.scan_max)
+
+
+def _behind(tables: _Tables, query: port.SearchPromises) -> Iterator[PromiseRecord]:
+    indexed = next((name for name in (tag.ORIGIN, tag.BRANCH, tag.PARENT) if name in query.tags), None)
+    ids = tables.ids if indexed is None else sorted(tables.related.get((indexed, query.tags[indexed]), ()))
+    start = bisect_right(ids, query.cursor or "")
+    return (tables.promises[key] for key in ids[start : start + query.scan_max])
+
+
+def _search_tasks(tables: _Tables, query: port.SearchTasks) -> port.Page[Task]:
+    start = bisect_right(tables.ids, query.cursor or "")
+    tasks = (tables.tasks[key] for key in tables.ids[start:] if key in tables.tasks)
+    if query.state is not None and query.state is not TaskState.FULFILLED:
+        tasks = (task for task in tasks if task.state is query.state)
+    bounded = (task for task, _ in zip(tasks, range(query.scan_max), strict=False))
+    return page_of(bounded, lambda task: query.state in (None, task.state), query.limit, query.scan_max)
+
+
+def _load_outbox(tables: _Tables, query: port.LoadOutbox) -> port.Outbox:
+    executes = heapq.nsmallest(
+        query.limit,
+        (r for r in tables.executes.values() if r.group == query.group and r.task_id > query.after_task),
+        key=lambda row: row.task_id,
+    )
+    keys = heapq.nsmallest(
+        query.limit,
+        (k for k, r in tables.unblocks.items() if r.group == query.group and k > query.after_unblock),
+    )
+    return port.Outbox(
+        executes=executes,
+        unblocks=[(tables.unblocks[key], tables.promises[key[0]]) for key in keys],
+        more=max(len(executes), len(keys)) == query.limit,
+    )
+
+
+def _load_gauges(tables: _Tables, _: port.LoadGauges) -> port.Gauges:
+    states = Counter(task.state for task in tables.tasks.values())
+    states.pop(TaskState.FULFILLED, None)
+    return port.Gauges(
+        tasks=dict(states),
+        outbox_executes=len(tables.executes),
+        outbox_unblocks=len(tables.unblocks),
+        promises_pending=sum(promise.pending for promise in tables.promises.values()),
+    )
+
+
+def _write(tables: _Tables, query: port.Write) -> None:
+    changes = query.changes
+    _remove_sent(tables, changes)
+    for promise in changes.promises_created:
+        _create(tables, promise)
+    for promise in changes.promises_settled:
+        tables.put(tables.promises, promise.id, promise)
+    for task in changes.tasks:
+        tables.put(tables.tasks, task.id, task)
+        if task.timer_at is not None:
+            heapq.heappush(tables.timers, (task.timer_at, task.id))
+    _write_waiters(tables, changes)
+    for key in changes.executes_removed:
+        tables.remove(tables.executes, key)
+    for execute in changes.executes_queued:
+        tables.put(tables.executes, execute.task_id, execute)
+    for unblock in changes.unblocks_queued:
+        tables.put(tables.unblocks, (unblock.promise_id, unblock.address), unblock)
+
+
+def _remove_sent(tables: _Tables, changes: port.Changes) -> None:
+    if changes.unblocks_before is not None:
+        old = [key for key, row in tables.unblocks.items() if row.queued_at < changes.unblocks_before]
+        for key in old:
+            tables.remove(tables.unblocks, key)
+    for task_id, sent_at in changes.executes_sent:
+        row = tables.executes.get(task_id)
+        if row is not None and row.queued_at <= sent_at:
+            tables.remove(tables.executes, task_id)
+    for key in changes.unblocks_sent:
+        tables.remove(tables.unblocks, key)
+
+
+def _create(tables: _Tables, promise: PromiseRecord) -> None:
+    if promise.id in tables.promises:
+        raise StoreError(f"promise {promise.id} exists already")
+    tables.put(tables.promises, promise.id, promise)
+    insort(tables.ids, promise.id)
+    tables.undo.append(lambda: tables.ids.remove(promise.id))
+    for name in (tag.ORIGIN, tag.BRANCH, tag.PARENT):
+        if name in promise.tags:
+            tables.link(tables.related, (name, promise.tags[name]), promise.id)
+    if promise.pending:
+        heapq.heappush(tables.deadlines, (promise.timeout_at, promise.id))
+
+
+def _write_waiters(tables: _Tables, changes: port.Changes) -> None:
+    for key in changes.callbacks_of_awaited_removed:
+        for pair in list(tables.awaited.get(key, ())):
+            _remove_callback(tables, pair)
+    for key in changes.callbacks_of_awaiter_removed:
+        for pair in list(tables.awaiting.get(key, ())):
+            _remove_callback(tables, pair)
+    for pair in changes.callbacks_added:
+        tables.put(tables.callbacks, pair, None)
+        tables.link(tables.awaited, pair[0], pair)
+        tables.link(tables.awaiting, pair[1], pair)
+    for key in changes.listeners_removed:
+        for pair in list(tables.listening.get(key, ())):
+            tables.remove(tables.listeners, pair)
+            tables.unlink(tables.listening, key, pair)
+    for pair in changes.listeners_added:
+        tables.put(tables.listeners, pair, None)
+        tables.link(tables.listening, pair[0], pair)
+
+
+def _remove_callback(tables: _Tables, pair: tuple[str, str]) -> None:
+    tables.remove(tables.callbacks, pair)
+    tables.unlink(tables.awaited, pair[0], pair)
+    tables.unlink(tables.awaiting, pair[1], pair)
+
+
+_QUERIES: dict[type[port.Query[Any]], Callable[[_Tables, Any], Any]] = {
+    port.LoadRows: _load_rows,
+    port.LoadChain: _load_chain,
+    port.LoadPreloads: _load_preloads,
+    port.LoadHeld: _load_held,
+    port.LoadEmbedded: _load_embedded,
+    port.LoadDue: _load_due,
+    port.LoadDeadline: _load_deadline,
+    port.SearchPromises: _search_promises,
+    port.SearchTasks: _search_tasks,
+    port.LoadOutbox: _load_outbox,
+    port.LoadGauges: _load_gauges,
+    port.Write: _write,
+}

@@ -1,0 +1,65 @@
+"""Brings a database to the newest revision, and refuses one that is newer than this program.
+
+Alembic is configured here, in code, and imported only when there is something to do: a store that is up
+to date opens without it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from orchestrator.store.errors import StoreError
+from orchestrator.store.schema import HEAD
+
+_SCRIPTS = Path(__file__).parent / "migrations"
+_KNOWN = frozenset({HEAD})
+"""The revisions from which this program can upgrade, its own included; a test compares with the scripts."""
+
+
+def revision_of(connection: sqlite3.Connection) -> str | None:
+    """Return the revision of a SQLite database; None if it is new. Raises StoreError for a foreign one."""
+    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if "alembic_version" in names:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        if row is not None:
+            return str(row[0])
+    if "promises" in names or names - {"alembic_version"}:
+        raise StoreError(
+            "the database holds tables that are not this program's; give the store a file of its own"
+        )
+    return None
+
+
+def check_revision(revision: str | None, name: str) -> bool:
+    """Tell whether an upgrade is due. Raises StoreError if the database is newer than this program."""
+    if revision is not None and revision not in _KNOWN:
+        raise StoreError(
+            f"store {name} has schema revision {revision}, newer than this program's {HEAD}; "
+            "upgrade dao-scorer, or use another store"
+        )
+    return revision != HEAD
+
+
+def upgrade_file(path: Path) -> None:
+    """Upgrade the SQLite file to HEAD. The caller owns the file."""
+    engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.pool.NullPool)
+    try:
+        with engine.begin() as connection:
+            upgrade(connection)
+    finally:
+        engine.dispose()
+
+
+def upgrade(connection: sa.Connection) -> None:
+    """Upgrade the database of this connection to HEAD, inside its transaction."""
+    from alembic import command  # noqa: PLC0415  # slow to import, and seldom needed
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

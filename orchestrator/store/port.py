@@ -1,0 +1,250 @@
+"""The port between the engine and its stores.
+
+A *program* is a generator that yields typed queries and is sent their rows; a store drives it inside one
+transaction and rolls back when it raises. The program does no I/O, so the same decisions run on a thread
+that owns SQLite, inline over dictionaries, or between the awaits of a network driver, which may start the
+program again from its beginning.
+
+Contract of every store: what a program wrote is durable before `run` returns; a query after a Write sees
+it; ids compare by code point; two programs never interleave on the same promises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from orchestrator.domain.promise import PromiseRecord, PromiseState
+from orchestrator.domain.task import Task, TaskState
+
+T = TypeVar("T")
+RowsT = TypeVar("RowsT", covariant=True)
+
+Row = tuple[PromiseRecord, Task | None]
+"""A promise with its task, if it has one."""
+
+
+class Query(Generic[RowsT]):
+    """What a program may ask of its store; RowsT is what it is sent back."""
+
+    __slots__ = ()
+
+
+Program = Generator[Query[Any], Any, T]
+"""Yields queries, is sent their rows, returns T. `ask` gives each exchange its type."""
+
+
+def ask(query: Query[T]) -> Generator[Query[Any], Any, T]:
+    """Put one query: `rows = yield from ask(LoadRows(...))`."""
+    rows: T = yield query
+    return rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRows(Query[list[Row]]):
+    """The promises of these ids that exist, in no order."""
+
+    ids: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """Who waits for some promises. Callbacks are (awaited, awaiter), listeners (promise id, address)."""
+
+    callbacks: list[tuple[str, str]]
+    awaiters: list[Row]
+    listeners: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadChain(Query[Chain]):
+    """Callbacks, their awaiters, and listeners of these promises; each in order of its columns."""
+
+    ids: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPreloads(Query[dict[str, list[PromiseRecord]]]):
+    """For each (id, branch): promises of that branch and children of that id, at most `limit`, by id.
+
+    The promise itself is not among them.
+    """
+
+    keys: list[tuple[str, str]]
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadHeld(Query[list[Row]]):
+    """The acquired tasks of these pids."""
+
+    pids: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadEmbedded(Query[list[Row]]):
+    """At most `limit` acquired tasks whose holder lived inside the engine's process."""
+
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadDue(Query[list[str]]):
+    """Ids of promises and tasks whose moment has come by `now_ms`, the longest overdue first.
+
+    At most `limit` promises and `limit` tasks; an id may come twice.
+    """
+
+    now_ms: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadDeadline(Query[int | None]):
+    """The earliest moment (Unix milliseconds) at which a promise or task falls due, or None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[T]):
+    """A page in order of id. `cursor` continues behind it; None when there is no more."""
+
+    items: list[T]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchPromises(Query[Page[PromiseRecord]]):
+    """Promises by state and exact tags behind `cursor`, at most `limit`.
+
+    At most `scan_max` candidates are read, so that a page may be short, even empty, and still have a
+    cursor.
+    """
+
+    state: PromiseState | None
+    tags: dict[str, str]
+    limit: int
+    cursor: str | None
+    scan_max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchTasks(Query[Page[Task]]):
+    """Tasks by state behind `cursor`, at most `limit`; bounded by `scan_max` as SearchPromises is."""
+
+    state: TaskState | None
+    limit: int
+    cursor: str | None
+    scan_max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedExecute:
+    """An announcement of a task at a version. `group` is the poll group of its address, None for a push."""
+
+    task_id: str
+    version: int
+    address: str
+    group: str | None
+    queued_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedUnblock:
+    """A settled promise to be told to an address."""
+
+    promise_id: str
+    address: str
+    group: str | None
+    queued_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outbox:
+    """A page of what waits to be sent. Cursors continue behind it; `more` tells that there is more."""
+
+    executes: list[QueuedExecute]
+    unblocks: list[tuple[QueuedUnblock, PromiseRecord]]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOutbox(Query[Outbox]):
+    """What waits for a group (None: for pushes) behind these keys, in order of key, at most `limit` each."""
+
+    group: str | None
+    after_task: str
+    after_unblock: tuple[str, str]
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gauges:
+    """Counts for the metrics endpoint. `tasks` leaves out the fulfilled ones, which only grow."""
+
+    tasks: dict[TaskState, int]
+    outbox_executes: int
+    outbox_unblocks: int
+    promises_pending: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadGauges(Query[Gauges]):
+    """Count what is open."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Changes:
+    """What a program wants written, as lists of rows. Applied in the order of the fields.
+
+    `sent` rows are removed only if they were queued no later than what was sent.
+    """
+
+    executes_sent: list[tuple[str, int]] = field(default_factory=list)
+    unblocks_sent: list[tuple[str, str]] = field(default_factory=list)
+    unblocks_before: int | None = None
+    promises_created: list[PromiseRecord] = field(default_factory=list)
+    promises_settled: list[PromiseRecord] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
+    callbacks_of_awaited_removed: list[str] = field(default_factory=list)
+    callbacks_of_awaiter_removed: list[str] = field(default_factory=list)
+    callbacks_added: list[tuple[str, str]] = field(default_factory=list)
+    listeners_removed: list[str] = field(default_factory=list)
+    listeners_added: list[tuple[str, str]] = field(default_factory=list)
+    executes_removed: list[str] = field(default_factory=list)
+    executes_queued: list[QueuedExecute] = field(default_factory=list)
+    unblocks_queued: list[QueuedUnblock] = field(default_factory=list)
+
+    def empty(self) -> bool:
+        """Tell whether there is nothing to write."""
+        return self.unblocks_before is None and not any(
+            getattr(self, name) for name in self.__slots__ if name != "unblocks_before"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write(Query[None]):
+    """Write these changes."""
+
+    changes: Changes
+
+
+class Store(Protocol):
+    """A durable home for promises and tasks."""
+
+    async def open(self) -> None:
+        """Open and migrate; become its owner. Raises StoreError with one line that says what to do."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of it. Closing twice is harmless."""
+        ...
+
+    async def run(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:
+        """Drive one program in one transaction, and return its result once it is durable.
+
+        `make_program` is given the transaction's time in Unix milliseconds: `now_ms`, or the time of a
+        database that several engines share. Whatever the program raises comes out after a rollback;
+        StoreError if the store failed, InvalidRow if a value cannot be stored.
+        """
+        ...

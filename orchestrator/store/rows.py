@@ -1,0 +1,143 @@
+"""Rows of the SQL stores and the values they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from orchestrator.domain import tags as tag
+from orchestrator.domain.promise import EMPTY, PromiseRecord, PromiseState, Value
+from orchestrator.domain.task import Task, TaskState
+
+_encode_json = msgspec.json.Encoder(order="deterministic").encode
+_decode_headers = msgspec.json.Decoder(dict[str, str]).decode
+
+PROMISE_COLUMNS = (
+    "id",
+    "state",
+    "param_headers",
+    "param_data",
+    "value_headers",
+    "value_data",
+    "tags",
+    "timeout_at",
+    "created_at",
+    "settled_at",
+)
+"""The columns of a promise's record, in the order that `promise_of` reads."""
+TASK_COLUMNS = (
+    "id",
+    "state",
+    "version",
+    "target",
+    "resumes",
+    "releases",
+    "pid",
+    "ttl_ms",
+    "embedded",
+    "timer_at",
+)
+"""The columns of a task, in the order that `task_of` reads."""
+
+
+def ids_text(ids: Sequence[str]) -> str:
+    """Return the JSON array that stands for a list of ids in a statement."""
+    return _encode_json(ids).decode()
+
+
+@lru_cache(maxsize=4096)
+def _tags_of(text: str) -> dict[str, str]:
+    # Siblings share their tags; nobody changes a record's.
+    return _decode_headers(text)
+
+
+def _value(headers: str | None, data: str | None) -> Value:
+    if headers is None and data is None:
+        return EMPTY
+    return Value(headers=None if headers is None else _decode_headers(headers), data=data)
+
+
+def promise_of(row: Sequence[Any]) -> PromiseRecord:
+    """Return the promise that stands in the first columns of a row."""
+    return PromiseRecord(
+        id=row[0],
+        state=PromiseState(row[1]),
+        param=_value(row[2], row[3]),
+        value=_value(row[4], row[5]),
+        tags=_tags_of(row[6]),
+        timeout_at=row[7],
+        created_at=row[8],
+        settled_at=row[9],
+    )
+
+
+def task_of(row: Sequence[Any]) -> Task | None:
+    """Return the task that stands in the columns of a row, or None where they are empty."""
+    if row[0] is None:
+        return None
+    return Task(
+        id=row[0],
+        state=TaskState(row[1]),
+        version=row[2],
+        target=row[3],
+        resumes=row[4],
+        releases=row[5],
+        pid=row[6],
+        ttl_ms=row[7],
+        embedded=bool(row[8]),
+        timer_at=row[9],
+    )
+
+
+def task_row(task: Task) -> tuple[object, ...]:
+    """Return the columns of a task, in the order of TASK_COLUMNS."""
+    return (
+        task.id,
+        task.state.value,
+        task.version,
+        task.target,
+        task.resumes,
+        task.releases,
+        task.pid,
+        task.ttl_ms,
+        task.embedded,
+        task.timer_at,
+    )
+
+
+def _headers_text(value: Value) -> str | None:
+    return None if value.headers is None else _encode_json(value.headers).decode()
+
+
+def promise_row(promise: PromiseRecord) -> tuple[object, ...]:
+    """Return the columns of a new promise: PROMISE_COLUMNS, then origin, branch and parent."""
+    tags = promise.tags
+    return (
+        promise.id,
+        promise.state.value,
+        _headers_text(promise.param),
+        promise.param.data,
+        _headers_text(promise.value),
+        promise.value.data,
+        _encode_json(tags).decode(),
+        promise.timeout_at,
+        promise.created_at,
+        promise.settled_at,
+        tags.get(tag.ORIGIN),
+        tags.get(tag.BRANCH),
+        tags.get(tag.PARENT),
+    )
+
+
+def settled_row(promise: PromiseRecord) -> tuple[object, ...]:
+    """Return what settling a promise changes: state, value, settled_at; then its id."""
+    return (
+        promise.state.value,
+        _headers_text(promise.value),
+        promise.value.data,
+        promise.settled_at,
+        promise.id,
+    )

@@ -1,0 +1,118 @@
+"""The tables of the SQL stores, and the revision of their schema.
+
+Invariants: what the hot path asks for by key has an index that answers it; no operation scans. The partial
+indexes hold only what is open, so that a million settled promises cost nothing at a tick. A change here
+needs a revision in `migrations/versions`; a test compares both.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+HEAD = "0001"
+"""The newest revision in `migrations/versions`."""
+
+metadata = sa.MetaData()
+
+promises = sa.Table(
+    "promises",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("param_headers", sa.Text),
+    sa.Column("param_data", sa.Text),
+    sa.Column("value_headers", sa.Text),
+    sa.Column("value_data", sa.Text),
+    sa.Column("tags", sa.Text, nullable=False),
+    sa.Column("origin", sa.Text),
+    sa.Column("branch", sa.Text),
+    sa.Column("parent", sa.Text),
+    sa.Column("timeout_at", sa.BigInteger, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("settled_at", sa.BigInteger),
+)
+_pending = sa.text("state = 'pending'")
+sa.Index(
+    "promises_by_deadline",
+    promises.c.timeout_at,
+    promises.c.id,
+    sqlite_where=_pending,
+    postgresql_where=_pending,
+)
+for _name in ("origin", "branch", "parent"):
+    _present = sa.text(f"{_name} IS NOT NULL")
+    sa.Index(
+        f"promises_by_{_name}",
+        promises.c[_name],
+        promises.c.id,
+        sqlite_where=_present,
+        postgresql_where=_present,
+    )
+
+tasks = sa.Table(
+    "tasks",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("resumes", sa.BigInteger, nullable=False),
+    sa.Column("releases", sa.BigInteger, nullable=False),
+    sa.Column("pid", sa.Text),
+    sa.Column("ttl_ms", sa.BigInteger),
+    sa.Column("embedded", sa.Boolean, nullable=False),
+    sa.Column("timer_at", sa.BigInteger),
+    sqlite_with_rowid=False,
+)
+_timed = sa.text("timer_at IS NOT NULL")
+_open = sa.text("state <> 'fulfilled'")
+_held = sa.text("pid IS NOT NULL")
+sa.Index("tasks_by_timer", tasks.c.timer_at, tasks.c.id, sqlite_where=_timed, postgresql_where=_timed)
+sa.Index("tasks_by_state", tasks.c.state, tasks.c.id, sqlite_where=_open, postgresql_where=_open)
+sa.Index("tasks_by_pid", tasks.c.pid, tasks.c.id, sqlite_where=_held, postgresql_where=_held)
+
+callbacks = sa.Table(
+    "callbacks",
+    metadata,
+    sa.Column("awaited", sa.Text, primary_key=True),
+    sa.Column("awaiter", sa.Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+sa.Index("callbacks_by_awaiter", callbacks.c.awaiter)
+
+listeners = sa.Table(
+    "listeners",
+    metadata,
+    sa.Column("promise_id", sa.Text, primary_key=True),
+    sa.Column("address", sa.Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+outbox_executes = sa.Table(
+    "outbox_executes",
+    metadata,
+    sa.Column("task_id", sa.Text, primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("poll_group", sa.Text),
+    sa.Column("queued_at", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+sa.Index("outbox_executes_by_group", outbox_executes.c.poll_group, outbox_executes.c.task_id)
+
+outbox_unblocks = sa.Table(
+    "outbox_unblocks",
+    metadata,
+    sa.Column("promise_id", sa.Text, primary_key=True),
+    sa.Column("address", sa.Text, primary_key=True),
+    sa.Column("poll_group", sa.Text),
+    sa.Column("queued_at", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+sa.Index(
+    "outbox_unblocks_by_group",
+    outbox_unblocks.c.poll_group,
+    outbox_unblocks.c.promise_id,
+    outbox_unblocks.c.address,
+)
+sa.Index("outbox_unblocks_by_age", outbox_unblocks.c.queued_at)

@@ -1,0 +1,47 @@
+"""Filtering and paging of searches, the same in every store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
+
+from orchestrator.domain.promise import PromiseRecord
+from orchestrator.store.port import Page, SearchPromises
+
+
+class Identified(Protocol):
+    """Anything with an id."""
+
+    @property
+    def id(self) -> str:
+        """Its key."""
+        ...
+
+
+ItemT = TypeVar("ItemT", bound=Identified)
+
+
+def matches(promise: PromiseRecord, query: SearchPromises) -> bool:
+    """Tell whether a promise has the state and all the tags that a search asks for."""
+    if query.state is not None and promise.state is not query.state:
+        return False
+    return all(promise.tags.get(name) == value for name, value in query.tags.items())
+
+
+def page_of(
+    candidates: Iterable[ItemT], wanted: Callable[[ItemT], bool], limit: int, scan_max: int
+) -> Page[ItemT]:
+    """Take a page from candidates in order of id, of which there are at most `scan_max`.
+
+    The cursor is the last id of a full page, or the last one read when the scan stopped early; it is left
+    out only where nothing can follow.
+    """
+    items: list[ItemT] = []
+    scanned, last = 0, None
+    for candidate in candidates:
+        if len(items) == limit:
+            return Page(items=items, cursor=items[-1].id)
+        scanned, last = scanned + 1, candidate.id
+        if wanted(candidate):
+            items.append(candidate)
+    return Page(items=items, cursor=last if scanned >= scan_max else None)

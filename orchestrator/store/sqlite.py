@@ -1,0 +1,175 @@
+"""The SQLite store: one file, one owner, one connection, one thread.
+
+Invariants: every transaction runs from BEGIN to COMMIT in the store's own thread, which alone touches the
+connection, so that a batch costs one hop between threads; WAL with synchronous=FULL makes a commit
+durable before `run` returns; whatever a program raises, the transaction is rolled back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite as dialect
+
+from orchestrator.store import schema
+from orchestrator.store.errors import InvalidRow, StoreError
+from orchestrator.store.migration import check_revision, revision_of, upgrade_file
+from orchestrator.store.ownership import Ownership
+from orchestrator.store.port import Program
+from orchestrator.store.sqlite_queries import QUERIES
+
+T = TypeVar("T")
+BUSY_TIMEOUT_S = 2.0
+CACHE_KIB = 65_536
+_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA temp_store = MEMORY",
+    f"PRAGMA cache_size = -{CACHE_KIB}",
+)
+
+
+class SqliteStore:
+    """A store in a SQLite file, or in memory where `path` is None."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._name = str(path) if path else ":memory:"
+        self._ownership = Ownership(path) if path else None
+        self._connection: sqlite3.Connection | None = None
+        self._thread: ThreadPoolExecutor | None = None
+
+    async def open(self) -> None:
+        """Become the file's owner, upgrade its schema and connect. Raises StoreError."""
+        if self._thread is not None:
+            raise StoreError(f"store {self._name} is open already")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite-store")
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
+        except BaseException:
+            await self.close()
+            raise
+
+    def _open(self) -> None:
+        if self._path is not None:
+            _check_place(self._path)
+        if self._ownership is not None:
+            self._ownership.take()
+        try:
+            self._connection = self._connect()
+        except sqlite3.Error as error:
+            raise _opening_error(self._name, error) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path or ":memory:",
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        try:
+            if self._path is None:
+                _create_schema(connection)
+            elif check_revision(revision_of(connection), self._name):
+                connection.execute("PRAGMA journal_mode = WAL")
+                upgrade_file(self._path)
+            for pragma in _PRAGMAS:
+                connection.execute(pragma)
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def close(self) -> None:
+        """Close the connection and give the file up. Closing twice is harmless."""
+        if self._thread is None:
+            return
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown(wait=True)
+        self._thread = None
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._ownership is not None:
+            self._ownership.release()
+
+    async def run(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:
+        """Drive one program in one transaction of the store's thread; see the port."""
+        if self._thread is None:
+            raise StoreError(f"store {self._name} is closed; open it first")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, make_program, now_ms)
+
+    def _run(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:
+        connection = self._connection
+        if connection is None:
+            raise StoreError(f"store {self._name} is closed; open it first")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = _drive(connection, make_program(now_ms))
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except (UnicodeEncodeError, OverflowError, sqlite3.InterfaceError) as error:
+            raise InvalidRow(f"a value cannot be stored: {error}") from error
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"store {self._name} failed: {error}; check the disk's space and rights", transient=True
+            ) from error
+        return result
+
+
+def _drive(connection: sqlite3.Connection, program: Program[T]) -> T:
+    rows: Any = None
+    try:
+        while True:
+            query = program.send(rows)
+            rows = QUERIES[type(query)](connection, query)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+def _create_schema(connection: sqlite3.Connection) -> None:
+    # A database in memory has no past to migrate from.
+    for table in schema.metadata.sorted_tables:
+        connection.execute(str(sa.schema.CreateTable(table).compile(dialect=dialect.dialect())))
+        for index in table.indexes:
+            connection.execute(str(sa.schema.CreateIndex(index).compile(dialect=dialect.dialect())))
+
+
+def _check_place(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise StoreError(
+            f"cannot open store {path}: directory {path.parent} does not exist; create it or choose another file"
+        )
+    if path.is_dir():
+        raise StoreError(f"cannot open store {path}: it is a directory; name a file in it")
+
+
+def _opening_error(name: str, error: sqlite3.Error) -> StoreError:
+    text = str(error)
+    if "not a database" in text or "malformed" in text:
+        return StoreError(
+            f"cannot open store {name}: it is not a SQLite database, or damaged; restore it or choose another file"
+        )
+    if "locked" in text or "busy" in text:
+        return StoreError(
+            f"cannot open store {name}: another program holds it locked; close that program", transient=True
+        )
+    if "readonly" in text:
+        return StoreError(f"cannot open store {name}: it is read-only; make it and its directory writable")
+    return StoreError(f"cannot open store {name}: {text}; check that the file can be read and written")

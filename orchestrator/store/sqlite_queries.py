@@ -1,0 +1,189 @@
+"""How the SQLite store answers each query of the port.
+
+Runs in the store's thread, inside its transaction, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from sqlite3 import Connection
+from typing import Any
+
+from orchestrator.domain import tags as tag
+from orchestrator.domain.promise import PromiseRecord
+from orchestrator.domain.task import Task, TaskState
+from orchestrator.store import port
+from orchestrator.store import statements as sql
+from orchestrator.store.rows import (
+    PROMISE_COLUMNS,
+    ids_text,
+    promise_of,
+    promise_row,
+    settled_row,
+    task_of,
+    task_row,
+)
+from orchestrator.store.search import matches, page_of
+
+_TASK_AT = len(PROMISE_COLUMNS)
+_INDEXED = {tag.ORIGIN: "origin", tag.BRANCH: "branch", tag.PARENT: "parent"}
+
+
+def _rows(cursor: Iterable[Sequence[Any]]) -> list[port.Row]:
+    return [(promise_of(row), task_of(row[_TASK_AT:])) for row in cursor]
+
+
+def _load_rows(connection: Connection, query: port.LoadRows) -> list[port.Row]:
+    ids = query.ids
+    if len(ids) == 1:
+        return _rows(connection.execute(sql.LOAD_ROW, ids))
+    return _rows(connection.execute(sql.LOAD_ROWS, (ids_text(ids),))) if ids else []
+
+
+def _load_chain(connection: Connection, query: port.LoadChain) -> port.Chain:
+    ids = (ids_text(query.ids),)
+    callbacks = connection.execute(sql.LOAD_CALLBACKS, ids).fetchall()
+    listeners = connection.execute(sql.LOAD_LISTENERS, ids).fetchall()
+    awaiters = sorted({awaiter for _, awaiter in callbacks})
+    rows = _load_rows(connection, port.LoadRows(ids=awaiters))
+    return port.Chain(callbacks=callbacks, awaiters=rows, listeners=listeners)
+
+
+def _load_preloads(connection: Connection, query: port.LoadPreloads) -> dict[str, list[PromiseRecord]]:
+    limit = query.limit
+    return {
+        key: [
+            promise_of(row)
+            for row in connection.execute(sql.LOAD_PRELOAD, (branch, limit + 1, key, limit + 1, key, limit))
+        ]
+        for key, branch in query.keys
+    }
+
+
+def _load_held(connection: Connection, query: port.LoadHeld) -> list[port.Row]:
+    return _rows(connection.execute(sql.LOAD_HELD, (ids_text(query.pids),)))
+
+
+def _load_embedded(connection: Connection, query: port.LoadEmbedded) -> list[port.Row]:
+    return _rows(connection.execute(sql.LOAD_EMBEDDED, (query.limit,)))
+
+
+def _load_due(connection: Connection, query: port.LoadDue) -> list[str]:
+    moment = (query.now_ms, query.limit)
+    promises = connection.execute(sql.LOAD_DUE_PROMISES, moment).fetchall()
+    tasks = connection.execute(sql.LOAD_DUE_TASKS, moment).fetchall()
+    return [row[0] for row in promises] + [row[0] for row in tasks]
+
+
+def _load_deadline(connection: Connection, _: port.LoadDeadline) -> int | None:
+    moments = [
+        connection.execute(statement).fetchone()[0]
+        for statement in (sql.LOAD_PROMISE_DEADLINE, sql.LOAD_TASK_DEADLINE)
+    ]
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _search_promises(connection: Connection, query: port.SearchPromises) -> port.Page[PromiseRecord]:
+    statement, values = sql.SEARCH_PROMISES, [query.cursor or "", query.scan_max]
+    for name, column in _INDEXED.items():
+        if name in query.tags:
+            statement, values = sql.SEARCH_PROMISES_BY[column], [query.tags[name], *values]
+            break
+    candidates = (promise_of(row) for row in connection.execute(statement, values))
+    return page_of(candidates, lambda promise: matches(promise, query), query.limit, query.scan_max)
+
+
+def _search_tasks(connection: Connection, query: port.SearchTasks) -> port.Page[Task]:
+    after = query.cursor or ""
+    if query.state is not None and query.state is not TaskState.FULFILLED:
+        rows = connection.execute(sql.SEARCH_OPEN_TASKS, (query.state.value, after, query.scan_max))
+    else:
+        rows = connection.execute(sql.SEARCH_TASKS, (after, query.scan_max))
+    tasks = (task for task in map(task_of, rows) if task is not None)
+    return page_of(tasks, lambda task: query.state in (None, task.state), query.limit, query.scan_max)
+
+
+def _load_outbox(connection: Connection, query: port.LoadOutbox) -> port.Outbox:
+    executes, unblocks = sql.LOAD_GROUP_EXECUTES, sql.LOAD_GROUP_UNBLOCKS
+    group: tuple[str, ...] = ()
+    if query.group is None:
+        executes, unblocks = sql.LOAD_PUSH_EXECUTES, sql.LOAD_PUSH_UNBLOCKS
+    else:
+        group = (query.group,)
+    execute_rows = connection.execute(executes, (*group, query.after_task, query.limit)).fetchall()
+    unblock_rows = connection.execute(unblocks, (*group, *query.after_unblock, query.limit)).fetchall()
+    return port.Outbox(
+        executes=[_execute(row) for row in execute_rows],
+        unblocks=[(_unblock(row), promise_of(row[4:])) for row in unblock_rows],
+        more=max(len(execute_rows), len(unblock_rows)) == query.limit,
+    )
+
+
+def _execute(row: Sequence[Any]) -> port.QueuedExecute:
+    return port.QueuedExecute(task_id=row[0], version=row[1], address=row[2], group=row[3], queued_at=row[4])
+
+
+def _unblock(row: Sequence[Any]) -> port.QueuedUnblock:
+    return port.QueuedUnblock(promise_id=row[0], address=row[1], group=row[2], queued_at=row[3])
+
+
+def _load_gauges(connection: Connection, _: port.LoadGauges) -> port.Gauges:
+    return port.Gauges(
+        tasks={TaskState(state): count for state, count in connection.execute(sql.COUNT_TASKS)},
+        outbox_executes=connection.execute(sql.COUNT_EXECUTES).fetchone()[0],
+        outbox_unblocks=connection.execute(sql.COUNT_UNBLOCKS).fetchone()[0],
+        promises_pending=connection.execute(sql.COUNT_PENDING).fetchone()[0],
+    )
+
+
+def _write(connection: Connection, query: port.Write) -> None:
+    changes = query.changes
+    if changes.unblocks_before is not None:
+        connection.execute(sql.REMOVE_UNBLOCKS_BEFORE, (changes.unblocks_before,))
+    for statement, rows in _written(changes):
+        if len(rows) == 1:
+            connection.execute(statement, rows[0])
+        elif rows:
+            connection.executemany(statement, rows)
+
+
+def _written(changes: port.Changes) -> Iterable[tuple[str, Sequence[Sequence[Any]]]]:
+    yield sql.REMOVE_EXECUTE_SENT, changes.executes_sent
+    yield sql.REMOVE_UNBLOCK, changes.unblocks_sent
+    yield sql.INSERT_PROMISE, [promise_row(promise) for promise in changes.promises_created]
+    yield sql.SETTLE_PROMISE, [settled_row(promise) for promise in changes.promises_settled]
+    yield sql.PUT_TASK, [task_row(task) for task in changes.tasks]
+    yield sql.REMOVE_CALLBACKS_OF_AWAITED, [(key,) for key in changes.callbacks_of_awaited_removed]
+    yield sql.REMOVE_CALLBACKS_OF_AWAITER, [(key,) for key in changes.callbacks_of_awaiter_removed]
+    yield sql.PUT_CALLBACK, changes.callbacks_added
+    yield sql.REMOVE_LISTENERS, [(key,) for key in changes.listeners_removed]
+    yield sql.PUT_LISTENER, changes.listeners_added
+    yield sql.REMOVE_EXECUTE, [(key,) for key in changes.executes_removed]
+    yield (
+        sql.PUT_EXECUTE,
+        [
+            (row.task_id, row.version, row.address, row.group, row.queued_at)
+            for row in changes.executes_queued
+        ],
+    )
+    yield (
+        sql.PUT_UNBLOCK,
+        [(row.promise_id, row.address, row.group, row.queued_at) for row in changes.unblocks_queued],
+    )
+
+
+QUERIES: dict[type[port.Query[Any]], Callable[[Connection, Any], Any]] = {
+    port.LoadRows: _load_rows,
+    port.LoadChain: _load_chain,
+    port.LoadPreloads: _load_preloads,
+    port.LoadHeld: _load_held,
+    port.LoadEmbedded: _load_embedded,
+    port.LoadDue: _load_due,
+    port.LoadDeadline: _load_deadline,
+    port.SearchPromises: _search_promises,
+    port.SearchTasks: _search_tasks,
+    port.LoadOutbox: _load_outbox,
+    port.LoadGauges: _load_gauges,
+    port.Write: _write,
+}
+"""Every query of the port, and who answers it."""
