@@ -1,0 +1,102 @@
+"""The listener's side of the orchestrator: invocations and ends of voting, each made or settled once.
+
+Every request here may be repeated (P1, P2): after Unavailable the caller does it all again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from listener.errors import ContentMismatch, DispatchRefused
+from listener.invocation import ProposalRequest, VotingEnded
+from listener.settings import ListenerSettings
+from orchestrator.domain import tags
+from orchestrator.domain.errors import Refused
+
+if TYPE_CHECKING:
+    from orchestrator import Orchestrator
+
+CONTENT_HASH_TAG = "dao-scorer:content-hash"
+"""Stands on the promise itself, where it can be compared although arguments may be encrypted."""
+TIMEOUT_AT_NEVER = 2**53 - 1
+_VOTING_ENDED_TAGS = {tags.EXTERNAL: tags.TRUE, tags.SCOPE: tags.SCOPE_GLOBAL}
+_T = TypeVar("_T")
+_log = structlog.get_logger("listener")
+
+
+class Dispatcher:
+    """Sends through `app`, at most `dispatch_concurrency` requests together."""
+
+    def __init__(self, app: Orchestrator, settings: ListenerSettings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def invoke_all(self, requests: Sequence[ProposalRequest]) -> None:
+        """Make every invocation exist. Raises ContentMismatch, DispatchRefused or Unavailable."""
+        await in_groups(requests, self._settings.dispatch_concurrency, self._invoke)
+
+    async def end_all(self, ended: Sequence[tuple[str, VotingEnded]]) -> None:
+        """Settle the promises of these ids unless they are. Raises DispatchRefused or Unavailable."""
+        await in_groups(ended, self._settings.dispatch_concurrency, self._end)
+
+    async def _invoke(self, request: ProposalRequest) -> None:
+        promise_id = request.promise_id
+        marks = {CONTENT_HASH_TAG: request.content_hash}
+        call = self._app.options(target=self._settings.target, tags=marks)
+        async with _explained(promise_id):
+            await call.begin_rpc(promise_id, self._settings.function, request)
+            record = await self._app.promises.get(promise_id)
+        recorded = record.tags.get(CONTENT_HASH_TAG)
+        if recorded is None:
+            _log.warning("invocation_made_by_hand", promise_id=promise_id, tx_hash=request.transaction_hash)
+        elif recorded != request.content_hash:
+            raise ContentMismatch(promise_id, recorded, request.content_hash)
+        _log.info(
+            "proposal_dispatched",
+            promise_id=promise_id,
+            block_number=request.block_number,
+            block_hash=request.block_hash,
+            tx_hash=request.transaction_hash,
+        )
+
+    async def _end(self, ended: tuple[str, VotingEnded]) -> None:
+        promise_id, value = ended
+        async with _explained(promise_id):
+            # The workflow makes this promise too; whoever comes first makes the one that both mean.
+            await self._app.promises.create(promise_id, timeout_at=TIMEOUT_AT_NEVER, tags=_VOTING_ENDED_TAGS)
+            await self._app.promises.resolve(promise_id, value)
+        _log.info(
+            "voting_ended",
+            promise_id=promise_id,
+            reason=value.reason,
+            block_number=value.block_number,
+            block_hash=value.block_hash,
+        )
+
+
+async def in_groups(items: Sequence[_T], size: int, work: Callable[[_T], Awaitable[None]]) -> None:
+    """Do the work for all items, `size` at a time; the first failure ends its group and is raised."""
+    for start in range(0, len(items), size):
+        try:
+            async with asyncio.TaskGroup() as group:
+                for item in items[start : start + size]:
+                    group.create_task(_awaited(work(item)))
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from failures.exceptions[0].__cause__
+
+
+async def _awaited(work: Awaitable[None]) -> None:
+    await work
+
+
+@asynccontextmanager
+async def _explained(promise_id: str) -> AsyncIterator[None]:
+    try:
+        yield
+    except Refused as error:
+        raise DispatchRefused(promise_id, error.status, error.message) from error

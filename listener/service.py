@@ -1,0 +1,204 @@
+"""The listener: from finalised logs to durable invocations, and from the DAO's clock to ends of voting.
+
+Invariants: C1 every finalised log is dispatched at least once and its promise exists once. C2 the cursor
+never passes a block whose logs are not dispatched. It must not decide what a proposal is worth, and must not
+believe a node that is behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import structlog
+
+from contracts.bindings import DecodeError
+from contracts.bindings.reputation_dao import CLOCK
+from contracts.rpc import BlockHeader, CallReverted, NoCode, Node, RpcError, WrongChain
+from listener.backoff import Backoff, pause
+from listener.dispatch import Dispatcher
+from listener.errors import NotADao, StartBeyondHead
+from listener.progress import Progress, ProgressCallback
+from listener.scan import check_cursor, read_range
+from listener.settings import ListenerSettings
+from listener.store import Cursor, CursorStore
+from listener.voting import VotingWatch
+from orchestrator.domain.errors import Unavailable
+
+if TYPE_CHECKING:
+    from orchestrator import Orchestrator
+
+_NODE = "node"
+_ORCHESTRATOR = "orchestrator"
+_log = structlog.get_logger("listener")
+
+
+def _unix_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Listener:
+    """Listens to one DAO. The caller owns `node`, `app` and `store`, and opens and closes them.
+
+    `on_progress` is called after each cycle. Any number of listeners may listen to the same DAO.
+    """
+
+    def __init__(
+        self,
+        settings: ListenerSettings,
+        node: Node,
+        app: Orchestrator,
+        store: CursorStore,
+        *,
+        on_progress: ProgressCallback | None = None,
+        now_ms: Callable[[], int] = _unix_ms,
+    ) -> None:
+        self._settings = settings
+        self._node = node
+        self._store = store
+        self._dispatcher = Dispatcher(app, settings)
+        self._voting = VotingWatch(settings, node, self._dispatcher, store, now_ms)
+        self._on_progress = on_progress
+        self._prepared = False
+        self._dispatched = 0
+        self._ended = 0
+        self._behind = False
+        self._away: str | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Listen until `stop` is set; a cycle that has begun is finished.
+
+        Whatever may heal is waited for, with one line in the log when it goes and one when it comes back.
+        Raises ListenerError or RpcError for what an operator must change, and NodeUnavailable on the first
+        contact only: a node that was never there is a wrong URL.
+        """
+        backoff = Backoff(minimum_s=self._settings.backoff_s_min, maximum_s=self._settings.backoff_s_max)
+        await self._prepare()
+        while not stop.is_set():
+            try:
+                progress = await self.step()
+            except (RpcError, Unavailable) as error:
+                self._lost(error)
+                await pause(stop, backoff.next_s(getattr(error, "retry_after_s", None)))
+                continue
+            backoff.reset()
+            if progress.caught_up:
+                await pause(stop, self._settings.poll_interval_s)
+
+    async def step(self) -> Progress:
+        """Do one cycle: read at most one range, dispatch it, move the cursor, and end what has ended.
+
+        Raises RpcError or Unavailable when node or orchestrator failed: nothing is lost, the next cycle does
+        it again. Raises ListenerError for what does not heal.
+        """
+        await self._prepare()
+        if self._away is not None:
+            await self._check_chain()
+        head = await self._node.header("latest")
+        finalized = await self._node.header("finalized")
+        cursor = await self._store.cursor(self._settings.source)
+        if cursor is not None and finalized.number < cursor.block_number:
+            progress = await self._wait_for_node(head, finalized, cursor)
+        else:
+            progress = await self._advance(head, finalized, cursor)
+        self._came_back()
+        if self._on_progress is not None:
+            self._on_progress(progress)
+        return progress
+
+    async def _prepare(self) -> None:
+        """Check once what an operator may have mistyped: chain, contract, start block."""
+        if self._prepared:
+            return
+        await self._check_chain()
+        head = await self._node.header("latest")
+        cursor = await self._store.cursor(self._settings.source)
+        if cursor is not None and head.number < cursor.block_number:
+            return  # The node is behind: it cannot know yet what is to be checked.
+        if cursor is None and self._settings.start_block > head.number:
+            raise StartBeyondHead(self._settings.start_block, head.number)
+        await self._check_contract()
+        self._prepared = True
+        _log.info(
+            "listening",
+            chain_id=self._settings.chain_id,
+            dao=self._settings.dao,
+            cursor=None if cursor is None else cursor.block_number,
+            start_block=self._settings.start_block,
+            head=head.number,
+        )
+
+    async def _check_chain(self) -> None:
+        actual = await self._node.chain_id()
+        if actual != self._settings.chain_id:
+            raise WrongChain(self._settings.chain_id, actual, self._node.endpoint)
+
+    async def _check_contract(self) -> None:
+        try:
+            CLOCK.decode(await self._node.call(self._settings.dao, CLOCK.encode()))
+        except (CallReverted, DecodeError) as error:
+            raise NotADao(self._settings.dao, str(error)) from error
+
+    async def _wait_for_node(self, head: BlockHeader, finalized: BlockHeader, cursor: Cursor) -> Progress:
+        if not self._behind:
+            _log.warning("node_behind", finalized=finalized.number, cursor=cursor.block_number)
+        self._behind = True
+        return await self._progress(head, finalized, cursor, caught_up=True)
+
+    async def _advance(self, head: BlockHeader, finalized: BlockHeader, cursor: Cursor | None) -> Progress:
+        if self._behind:
+            _log.info("node_caught_up", finalized=finalized.number)
+        self._behind = False
+        if cursor is not None:
+            await check_cursor(self._node, cursor, finalized)
+        first = self._settings.start_block if cursor is None else cursor.block_number + 1
+        if first <= finalized.number:
+            last = min(finalized.number, first + self._settings.range_blocks - 1)
+            cursor = await self._take(first, last)
+        self._ended += await self._voting.look(finalized)
+        caught_up = first > finalized.number or (
+            cursor is not None and cursor.block_number >= finalized.number
+        )
+        return await self._progress(head, finalized, cursor, caught_up=caught_up)
+
+    async def _take(self, first: int, last: int) -> Cursor:
+        """Read and dispatch one range, and only then move the cursor past it (C2)."""
+        scanned = await read_range(self._node, self._settings, first, last)
+        await self._dispatcher.invoke_all(scanned.created)
+        created = [request.proposal_id for request in scanned.created]
+        await self._store.advance(self._settings.source, scanned.cursor, created, scanned.canceled)
+        self._dispatched += len(created)
+        return scanned.cursor
+
+    async def _progress(
+        self, head: BlockHeader, finalized: BlockHeader, cursor: Cursor | None, *, caught_up: bool
+    ) -> Progress:
+        counts = await self._store.counts(self._settings.source)
+        return Progress(
+            head=head.number,
+            finalized=finalized.number,
+            cursor=None if cursor is None else cursor.block_number,
+            dispatched=self._dispatched,
+            ended=self._ended,
+            open_proposals=counts.open,
+            parked_proposals=counts.parked,
+            caught_up=caught_up,
+            behind=self._behind,
+        )
+
+    def _lost(self, error: RpcError | Unavailable) -> None:
+        """Tell once that a party is away. Raises what no waiting heals."""
+        if isinstance(error, (WrongChain, NoCode)):
+            raise error
+        party = _ORCHESTRATOR if isinstance(error, Unavailable) else _NODE
+        if self._away != party:
+            self._came_back()
+            self._away = party
+            _log.error("party_away", party=party, reason=str(error))
+
+    def _came_back(self) -> None:
+        if self._away is not None:
+            _log.info("party_back", party=self._away)
+        self._away = None

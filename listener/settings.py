@@ -1,0 +1,63 @@
+"""What a listener needs to know, checked when it is made."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from listener.errors import InvalidSettings
+from listener.invocation import FUNCTION, TARGET
+
+_ADDRESS = re.compile("0x[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerSettings:
+    """One source: the DAO of one chain. Addresses are lower-case text; durations are seconds.
+
+    `start_block` is where back-fill begins, best the block in which the DAO was deployed. At most
+    `range_blocks` blocks are read at a time, and `dispatch_concurrency` requests sent together. After a
+    failure the next try waits between `backoff_s_min` and `backoff_s_max`, growing; a proposal whose reads
+    revert is tried again after at most `parked_s_max`.
+    """
+
+    chain_id: int
+    dao: str
+    registry: str
+    start_block: int = 0
+    target: str = TARGET
+    function: str = FUNCTION
+    range_blocks: int = 2_000
+    dispatch_concurrency: int = 32
+    poll_interval_s: float = 1.0
+    backoff_s_min: float = 0.5
+    backoff_s_max: float = 30.0
+    parked_s_max: float = 300.0
+
+    def __post_init__(self) -> None:
+        for name in ("dao", "registry"):
+            if not _ADDRESS.fullmatch(getattr(self, name)):
+                raise InvalidSettings(name, "must be an address, 0x and 40 hexadecimal digits in lower case")
+        for name in ("chain_id", "range_blocks", "dispatch_concurrency"):
+            if getattr(self, name) < 1:
+                raise InvalidSettings(name, "must be at least 1")
+        if self.start_block < 0:
+            raise InvalidSettings("start_block", "must not be negative")
+        for name in ("poll_interval_s", "backoff_s_min", "parked_s_max"):
+            if getattr(self, name) <= 0:
+                raise InvalidSettings(name, "must be above zero")
+        if self.backoff_s_max < self.backoff_s_min:
+            raise InvalidSettings("backoff_s_max", "must not be below backoff_s_min")
+
+    @property
+    def source(self) -> Source:
+        """The source's identity in the cursor store."""
+        return Source(chain_id=self.chain_id, dao=self.dao)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What a cursor belongs to: one contract of one chain."""
+
+    chain_id: int
+    dao: str
