@@ -8,20 +8,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
-from orchestrator.domain.errors import Refused
+from orchestrator.domain.errors import OrchestratorError, Refused
 from orchestrator.protocol.commands import PromiseGet
 from orchestrator.server.auth import Authenticator, authenticator
-from orchestrator.server.metrics import Collector, ServerMetrics
+from orchestrator.server.engine_metrics import EngineCollector
+from orchestrator.server.metrics import ServerMetrics
 from orchestrator.server.poll import PollRoute
 from orchestrator.server.port import ServedEngine
 from orchestrator.server.proof_route import ProofRoute, json_error
 from orchestrator.server.proofs import ProofSource
 from orchestrator.server.rpc import RpcRoute
 from orchestrator.server.settings import ServerSettings
+from orchestrator.store.port import Gauges
 
+_log = structlog.get_logger(__name__)
 SETTINGS = web.AppKey("settings", ServerSettings)
 _READY_PROBE = PromiseGet(id="ready-probe")
 _READY_TIMEOUT_S = 5.0
@@ -31,10 +36,17 @@ _LEGACY_TEXT = "This API has been removed: send commands to POST / (protocol ver
 class StatusRoutes:
     """`/health`, `/ready` and `/metrics`."""
 
-    def __init__(self, engine: ServedEngine, checker: Authenticator, metrics: ServerMetrics) -> None:
+    def __init__(
+        self,
+        engine: ServedEngine,
+        checker: Authenticator,
+        metrics: ServerMetrics,
+        collector: EngineCollector,
+    ) -> None:
         self._engine = engine
         self._authenticator = checker
         self._metrics = metrics
+        self._collector = collector
         self._stopping = False
 
     async def health(self, request: web.Request) -> web.Response:
@@ -60,7 +72,17 @@ class StatusRoutes:
             self._authenticator.check_read(request)
         except Refused as refusal:
             return json_error(refusal.status, refusal.message)
+        self._collector.gauges = await self._gauges()
         return web.Response(body=self._metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _gauges(self) -> Gauges | None:
+        """Count what is open; a store in trouble must not take the other numbers away with it."""
+        try:
+            async with asyncio.timeout(_READY_TIMEOUT_S):
+                return await self._engine.gauges()
+        except (OrchestratorError, TimeoutError) as error:
+            _log.warning("gauges_unavailable", reason=str(error) or type(error).__name__)
+            return None
 
     def stop(self) -> None:
         """Be ready no more."""
@@ -80,7 +102,8 @@ def create_app(
 ) -> web.Application:
     """Return the application that serves `engine`; `collectors` add metrics of other parts of the process."""
     checker = authenticator(settings.token)
-    metrics = ServerMetrics(collectors)
+    engine_numbers = EngineCollector(engine.statistics)
+    metrics = ServerMetrics((engine_numbers, *collectors))
     rpc = RpcRoute(
         engine,
         checker,
@@ -90,7 +113,7 @@ def create_app(
     )
     poll = PollRoute(engine, settings, checker, metrics)
     proof = ProofRoute(engine, proofs or ProofSource(), checker)
-    status = StatusRoutes(engine, checker, metrics)
+    status = StatusRoutes(engine, checker, metrics, engine_numbers)
     app = web.Application(client_max_size=settings.body_bytes_max)
     app[SETTINGS] = settings
     app.router.add_post("/", rpc.handle)

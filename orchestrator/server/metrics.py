@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from orchestrator.protocol.commands import COMMANDS
@@ -62,6 +61,3 @@ class ServerMetrics:
     def exposition(self) -> bytes:
         """Return everything in the text format of Prometheus."""
         return generate_latest(self.registry)
-
-
-__all__ = ["Collector", "Metric", "ServerMetrics"]

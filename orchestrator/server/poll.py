@@ -56,7 +56,9 @@ class PollRoute:
                 status=503, text="Too many delivery connections: raise connections_max or add a server"
             )
         stream = DeliveryStream(
-            buffer_messages=self._settings.buffer_messages, keep_alive_s=self._settings.keep_alive_s
+            buffer_messages=self._settings.buffer_messages,
+            buffer_bytes=self._settings.buffer_bytes,
+            keep_alive_s=self._settings.keep_alive_s,
         )
         self._streams.add(stream)
         try:
@@ -68,11 +70,12 @@ class PollRoute:
     async def _serve(self, request: web.Request, stream: DeliveryStream) -> web.StreamResponse:
         group, member = request.match_info["group"], request.match_info["member"]
         response = web.StreamResponse(headers=_HEADERS)
-        await response.prepare(request)
+        # Before the answer's head is sent: a member that sees its stream stand can be reached.
         connection = self._engine.connect(group, member, stream.receive)
         self._count()
         _log.info("delivery_connected", group=group, member=member)
         try:
+            await response.prepare(request)
             await self._pump(response, stream)
         except (ConnectionError, TimeoutError) as error:
             _log.info("delivery_reader_gone", group=group, member=member, reason=type(error).__name__)

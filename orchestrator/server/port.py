@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
+from orchestrator.engine import Statistics
 from orchestrator.protocol.commands import Answer, Command
 from orchestrator.protocol.transport import Receiver
+from orchestrator.store.port import Gauges
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
 
@@ -21,10 +23,19 @@ class Connection(Protocol):
 class ServedEngine(Protocol):
     """The engine as its server sees it."""
 
+    @property
+    def statistics(self) -> Statistics:
+        """What it counts about itself."""
+        ...
+
     async def handle(self, command: Command[AnswerT]) -> AnswerT:
         """Carry out one command. Raises Refused or Unavailable."""
         ...
 
     def connect(self, group: str, member: str, receive: Receiver) -> Connection:
         """Deliver the messages of `group` and `member` to `receive` until the connection is closed."""
+        ...
+
+    async def gauges(self) -> Gauges:
+        """Count what is open in the store. Raises OrchestratorError."""
         ...

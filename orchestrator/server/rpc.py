@@ -6,6 +6,7 @@ no middleware, no intermediate dictionaries, headers prepared once.
 
 from __future__ import annotations
 
+import asyncio
 from time import perf_counter
 
 import structlog
@@ -13,6 +14,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from orchestrator.domain.errors import Refused, Unavailable
+from orchestrator.protocol.commands import Answer, Command
 from orchestrator.protocol.envelope import decode_request, encode_answer, encode_refusal, recover
 from orchestrator.server.auth import Authenticator
 from orchestrator.server.metrics import ServerMetrics
@@ -22,6 +24,10 @@ _log = structlog.get_logger(__name__)
 _HEADERS = CIMultiDict({"Content-Type": "application/json"})
 UNKNOWN_KIND = "unknown"
 _CLIENT_GONE = 499
+_BODY_TIMEOUT_S = 30.0
+# What the server refuses by itself, and an operator wants to see.
+_LOGGED = frozenset({401, 403, 408, 413})
+_KIND_SHOWN_MAX = 40
 
 
 class RpcRoute:
@@ -46,7 +52,7 @@ class RpcRoute:
         """Answer one request; every failure leaves as an envelope."""
         started = perf_counter()
         kind, corr_id, status = UNKNOWN_KIND, "0", _CLIENT_GONE
-        body = b""
+        body, parsed = b"", None
         try:
             body = await self._body(request)
             parsed = decode_request(body)
@@ -55,18 +61,28 @@ class RpcRoute:
             answer = await self._engine.handle(parsed.command)
             status, payload = encode_answer(parsed.command, corr_id, answer)
         except Exception as error:
-            refusal = self._refusal(error, kind)
             if kind == UNKNOWN_KIND:
                 kind, corr_id = recover(body)
+            refusal = _refusal(error, kind)
             status, payload = refusal.status, encode_refusal(kind, corr_id, refusal)
         finally:
             # Also for a caller that has gone: cancelled here, its command counts as carried out or not.
-            self._count(kind, status, perf_counter() - started)
+            seconds = perf_counter() - started
+            self._metrics.answered(kind, status, seconds)
+            if self._access_log:
+                _log_access(parsed.command if parsed else None, kind, status, seconds)
         return web.Response(body=payload, status=status, headers=_HEADERS)
 
     async def _body(self, request: web.Request) -> bytes:
         try:
-            return await request.read()
+            if request.content.is_eof():
+                return await request.read()
+            async with asyncio.timeout(_BODY_TIMEOUT_S):
+                return await request.read()
+        except TimeoutError as error:
+            raise Refused(
+                408, f"Request timed out: its body did not arrive within {_BODY_TIMEOUT_S:g} s"
+            ) from error
         except web.HTTPRequestEntityTooLarge as error:
             raise Refused(
                 413, f"Request too large: at most {self._body_bytes_max} bytes; store the value elsewhere"
@@ -74,16 +90,24 @@ class RpcRoute:
         except (web.RequestPayloadError, ConnectionError) as error:
             raise Refused(400, f"Invalid request: its body could not be read: {error}") from error
 
-    def _refusal(self, error: Exception, kind: str) -> Refused:
-        if isinstance(error, Refused):
-            return error
-        if isinstance(error, Unavailable):
-            _log.warning("engine_unavailable", kind=kind, reason=str(error))
-            return Refused(503, f"Unavailable: {error}")
-        _log.error("request_failed", kind=kind, exc_info=error)
-        return Refused(500, f"Internal error: {type(error).__name__}; see the server's log")
 
-    def _count(self, kind: str, status: int, seconds: float) -> None:
-        self._metrics.answered(kind, status, seconds)
-        if self._access_log:
-            _log.info("request", kind=kind, status=status, duration_ms=round(seconds * 1000, 3))
+def _log_access(command: Command[Answer] | None, kind: str, status: int, seconds: float) -> None:
+    _log.info(
+        "request",
+        kind=kind[:_KIND_SHOWN_MAX],
+        promise_id=getattr(command, "id", None),
+        status=status,
+        duration_ms=round(seconds * 1000, 3),
+    )
+
+
+def _refusal(error: Exception, kind: str) -> Refused:
+    if isinstance(error, Refused):
+        if error.status in _LOGGED:
+            _log.warning("request_refused", kind=kind[:_KIND_SHOWN_MAX], status=error.status)
+        return error
+    if isinstance(error, Unavailable):
+        _log.warning("engine_unavailable", kind=kind, reason=str(error))
+        return Refused(503, f"Unavailable: {error}")
+    _log.error("request_failed", kind=kind[:_KIND_SHOWN_MAX], exc_info=error)
+    return Refused(500, f"Internal error: {type(error).__name__}; see the server's log")

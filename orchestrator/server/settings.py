@@ -15,6 +15,14 @@ LOOPBACK = "127.0.0.1"
 DEFAULT_PORT = 8001
 PORT_MAX = 65_535
 TOKEN_LENGTH_MIN = 16
+_POSITIVE = (
+    "body_bytes_max",
+    "connections_max",
+    "buffer_messages",
+    "buffer_bytes",
+    "keep_alive_s",
+    "stall_s",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +31,9 @@ class ServerSettings:
 
     `port` 0 takes a free one. `token` is the bearer token shared by all clients; without one only loopback
     addresses are served. `body_bytes_max` bounds a request, `connections_max` the delivery streams,
-    `buffer_messages` what waits on each of them. A comment is sent after `keep_alive_s` of silence; a reader
-    that takes nothing for `stall_s` is let go. Shutdown waits `shutdown_s` for requests in flight.
+    `buffer_messages` and `buffer_bytes` what waits on each of them. A comment is sent after `keep_alive_s`
+    of silence; a reader that takes nothing for `stall_s` is let go. Shutdown waits `shutdown_s` for requests
+    in flight.
     `access_log` writes a line for every request, never its payload; refusals of the server itself and
     failures are logged in any case.
 
@@ -37,6 +46,7 @@ class ServerSettings:
     body_bytes_max: int = 8 * 1024 * 1024
     connections_max: int = 1000
     buffer_messages: int = 100
+    buffer_bytes: int = 16 * 1024 * 1024
     keep_alive_s: float = 15.0
     stall_s: float = 60.0
     shutdown_s: float = 10.0
@@ -57,7 +67,14 @@ class ServerSettings:
             yield from _faults_of_token(self.token)
         if not 0 <= self.port <= PORT_MAX:
             yield f"port {self.port} does not exist: choose 1 to {PORT_MAX}, or 0 for a free one"
-        for name in ("body_bytes_max", "connections_max", "buffer_messages", "keep_alive_s", "stall_s"):
+        for name in (
+            "body_bytes_max",
+            "connections_max",
+            "buffer_messages",
+            "buffer_bytes",
+            "keep_alive_s",
+            "stall_s",
+        ):
             if getattr(self, name) <= 0:
                 yield f"{name} is {getattr(self, name)}: it must be greater than zero"
         if self.shutdown_s < 0:

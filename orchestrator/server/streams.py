@@ -1,7 +1,8 @@
 """One delivery stream: messages in from the engine, server-sent events out to a member.
 
-Invariant: `receive` neither blocks nor raises, and a stream never holds more than its bound. Messages are
-hints, so one that finds the buffer full is dropped and counted; the engine's retry timers bring it again.
+Invariant: `receive` neither blocks nor raises, and a stream never holds more than its bounds and the one
+message that reached them. Messages are hints, so one that finds the buffer full is dropped and counted; the
+engine's retry timers bring it again.
 """
 
 from __future__ import annotations
@@ -23,22 +24,26 @@ def event_of(message: Message) -> bytes:
 class DeliveryStream:
     """The bounded buffer between an engine and one connection."""
 
-    def __init__(self, *, buffer_messages: int, keep_alive_s: float) -> None:
+    def __init__(self, *, buffer_messages: int, buffer_bytes: int, keep_alive_s: float) -> None:
         self.dropped = 0
         self.received = 0
         self._events: deque[bytes] = deque()
+        self._bytes = 0
         self._buffer_messages = buffer_messages
+        self._buffer_bytes = buffer_bytes
         self._keep_alive_s = keep_alive_s
         self._wake = asyncio.Event()
         self._closed = False
 
     def receive(self, message: Message) -> None:
         """Take a message, or drop it when the reader is too far behind."""
-        if self._closed or len(self._events) >= self._buffer_messages:
+        if self._closed or len(self._events) >= self._buffer_messages or self._bytes >= self._buffer_bytes:
             self.dropped += 1
             return
+        event = event_of(message)
         self.received += 1
-        self._events.append(event_of(message))
+        self._bytes += len(event)
+        self._events.append(event)
         self._wake.set()
 
     def close(self) -> None:
@@ -60,4 +65,5 @@ class DeliveryStream:
         # All that waits goes out in one write: one event a write costs a packet each.
         waiting = b"".join(self._events)
         self._events.clear()
+        self._bytes = 0
         return waiting

@@ -94,7 +94,7 @@ class HttpTransport:
             )
         try:
             return decode_answer(command, payload)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Refused(
                 MISDIRECTED,
                 f"{self._url} is no orchestrator server: it answered {command.KIND} with status {status} and "
@@ -174,7 +174,7 @@ def _text(command: Command[AnswerT], payload: bytes) -> str:
         decode_answer(command, payload)
     except Refused as refusal:
         return refusal.message
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     return "no reason given"
 

@@ -10,11 +10,14 @@ from typing import Any
 import aiohttp
 
 from orchestrator.domain.errors import Refused
+from orchestrator.engine import Statistics
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Execute, Message, Unblock
 from orchestrator.protocol.records import PromiseRecord, PromiseState, Value
 from orchestrator.protocol.transport import Receiver
 from orchestrator.server import ProofSource, ServerSettings, create_app, listening
+from orchestrator.store import StoreError
+from orchestrator.store.port import Gauges
 
 FAR = 4_000_000_000_000
 
@@ -58,6 +61,7 @@ class ScriptedEngine:
         self.handled: list[c.Command[Any]] = []
         self.connections: list[ScriptedConnection] = []
         self.changed = asyncio.Event()
+        self.statistics = Statistics()
         self.before: Callable[[c.Command[Any]], Awaitable[None]] | None = None
 
     async def handle(self, command: Any) -> Any:
@@ -87,6 +91,9 @@ class ScriptedEngine:
         ]
         page = found[: search.limit]
         return c.PromisePage(promises=page, cursor=page[-1].id if len(found) > len(page) else None)
+
+    async def gauges(self) -> Gauges:
+        raise StoreError("a scripted engine has no store")
 
     def connect(self, group: str, member: str, receive: Receiver) -> ScriptedConnection:
         connection = ScriptedConnection(self, group, member, receive)
