@@ -1,4 +1,4 @@
-"""Time, as a parameter: the only place of the engine that reads a clock."""
+"""Time, as a parameter: the only place from which a decision of the engine learns what time it is."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SystemClock:
 
     async def sleep_until(self, moment_ms: int) -> None:
         """Sleep, at most an hour at a time, so that a changed clock is noticed."""
-        while (left_ms := moment_ms - self.now_ms()) > 0:
+        while (left_ms := moment_ms - self.now_ms()) > 0:  # noqa: ASYNC110  # there is no event for time
             await asyncio.sleep(min(left_ms, 3_600_000) / 1000)
 
 

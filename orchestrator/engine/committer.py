@@ -18,12 +18,9 @@ import structlog
 
 from orchestrator.domain.errors import Refused, Unavailable
 from orchestrator.engine.batch import BatchResult, Sent, Work, batch_program
-from orchestrator.engine.clock import Clock
-from orchestrator.engine.delivery import Switchboard
-from orchestrator.engine.settings import EngineSettings
-from orchestrator.engine.statistics import Statistics
+from orchestrator.engine.parts import Parts
 from orchestrator.protocol import commands as c
-from orchestrator.store import InvalidRow, Store, StoreError
+from orchestrator.store import InvalidRow, StoreError
 
 _log = structlog.get_logger(__name__)
 
@@ -37,24 +34,17 @@ class _Waiting:
 class Committer:
     """Takes commands, commits them in batches, answers them."""
 
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        settings: EngineSettings,
-        statistics: Statistics,
-        switchboard: Switchboard,
-        on_commit: Callable[[BatchResult], None],
-    ) -> None:
-        self._store = store
-        self._clock = clock
-        self._settings = settings
-        self._statistics = statistics
-        self._switchboard = switchboard
+    def __init__(self, parts: Parts, on_commit: Callable[[BatchResult], None]) -> None:
+        self._store = parts.store
+        self._clock = parts.clock
+        self._settings = parts.settings
+        self._statistics = parts.statistics
+        self._switchboard = parts.switchboard
         self._on_commit = on_commit
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
+        self._tidy = False
 
     def submit(self, work: Work) -> asyncio.Future[c.Answer]:
         """Queue a command. Raises Unavailable when the queue is full or the engine stops."""
@@ -69,21 +59,25 @@ class Committer:
         return future
 
     def wake(self) -> None:
-        """Let the loop look for outbox rows to remove although no command waits."""
+        """Remove outbox rows whose messages have left, although no command waits to travel with."""
+        self._tidy = True
         self._wake.set()
 
     def stop(self) -> None:
         """Take no more commands; `run` returns once those that wait are answered."""
         self._stopping = True
-        self._wake.set()
+        self.wake()
 
     async def run(self) -> None:
         """Commit batches until stopped."""
         while not (self._stopping and not self._queue):
             await self._wake.wait()
             self._wake.clear()
-            while self._queue or self._switchboard.has_sent():
+            while self._queue:
                 await self._commit(self._take())
+            if self._tidy and self._switchboard.has_sent():
+                await self._commit([])
+            self._tidy = False
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -97,10 +91,12 @@ class Committer:
     async def _commit(self, batch: list[_Waiting]) -> None:
         sent = self._switchboard.take_sent()
         try:
-            await self._run(batch, sent)
+            result = await self._run(batch, sent)
         except Exception as error:  # whatever it is, the others must not suffer for it
             self._switchboard.put_back(sent)
             await self._commit_singly(batch, error)
+        else:
+            self._answer(batch, result)
 
     async def _commit_singly(self, batch: list[_Waiting], error: Exception) -> None:
         self._statistics.failed_batches += 1
@@ -110,11 +106,13 @@ class Committer:
         _log.warning("batch failed, running its commands singly", commands=len(batch), error=str(error))
         for waiting in batch:
             try:
-                await self._run([waiting], Sent())
+                result = await self._run([waiting], Sent())
             except Exception as single:
                 self._fail([waiting], single)
+            else:
+                self._answer([waiting], result)
 
-    async def _run(self, batch: list[_Waiting], sent: Sent) -> None:
+    async def _run(self, batch: list[_Waiting], sent: Sent) -> BatchResult:
         works = [waiting.work for waiting in batch]
         started = perf_counter()
         result = await self._store.run(
@@ -122,6 +120,9 @@ class Committer:
         )
         self._statistics.commits.observe(perf_counter() - started)
         self._statistics.batches.observe(len(batch))
+        return result
+
+    def _answer(self, batch: list[_Waiting], result: BatchResult) -> None:
         for waiting, outcome in zip(batch, result.outcomes, strict=True):
             _resolve(waiting.future, outcome)
         self._on_commit(result)

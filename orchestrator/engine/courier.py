@@ -12,13 +12,11 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from orchestrator.engine.batch import dispatch_program
-from orchestrator.engine.clock import Clock
-from orchestrator.engine.delivery import Connection, Switchboard
-from orchestrator.engine.settings import EngineSettings
-from orchestrator.engine.statistics import Statistics
+from orchestrator.engine.delivery import Connection
+from orchestrator.engine.parts import Parts
 from orchestrator.engine.workspace import Outgoing, outgoing_execute, outgoing_unblock
 from orchestrator.protocol.messages import Execute, Message
-from orchestrator.store import Store, StoreError
+from orchestrator.store import StoreError
 from orchestrator.store.port import LoadOutbox, Outbox, Program, ask
 
 _log = structlog.get_logger(__name__)
@@ -32,24 +30,15 @@ FAILURE_PAUSE_S = 1.0
 class Courier:
     """Everything between a commit and its recipients."""
 
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        settings: EngineSettings,
-        statistics: Statistics,
-        switchboard: Switchboard,
-        push: Push | None,
-        wake_committer: Callable[[], None],
-    ) -> None:
-        self._store = store
-        self._clock = clock
-        self._settings = settings
-        self._statistics = statistics
-        self._switchboard = switchboard
+    def __init__(self, parts: Parts, push: Push | None, wake_committer: Callable[[], None]) -> None:
+        self._store = parts.store
+        self._clock = parts.clock
+        self._settings = parts.settings
+        self._statistics = parts.statistics
+        self._switchboard = parts.switchboard
         self._push = push
         self._wake_committer = wake_committer
-        self._pushes: asyncio.Queue[Outgoing] = asyncio.Queue(settings.push_queue_max)
+        self._pushes: asyncio.Queue[Outgoing] = asyncio.Queue(parts.settings.push_queue_max)
         self._flushes: dict[str | None, None] = {}
         self._lost: dict[tuple[str, int], None] = {}
         self._chores = asyncio.Event()
@@ -140,7 +129,7 @@ class Courier:
         while more:
             limit = self._settings.flush_page
             query = LoadOutbox(group=group, after_task=after_task, after_unblock=after_unblock, limit=limit)
-            page = await self._store.run(lambda _, query=query: _outbox(query), self._clock.now_ms())
+            page = await self._read(query)
             if page.executes:
                 after_task = page.executes[-1].task_id
             if page.unblocks:
@@ -151,6 +140,9 @@ class Courier:
                 + [outgoing_unblock(row, promise) for row, promise in page.unblocks]
             )
             more = page.more and (group is None or self._switchboard.has_members(group))
+
+    async def _read(self, query: LoadOutbox) -> Outbox:
+        return await self._store.run(lambda _: _outbox(query), self._clock.now_ms())
 
     async def _push_forever(self, push: Push) -> None:
         while True:

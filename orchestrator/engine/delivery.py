@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
+import structlog
+
 from orchestrator.domain.address import Cast, PollAddress
 from orchestrator.engine.batch import Sent
 from orchestrator.engine.statistics import Statistics
@@ -18,6 +20,7 @@ from orchestrator.engine.validation import address_of
 from orchestrator.engine.workspace import Outgoing
 from orchestrator.protocol.messages import Execute, Message
 
+_log = structlog.get_logger(__name__)
 RECENT_MAX = 256
 """How many announcements a connection remembers."""
 
@@ -42,7 +45,10 @@ class Connection:
         """Hand over one message."""
         if isinstance(message, Execute):
             self.recent.append((message.task.id, message.task.version))
-        self._receive(message)
+        try:
+            self._receive(message)
+        except Exception as error:  # one ear's fault must not deafen the others
+            _log.error("receiver failed", group=self.group, member=self.member, error=str(error))
 
     def close(self) -> None:
         """Take no more messages."""

@@ -17,6 +17,7 @@ from orchestrator.engine.clock import Clock, SystemClock
 from orchestrator.engine.committer import Committer
 from orchestrator.engine.courier import Courier, Push
 from orchestrator.engine.delivery import Connection, Switchboard
+from orchestrator.engine.parts import Parts
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.statistics import Statistics
 from orchestrator.engine.ticker import Ticker
@@ -43,35 +44,23 @@ class Engine:
         settings: EngineSettings | None = None,
         push: Push | None = None,
     ) -> None:
+        self.statistics = Statistics()
         self._store = store
         self._clock = clock or SystemClock()
         self._settings = settings or EngineSettings()
-        self._push = push
-        self.statistics = Statistics()
         self._switchboard = Switchboard(self.statistics)
+        parts = Parts(
+            store=store,
+            clock=self._clock,
+            settings=self._settings,
+            statistics=self.statistics,
+            switchboard=self._switchboard,
+        )
+        self._committer = Committer(parts, self._committed)
+        self._courier = Courier(parts, push, self._committer.wake)
+        self._ticker = Ticker(parts, self._courier.deliver)
         self._running: list[asyncio.Task[None]] = []
         self._committing: asyncio.Task[None] | None = None
-        self._committer = self._new_committer()
-        self._courier = Courier(
-            store,
-            self._clock,
-            self._settings,
-            self.statistics,
-            self._switchboard,
-            push,
-            lambda: self._committer.wake(),
-        )
-        self._ticker = Ticker(store, self._clock, self._settings, self.statistics, self._courier.deliver)
-
-    def _new_committer(self) -> Committer:
-        return Committer(
-            self._store,
-            self._clock,
-            self._settings,
-            self.statistics,
-            self._switchboard,
-            self._committed,
-        )
 
     @property
     def clock(self) -> Clock:

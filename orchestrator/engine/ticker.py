@@ -12,11 +12,9 @@ from collections.abc import Callable
 import structlog
 
 from orchestrator.engine.batch import TickResult, recover_program, tick_program
-from orchestrator.engine.clock import Clock
-from orchestrator.engine.settings import EngineSettings
-from orchestrator.engine.statistics import Statistics
+from orchestrator.engine.parts import Parts
 from orchestrator.engine.workspace import Outgoing
-from orchestrator.store import Store, StoreError
+from orchestrator.store import StoreError
 
 _log = structlog.get_logger(__name__)
 FAILURE_PAUSE_S = 1.0
@@ -25,18 +23,11 @@ FAILURE_PAUSE_S = 1.0
 class Ticker:
     """Runs ticks when they are due."""
 
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        settings: EngineSettings,
-        statistics: Statistics,
-        deliver: Callable[[list[Outgoing]], None],
-    ) -> None:
-        self._store = store
-        self._clock = clock
-        self._settings = settings
-        self._statistics = statistics
+    def __init__(self, parts: Parts, deliver: Callable[[list[Outgoing]], None]) -> None:
+        self._store = parts.store
+        self._clock = parts.clock
+        self._settings = parts.settings
+        self._statistics = parts.statistics
         self._deliver = deliver
         self._deadline: int | None = None
         self._lowered = asyncio.Event()

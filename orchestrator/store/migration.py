@@ -19,16 +19,17 @@ _KNOWN = frozenset({HEAD})
 """The revisions from which this program can upgrade, its own included; a test compares with the scripts."""
 
 
-def revision_of(connection: sqlite3.Connection) -> str | None:
+def revision_of(connection: sqlite3.Connection, name: str) -> str | None:
     """Return the revision of a SQLite database; None if it is new. Raises StoreError for a foreign one."""
-    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    names = {row[0] for row in connection.execute(query)}
     if "alembic_version" in names:
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         if row is not None:
             return str(row[0])
-    if "promises" in names or names - {"alembic_version"}:
+    if names - {"alembic_version"}:
         raise StoreError(
-            "the database holds tables that are not this program's; give the store a file of its own"
+            f"store {name} holds tables that are not this program's; give the store a file of its own"
         )
     return None
 
@@ -45,12 +46,24 @@ def check_revision(revision: str | None, name: str) -> bool:
 
 def upgrade_file(path: Path) -> None:
     """Upgrade the SQLite file to HEAD. The caller owns the file."""
-    engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.pool.NullPool)
+    url = sa.URL.create("sqlite", database=str(path))
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+    # The driver would begin no transaction before DDL; a crash must leave the old schema or the new one.
+    sa.event.listen(engine, "connect", _leave_transactions_to_us)
+    sa.event.listen(engine, "begin", _begin)
     try:
         with engine.begin() as connection:
             upgrade(connection)
     finally:
         engine.dispose()
+
+
+def _leave_transactions_to_us(connection: sqlite3.Connection, _: object) -> None:
+    connection.isolation_level = None
+
+
+def _begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def upgrade(connection: sa.Connection) -> None:

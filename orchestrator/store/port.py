@@ -36,7 +36,7 @@ Program = Generator[Query[Any], Any, T]
 
 
 def ask(query: Query[T]) -> Generator[Query[Any], Any, T]:
-    """Put one query: `rows = yield from ask(LoadRows(...))`."""
+    """Put one query and return its rows, typed; used with `yield from`."""
     rows: T = yield query
     return rows
 

@@ -77,7 +77,7 @@ class SqliteStore:
         try:
             if self._path is None:
                 _create_schema(connection)
-            elif check_revision(revision_of(connection), self._name):
+            elif check_revision(revision_of(connection, self._name), self._name):
                 connection.execute("PRAGMA journal_mode = WAL")
                 upgrade_file(self._path)
             for pragma in _PRAGMAS:
@@ -154,7 +154,8 @@ def _create_schema(connection: sqlite3.Connection) -> None:
 def _check_place(path: Path) -> None:
     if not path.parent.is_dir():
         raise StoreError(
-            f"cannot open store {path}: directory {path.parent} does not exist; create it or choose another file"
+            f"cannot open store {path}: directory {path.parent} does not exist; "
+            "create it or choose another file"
         )
     if path.is_dir():
         raise StoreError(f"cannot open store {path}: it is a directory; name a file in it")
@@ -164,7 +165,8 @@ def _opening_error(name: str, error: sqlite3.Error) -> StoreError:
     text = str(error)
     if "not a database" in text or "malformed" in text:
         return StoreError(
-            f"cannot open store {name}: it is not a SQLite database, or damaged; restore it or choose another file"
+            f"cannot open store {name}: it is not a SQLite database, or damaged; "
+            "restore it or choose another file"
         )
     if "locked" in text or "busy" in text:
         return StoreError(

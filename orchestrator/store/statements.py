@@ -23,7 +23,7 @@ from orchestrator.store.schema import (
     tasks,
 )
 
-_DIALECT = sqlite.dialect(paramstyle="qmark")  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
+_DIALECT = sqlite.dialect(paramstyle="qmark")
 
 
 def _text(statement: sa.ClauseElement, *parameters: str) -> str:
@@ -40,7 +40,7 @@ def _given(name: str) -> sa.ColumnElement[Any]:
     return sa.bindparam(name)
 
 
-_ZERO = sa.literal_column("0")  # else the dialect binds an offset of its own
+_ZERO: sa.ColumnClause[int] = sa.literal_column("0")  # else the dialect binds an offset of its own
 
 
 def _each(name: str) -> sa.Select[Any]:
@@ -235,7 +235,8 @@ COUNT_UNBLOCKS = _text(sa.select(sa.func.count()).select_from(outbox_unblocks))
 
 def _insert(table: sa.Table, columns: Sequence[str]) -> str:
     names = list(columns)
-    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    places = ", ".join("?" * len(names))
+    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({places})"  # noqa: S608  # our own names
 
 
 def _upsert(table: sa.Table, columns: Sequence[str]) -> str:
