@@ -6,7 +6,17 @@ itself.
 
 from hardhat_free_chain.accounts import deterministic_accounts
 from hardhat_free_chain.chain import LocalChain
+from hardhat_free_chain.errors import ListenError, RpcError
 from hardhat_free_chain.server import ChainServer, serve
-from hardhat_free_chain.settings import ChainSettings
+from hardhat_free_chain.settings import ChainSettings, SettingsError
 
-__all__ = ["ChainServer", "ChainSettings", "LocalChain", "deterministic_accounts", "serve"]
+__all__ = [
+    "ChainServer",
+    "ChainSettings",
+    "ListenError",
+    "LocalChain",
+    "RpcError",
+    "SettingsError",
+    "deterministic_accounts",
+    "serve",
+]

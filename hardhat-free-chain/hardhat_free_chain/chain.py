@@ -92,6 +92,8 @@ class LocalChain:
         self.auto_mine = settings.auto_mine
         self._snapshots: dict[int, Snapshot] = {}
         self._last_snapshot = 0
+        # Why the EVM refused transactions of the latest block.
+        self._refused: dict[bytes, str] = {}
         self._observers: list[ChainObserver] = []
         self._call_state: tuple[bytes, bytes, StateAPI] | None = None
 
@@ -218,6 +220,7 @@ class LocalChain:
             self.pool.remove(applied.transaction)
         for transaction, _ in opened.refused:
             self.pool.remove(transaction)
+        self._refused = {transaction.hash: reason for transaction, reason in opened.refused}
         for observer in self._observers:
             observer.block_added(block)
         return block
@@ -317,7 +320,7 @@ class LocalChain:
             if len(self.pool) == waiting:
                 return
         if self.ledger.transaction(transaction.hash) is None:
-            raise TransactionRejected("the EVM refused the transaction; its sender's account has changed")
+            raise TransactionRejected(f"the EVM refused the transaction: {self._refused[transaction.hash]}")
 
     def _pending_block(self) -> OpenBlock:
         return self._open_next(self.pool.ready(self.next_base_fee()) if len(self.pool) else [])

@@ -1,5 +1,6 @@
-"""Every answer that is not a result, as one tree.
+"""Every answer that is not a result, as one tree; and the one error that is no answer.
 
+    ListenError                  the server cannot start: the operator must choose another port
     RpcError                     code, message, data: what the client is sent
       ParseError      -32700     the body is no JSON
       InvalidRequest  -32600     the JSON is no request
@@ -33,6 +34,19 @@ class RpcError(Exception):
         if self.data is not None:
             body["data"] = self.data
         return body
+
+
+class ListenError(Exception):
+    """The server cannot listen where it was told to."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(host, port, reason)
+        self.host = host
+        self.port = port
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot listen on {self.host}:{self.port}: {self.reason}; choose another address or port"
 
 
 class ParseError(RpcError):

@@ -8,7 +8,8 @@ stored and served as they are: nobody changes them.
 from collections.abc import Sequence
 from typing import Any
 
-from eth.abc import BlockHeaderAPI, LogAPI, SignedTransactionAPI
+from eth.abc import BlockHeaderAPI, LogAPI, SetCodeAuthorizationAPI, SignedTransactionAPI
+from eth.vm.forks.prague.constants import SET_CODE_TRANSACTION_TYPE
 from eth_hash.auto import keccak
 
 from hardhat_free_chain.encoding import rlp_encode
@@ -105,7 +106,20 @@ def _transaction(transaction: SignedTransactionAPI) -> Json:
             "maxFeePerGas": quantity(transaction.max_fee_per_gas),
             "maxPriorityFeePerGas": quantity(transaction.max_priority_fee_per_gas),
         }
+    if kind == SET_CODE_TRANSACTION_TYPE:
+        body["authorizationList"] = [_authorization(each) for each in transaction.authorization_list]
     return body
+
+
+def _authorization(authorization: SetCodeAuthorizationAPI) -> Json:
+    return {
+        "chainId": quantity(authorization.chain_id),
+        "address": data(authorization.address),
+        "nonce": quantity(authorization.nonce),
+        "yParity": quantity(authorization.y_parity),
+        "r": quantity(authorization.r),
+        "s": quantity(authorization.s),
+    }
 
 
 def receipt(applied: Applied, header: BlockHeaderAPI, index: int, first_log_index: int) -> Json:

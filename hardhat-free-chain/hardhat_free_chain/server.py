@@ -15,7 +15,7 @@ import structlog
 from aiohttp import WSMsgType, web
 
 from hardhat_free_chain.chain import LocalChain
-from hardhat_free_chain.errors import MethodNotFound, RpcError
+from hardhat_free_chain.errors import ListenError, MethodNotFound, RpcError
 from hardhat_free_chain.filters import FilterRegistry
 from hardhat_free_chain.logs import LogFilter
 from hardhat_free_chain.owner import Owner
@@ -30,6 +30,8 @@ Activations = list[tuple[str, LogFilter | None]]
 
 CLOSE_TIMEOUT_S = 2.0
 SEND_TIMEOUT_S = 30.0
+BODY_TIMEOUT_S = 60.0
+HEARTBEAT_S = 30.0
 log = structlog.get_logger()
 
 
@@ -64,8 +66,9 @@ class ChainServer:
         return f"ws://{self.host}:{self._port}"
 
     async def __aenter__(self) -> Self:
+        """Start the chain and listen. Raises ListenError if the address cannot be had."""
         async with contextlib.AsyncExitStack() as stack:
-            stack.callback(self._owner.stop)
+            stack.push_async_callback(asyncio.to_thread, self._owner.stop)
             # Key derivation and genesis take a tenth of a second: not on the loop.
             self.chain = await self._owner.run(LocalChain, self.settings)
             self._node = Node(chain=self.chain, filters=FilterRegistry(self.chain))
@@ -99,8 +102,10 @@ class ChainServer:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT_S)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, self.host, self._port)
-        await site.start()
+        try:
+            await web.TCPSite(runner, self.host, self._port).start()
+        except OSError as error:
+            raise ListenError(self.host, self._port, error.strerror or str(error)) from error
         self._port = runner.addresses[0][1]
 
     async def _close_sockets(self, _: web.Application) -> None:
@@ -114,10 +119,10 @@ class ChainServer:
         while True:
             due = max(due + interval_s, loop.time())
             await asyncio.sleep(due - loop.time())
-            await self._owner.run(self._mine_and_forget)
-
-    def _mine_and_forget(self) -> None:
-        self.chain.mine()
+            try:
+                await self._owner.run(self.chain.mine)
+            except RpcError as error:
+                log.warning("chain_block_skipped", reason=error.message)
 
     # -- requests --------------------------------------------------------------------------------------
 
@@ -176,13 +181,15 @@ class ChainServer:
         # without asking first.
         if request.content_type != "application/json":
             raise web.HTTPUnsupportedMediaType(text="post JSON-RPC as application/json")
-        answer, _ = await self._answer(await request.read(), None)
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = await request.read()
+        answer, _ = await self._answer(body, None)
         return web.Response(body=answer, content_type="application/json")
 
     # -- WebSocket -------------------------------------------------------------------------------------
 
     async def _serve_websocket(self, request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse(max_msg_size=self.settings.body_bytes_max, autoping=True)
+        socket = web.WebSocketResponse(max_msg_size=self.settings.body_bytes_max, heartbeat=HEARTBEAT_S)
         if not socket.can_prepare(request).ok:
             return web.Response(status=405, text="post JSON-RPC here, or upgrade to a WebSocket")
         await socket.prepare(request)

@@ -1,5 +1,6 @@
 """The local chain through a synchronous web3 client, and through bare HTTP for what a client hides."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -19,7 +20,7 @@ from web3.exceptions import (
     Web3RPCError,
 )
 
-from hardhat_free_chain import ChainServer, ChainSettings
+from hardhat_free_chain import ChainServer, ChainSettings, ListenError
 from tests.chain_support import (
     ACCOUNTS,
     CHAIN_ID,
@@ -227,6 +228,38 @@ def test_the_estimate_is_enough_and_not_much_more(client: Web3, probe: Contract)
 def test_unknown_senders_are_refused(client: Web3) -> None:
     answer = rpc(client, "eth_sendTransaction", {"from": "0x" + "77" * 20, "to": OTHER, "gas": "0x5208"})
     assert "unknown account" in answer["error"]["message"]
+
+
+def test_calls_may_nest_as_deep_as_gas_allows(client: Web3) -> None:
+    """A contract that calls itself with all its gas goes some 500 frames deep."""
+    target = "0x" + "cd" * 20
+    # CALL(GAS, ADDRESS, 0, 0, 0, 0, 0); store what it returned plus one; return the depth below.
+    rpc(client, "hardhat_setCode", target, "0x60205f5f5f5f305af1505f5160010160005260205ff3")
+    depth = int(rpc(client, "eth_call", {"to": target, "gas": hex(30_000_000)})["result"], 16)
+    assert 300 < depth <= 1024
+
+
+def test_typed_transactions_of_every_kind_are_mined(client: Web3, probe: Contract) -> None:
+    slot = "0x" + "00" * 32
+    listed = [{"address": probe.address, "storageKeys": [slot]}]
+    common = {"to": probe.address, "value": 0, "gas": 100_000, "data": call_data("note", 1, b"")}
+    client.eth.send_raw_transaction(signed(2, **common, accessList=listed))
+    priced = {"type": 1, "nonce": 1, "chainId": CHAIN_ID, "gasPrice": 3 * GWEI, "accessList": listed}
+    one = Account.sign_transaction({**common, **priced}, ACCOUNTS[2][1])
+    sent = client.eth.send_raw_transaction(one.raw_transaction)
+    transaction = client.eth.get_transaction(sent)
+    assert transaction["type"] == 1
+    assert transaction["gasPrice"] == 3 * GWEI
+    assert transaction["accessList"][0]["address"] == probe.address
+    delegate = Account.sign_authorization(
+        {"chainId": CHAIN_ID, "address": probe.address, "nonce": 0}, ACCOUNTS[5][1]
+    )
+    four = signed(2, nonce=2, type=4, to=ACCOUNTS[5][0], gas=200_000, authorizationList=[delegate])
+    sent = client.eth.send_raw_transaction(four)
+    assert client.eth.get_transaction_receipt(sent)["type"] == 4
+    assert client.eth.get_transaction(sent)["authorizationList"][0]["address"] == probe.address
+    assert bytes(client.eth.get_code(ACCOUNTS[5][0])).hex() == "ef0100" + probe.address[2:].lower()
+    assert probe.functions.count().call() == 2
 
 
 # -- logs ----------------------------------------------------------------------------------------------
@@ -451,6 +484,15 @@ def test_the_chain_starts_where_and_as_it_was_told() -> None:
         assert error["code"] == -32005
         assert "exceed maximum block range: 10" in error["message"]
         assert rpc(client, "eth_getLogs", {"fromBlock": "0x1", "toBlock": "0xa"})["result"] == []
+
+
+def test_a_port_that_is_taken_is_named(server: ChainServer) -> None:
+    async def start() -> None:
+        async with ChainServer(ChainSettings(), port=server.port):
+            pytest.fail("two servers listen on one port")
+
+    with pytest.raises(ListenError, match=f"cannot listen on 127.0.0.1:{server.port}: .*choose another"):
+        asyncio.run(start())
 
 
 # -- the envelope --------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """From JSON values to the chain's own: each function returns a checked value or raises InvalidParams."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,8 @@ UINT256_MAX = 2**256 - 1
 # go-ethereum takes at most this many in one log filter.
 ADDRESSES_MAX = 1_000
 TOPICS_MAX = 4
+QUANTITY = re.compile("0x[0-9a-fA-F]+")
+SHOWN_MAX = 80
 
 
 def argument(arguments: list[Any], index: int, default: Any = None) -> Any:
@@ -30,25 +33,26 @@ def quantity(value: Any, name: str = "quantity") -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         number = value
     else:
-        if not isinstance(value, str) or not value.startswith("0x"):
-            raise InvalidParams(f"invalid {name} {value!r}: give 0x-prefixed hex")
-        try:
-            number = int(value[2:], 16)
-        except ValueError:
-            raise InvalidParams(f"invalid {name} {value!r}: give 0x-prefixed hex") from None
+        if not isinstance(value, str) or not QUANTITY.fullmatch(value):
+            raise InvalidParams(f"invalid {name} {_shown(value)}: give 0x-prefixed hex")
+        number = int(value, 16)
     if not 0 <= number <= UINT256_MAX:
-        raise InvalidParams(f"invalid {name} {value!r}: it does not fit 256 bits")
+        raise InvalidParams(f"invalid {name} {_shown(value)}: it does not fit 256 bits")
     return number
 
 
 def data(value: Any, name: str = "data") -> bytes:
     """Bytes as 0x-prefixed hex."""
     if not isinstance(value, str) or not value.startswith("0x"):
-        raise InvalidParams(f"invalid {name} {value!r}: give 0x-prefixed hex")
+        raise InvalidParams(f"invalid {name} {_shown(value)}: give 0x-prefixed hex")
     try:
-        return bytes.fromhex(value[2:])
+        raw = bytes.fromhex(value[2:])
     except ValueError:
-        raise InvalidParams(f"invalid {name}: not hex, or an odd number of digits") from None
+        raw = b""
+    # fromhex overlooks white space.
+    if len(value) != 2 + 2 * len(raw):
+        raise InvalidParams(f"invalid {name}: not hex, or an odd number of digits")
+    return raw
 
 
 def fixed(value: Any, size: int, name: str) -> bytes:
@@ -72,7 +76,7 @@ def hash32(value: Any, name: str = "hash") -> bytes:
 def flag(value: Any, name: str) -> bool:
     """A JSON boolean."""
     if not isinstance(value, bool):
-        raise InvalidParams(f"invalid {name} {value!r}: give true or false")
+        raise InvalidParams(f"invalid {name} {_shown(value)}: give true or false")
     return value
 
 
@@ -87,10 +91,12 @@ def height(chain: LocalChain, value: Any) -> int | None:
     """The block number that a tag or number means, possibly above the head; None for `pending`."""
     if value == "pending":
         return None
-    if value in BLOCK_TAGS:
+    if isinstance(value, str) and value in BLOCK_TAGS:
         return chain.height_of(value)
     if isinstance(value, str) and not value.startswith("0x"):
-        raise InvalidParams(f"invalid block {value!r}: give a number in hex or one of {sorted(BLOCK_TAGS)}")
+        raise InvalidParams(
+            f"invalid block {_shown(value)}: give a number in hex or one of {sorted(BLOCK_TAGS)}"
+        )
     return quantity(value, "block number")
 
 
@@ -154,14 +160,15 @@ def access_list(value: Any) -> AccessList:
         return ()
     if not isinstance(value, list):
         raise InvalidParams("invalid accessList: give an array")
-    entries = [mapping(entry, "accessList entry") for entry in value]
-    return tuple(
-        (
-            address(entry.get("address"), "accessList address"),
-            tuple(quantity(slot, "storage key") for slot in entry.get("storageKeys") or ()),
-        )
-        for entry in entries
-    )
+    return tuple(_access(mapping(entry, "accessList entry")) for entry in value)
+
+
+def _access(entry: dict[str, Any]) -> tuple[bytes, tuple[int, ...]]:
+    keys = entry.get("storageKeys") or []
+    if not isinstance(keys, list):
+        raise InvalidParams("invalid storageKeys: give an array")
+    slots = tuple(quantity(key, "storage key") for key in keys)
+    return address(entry.get("address"), "accessList address"), slots
 
 
 def log_filter(fields: dict[str, Any]) -> LogFilter:
@@ -190,6 +197,12 @@ def _topic(value: Any) -> frozenset[str] | None:
     if len(alternatives) > ADDRESSES_MAX:
         raise InvalidParams(f"exceed max topics: {len(alternatives)} given, {ADDRESSES_MAX} allowed")
     return frozenset("0x" + hash32(each, "topic").hex() for each in alternatives)
+
+
+def _shown(value: Any) -> str:
+    """A value as an error message shows it: short, whatever was sent."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "..."
 
 
 def _field(fields: dict[str, Any], name: str, parse: Callable[[Any, str], Any], default: Any) -> Any:
