@@ -16,6 +16,7 @@ from orchestrator.domain.address import any_of, only
 from orchestrator.domain.errors import Refused
 from orchestrator.engine import Engine
 from orchestrator.protocol import commands as c
+from orchestrator.protocol.envelope import encode_request
 from orchestrator.protocol.messages import Execute, Message, Unblock
 from orchestrator.protocol.records import PromiseState, TaskState, Value
 from orchestrator.store import open_store
@@ -165,3 +166,25 @@ async def test_many_callers_share_commits_and_none_is_lost(store_url: str) -> No
         page = await http.call(c.PromiseSearch(limit=1000))
         assert [record.id for record in page.promises] == [f"p{number:03}" for number in range(256)]
         assert engine.statistics.batches.count < 256
+
+
+async def test_callers_that_hang_up_in_the_middle_harm_nobody(store_url: str) -> None:
+    async with (
+        asyncio.timeout(30),
+        Engine(open_store(store_url)) as engine,
+        served(engine) as url,
+        client(url) as http,
+    ):
+        host, _, port = url.removeprefix("http://").partition(":")
+        for number in range(40):
+            body = encode_request(c.PromiseCreate(id=f"gone{number}", timeout_at=FAR), "c")
+            _, writer = await asyncio.open_connection(host, int(port))
+            head = f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+            writer.write(head.encode() + (body if number % 2 else body[:-5]))
+            await writer.drain()
+            writer.transport.abort()
+        await http.call(c.PromiseCreate(id="here", timeout_at=FAR))
+        assert (await http.call(c.PromiseGet(id="here"))).promise.pending
+        # Of those cut off inside their body none was carried out.
+        found = {record.id for record in (await http.call(c.PromiseSearch(limit=1000))).promises}
+        assert found <= {"here"} | {f"gone{number}" for number in range(1, 40, 2)}

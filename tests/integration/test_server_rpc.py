@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import random
 from typing import Any
 
 import aiohttp
@@ -61,6 +62,7 @@ async def test_the_http_status_is_that_of_the_head(body: bytes, status: int, kin
         (b"null", "unknown", "0"),
         (b"[" * 100_000, "unknown", "0"),
         (b'{"kind":"promise.get"}', "promise.get", "0"),
+        (b'{"kind":"\\ud800","head":{"corrId":"\\udfff"}}', "unknown", "0"),
         (b'{"kind":7,"head":{"corrId":"c9"}}', "unknown", "c9"),
         (request("", CREATE), "", "c1"),
         (request("promise.create", []), "promise.create", "c1"),
@@ -247,3 +249,20 @@ async def test_two_servers_in_one_process_count_apart() -> None:
         await post(one, request("promise.get", {"id": "a"}))
         assert b'status="404"' in (await get(one, "/metrics"))[1]
         assert b'status="404"' not in (await get(two, "/metrics"))[1]
+
+
+async def test_whatever_is_sent_an_envelope_comes_back() -> None:
+    seed = random.SystemRandom().getrandbits(32)
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    engine = ScriptedEngine()
+    bodies = (request("promise.create", CREATE), request("task.suspend", SUSPEND))
+    async with served(engine) as url, aiohttp.ClientSession() as session:
+        for _ in range(300):
+            body = bytearray(chance.choice(bodies))
+            for _ in range(chance.randint(1, 4)):
+                position = chance.randrange(len(body))
+                body[position : position + chance.randint(0, 3)] = chance.randbytes(chance.randint(0, 2))
+            async with session.post(url, data=bytes(body)) as response:
+                envelope = json.loads(await response.read())
+            assert response.status == envelope["head"]["status"], f"seed {seed}: {bytes(body)!r}"
+            assert response.status in (200, 300, 400), f"seed {seed}: {bytes(body)!r}"
