@@ -1,1 +1,56 @@
-"""Durable promises, tasks and workflows: the engine, its SDK and its server. Knows no chain."""
+"""Durable workflows: an engine of promises and tasks, its SDK and its server. Knows no chain."""
+
+from orchestrator.client.application import NotStarted
+from orchestrator.client.codec import DecodingError, EncodingError
+from orchestrator.client.context import Context
+from orchestrator.client.driver import ForeignAwait
+from orchestrator.client.future import Durable, DurableFuture
+from orchestrator.client.handle import Handle
+from orchestrator.client.info import Info, WorkflowInfo
+from orchestrator.client.promises import Promises
+from orchestrator.client.surroundings import StepObserver
+from orchestrator.domain.errors import (
+    ApplicationError,
+    NondeterminismError,
+    NotRegistered,
+    OrchestratorError,
+    PromiseCanceled,
+    PromiseTimedOut,
+    Refused,
+    Unavailable,
+)
+from orchestrator.domain.promise import PromiseRecord, PromiseState, Value
+from orchestrator.domain.retry import Constant, Exponential, Linear, Never, RetryPolicy
+from orchestrator.runtime import Orchestrator
+
+__all__ = [
+    "ApplicationError",
+    "Constant",
+    "Context",
+    "DecodingError",
+    "Durable",
+    "DurableFuture",
+    "EncodingError",
+    "Exponential",
+    "ForeignAwait",
+    "Handle",
+    "Info",
+    "Linear",
+    "Never",
+    "NondeterminismError",
+    "NotRegistered",
+    "NotStarted",
+    "Orchestrator",
+    "OrchestratorError",
+    "PromiseCanceled",
+    "PromiseRecord",
+    "PromiseState",
+    "PromiseTimedOut",
+    "Promises",
+    "Refused",
+    "RetryPolicy",
+    "StepObserver",
+    "Unavailable",
+    "Value",
+    "WorkflowInfo",
+]

@@ -1,1 +1,5 @@
-"""The worker: claims tasks, executes them, renews their leases, drains."""
+"""The worker: claim, execute, heartbeat, drain."""
+
+from orchestrator.worker.worker import Worker, WorkerSettings
+
+__all__ = ["Worker", "WorkerSettings"]

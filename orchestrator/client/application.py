@@ -1,0 +1,289 @@
+"""The client's half of an application: functions, dependencies, invocations, handles.
+
+It executes nothing itself: a `Runner` (the worker) takes over what is claimed here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar, overload
+
+from orchestrator.client import calls
+from orchestrator.client.clock import Clock, SystemClock
+from orchestrator.client.codec import DecodingError
+from orchestrator.client.handle import Handle
+from orchestrator.client.invocation import read_invocation
+from orchestrator.client.invoking import Invoker
+from orchestrator.client.listening import Subscriptions
+from orchestrator.client.options import CallOptions
+from orchestrator.client.promises import Promises
+from orchestrator.client.registry import Executor, Function, RegisteredFunction, Registry, describe
+from orchestrator.client.surroundings import Dependencies, StepObserver, Surroundings
+from orchestrator.domain.address import any_of, only
+from orchestrator.domain.errors import NotRegistered, OrchestratorError, Refused
+from orchestrator.domain.ids import fault_of_root_id
+from orchestrator.domain.retry import RetryPolicy
+from orchestrator.protocol import commands as c
+from orchestrator.protocol.records import PromiseRecord, TaskState
+from orchestrator.protocol.transport import Transport
+
+F = TypeVar("F", bound=Function)
+THREADS_MAX = 32
+_ATTACHED = (409, 422)
+
+
+class NotStarted(OrchestratorError):
+    """The application was used before `start` or after `stop`."""
+
+
+class Runner(Protocol):
+    """Executes tasks in this process."""
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether another task can be taken now."""
+        ...
+
+    def take(self, claim: c.TaskClaim, claimed_at: float) -> None:
+        """Execute a claimed task; `claimed_at` is the loop's time before the claim was sent."""
+        ...
+
+
+class Application(Invoker):
+    """Registers functions and invokes them by durable id."""
+
+    def __init__(
+        self,
+        *,
+        group: str,
+        pid: str | None,
+        ttl_ms: int,
+        clock: Clock | None,
+        threads_max: int = THREADS_MAX,
+    ) -> None:
+        super().__init__(self)
+        self.group = group
+        self.pid = pid if pid is not None else uuid.uuid4().hex
+        self._ttl_ms = ttl_ms
+        self._clock: Clock = clock if clock is not None else SystemClock()
+        self._threads_max = threads_max
+        self._threads: ThreadPoolExecutor | None = None
+        self._registry = Registry()
+        self._dependencies = Dependencies()
+        self._observers: list[StepObserver] = []
+        self._surroundings: Surroundings | None = None
+        self._runner: Runner | None = None
+
+    # -- functions
+
+    @overload
+    def register(self, fn: F, /) -> F: ...
+    @overload
+    def register(
+        self,
+        fn: F,
+        /,
+        *,
+        name: str | None = None,
+        version: int = 1,
+        retry: RetryPolicy | None = None,
+        executor: Executor = "thread",
+        commit: bool = False,
+    ) -> F: ...
+    @overload
+    def register(
+        self,
+        *,
+        name: str | None = None,
+        version: int = 1,
+        retry: RetryPolicy | None = None,
+        executor: Executor = "thread",
+        commit: bool = False,
+    ) -> Callable[[F], F]: ...
+    def register(
+        self,
+        fn: F | None = None,
+        /,
+        *,
+        name: str | None = None,
+        version: int = 1,
+        retry: RetryPolicy | None = None,
+        executor: Executor = "thread",
+        commit: bool = False,
+    ) -> F | Callable[[F], F]:
+        """Register a function under its name, or use it as a decorator; the function is returned unchanged.
+
+        `retry` is the policy of a leaf's attempts (exponential by default), `executor` where a plain `def`
+        runs, `commit` has each settlement carry a commitment to its input and output. Raises ValueError if
+        another function has this name and version, TypeError for what cannot be executed.
+        """
+
+        def add(function: F) -> F:
+            self._registry.add(
+                describe(function, name=name, version=version, retry=retry, executor=executor, commit=commit)
+            )
+            return function
+
+        return add if fn is None else add(fn)
+
+    def set_dependency(self, dependency: object, name: str | None = None) -> None:
+        """Offer an object to functions, by its type and by `name` if one is given."""
+        self._dependencies.add(dependency, name)
+
+    def observe(self, observer: StepObserver) -> None:
+        """Tell `observer` of every execution of a step."""
+        self._observers.append(observer)
+
+    # -- invocations
+
+    def options(
+        self,
+        *,
+        target: str | None = None,
+        timeout_s: float | None = None,
+        tags: Mapping[str, str] | None = None,
+        version: int | None = None,
+        retry: RetryPolicy | None = None,
+        delay_until_ms: int | None = None,
+    ) -> Invoker:
+        """Return the invocations with these options.
+
+        `target` is a group or a delivery address, `timeout_s` seconds until the promise times out,
+        `delay_until_ms` (Unix milliseconds) holds the first dispatch back.
+        """
+        return Invoker(
+            self,
+            CallOptions(
+                target=target,
+                timeout_s=timeout_s,
+                tags=tags if tags is not None else {},
+                version=version,
+                retry=retry,
+                delay_until_ms=delay_until_ms,
+            ),
+        )
+
+    async def get(self, promise_id: str) -> Handle[Any]:
+        """Return a handle on an existing promise. Raises Refused(404) for an unknown one."""
+        answer = await self._started().transport.call(c.PromiseGet(id=promise_id))
+        return self._handle(answer.promise, self._declared_by(answer.promise))
+
+    @property
+    def promises(self) -> Promises:
+        """Promises by hand."""
+        return Promises(self._started().transport, self._clock)
+
+    async def begin_local(
+        self, options: CallOptions, promise_id: str, fn: Function | str, args: Any, kwargs: Any
+    ) -> Handle[Any]:
+        """Create and claim an invocation for this process, or attach to it."""
+        around = self._started()
+        if self._runner is None:
+            raise NotStarted("this application has no worker: use rpc, or create it with worker=True")
+        function = self._registry.of(fn, options.version)
+        create = self._create(options, promise_id, any_of(self.group, self.pid), function, args, kwargs)
+        if options.delay_until_ms is not None or options.target is not None or not self._runner.has_room:
+            # Not now, not here: the same invocation, dispatched by the engine.
+            return await self._create_remote(options, promise_id, function, args, kwargs)
+        claimed_at = asyncio.get_running_loop().time()
+        try:
+            claim = await around.transport.call(c.TaskCreate(pid=self.pid, ttl=self._ttl_ms, action=create))
+        except Refused as refusal:
+            if refusal.status not in _ATTACHED:
+                raise
+            existing = await around.transport.call(c.PromiseGet(id=promise_id))
+            return self._handle(existing.promise, function.returns)
+        if claim.task.state is TaskState.ACQUIRED:
+            self._runner.take(claim, claimed_at)
+        return self._handle(claim.promise, function.returns)
+
+    async def begin_remote(
+        self, options: CallOptions, promise_id: str, fn: Function | str, args: Any, kwargs: Any
+    ) -> Handle[Any]:
+        """Create an invocation for whoever its target means, or attach to it."""
+        self._started()
+        target: RegisteredFunction | str = fn if isinstance(fn, str) else self._described(fn, options)
+        return await self._create_remote(options, promise_id, target, args, kwargs)
+
+    async def _create_remote(
+        self, options: CallOptions, promise_id: str, target: RegisteredFunction | str, args: Any, kwargs: Any
+    ) -> Handle[Any]:
+        create = self._create(options, promise_id, options.address(self.group), target, args, kwargs)
+        answer = await self._started().transport.call(create)
+        declared = None if isinstance(target, str) else target.returns
+        return self._handle(answer.promise, declared)
+
+    def _create(
+        self,
+        options: CallOptions,
+        promise_id: str,
+        address: str,
+        target: RegisteredFunction | str,
+        args: Any,
+        kwargs: Any,
+    ) -> c.PromiseCreate:
+        fault = fault_of_root_id(promise_id)
+        if fault is not None:
+            raise ValueError(fault)
+        named = isinstance(target, str)
+        return calls.root(
+            promise_id,
+            address,
+            options,
+            self._clock.now_ms(),
+            name=target if named else target.name,
+            version=(options.version or 1) if named else target.version,
+            args=args,
+            kwargs=kwargs,
+        )
+
+    def _described(self, fn: Function, options: CallOptions) -> RegisteredFunction:
+        try:
+            return self._registry.of(fn, options.version)
+        except NotRegistered:
+            described = self._registry.of_any(fn)
+            return described if options.version is None else replace(described, version=options.version)
+
+    def _declared_by(self, record: PromiseRecord) -> object:
+        """Return the result type of the function that a promise stands for, if it is registered here."""
+        try:
+            invocation = read_invocation(record)
+            return self._registry.named(invocation.function, invocation.version).returns
+        except (DecodingError, NotRegistered):
+            return None
+
+    def _handle(self, record: PromiseRecord, declared: object) -> Handle[Any]:
+        around = self._started()
+        return Handle(
+            record, declared=declared, transport=around.transport, subscriptions=around.subscriptions
+        )
+
+    # -- for the composition root
+
+    def _surround(self, transport: Transport) -> Surroundings:
+        self._surroundings = Surroundings(
+            transport=transport,
+            registry=self._registry,
+            dependencies=self._dependencies,
+            subscriptions=Subscriptions(transport, only(self.group, self.pid)),
+            clock=self._clock,
+            group=self.group,
+            pid=self.pid,
+            threads=self._thread_pool,
+            observers=self._observers,
+        )
+        return self._surroundings
+
+    def _started(self) -> Surroundings:
+        if self._surroundings is None:
+            raise NotStarted("the application is not running: use `async with app:` or `await app.start()`")
+        return self._surroundings
+
+    def _thread_pool(self) -> ThreadPoolExecutor:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self._threads_max, thread_name_prefix=f"leaf-{self.group}")
+        return self._threads

@@ -1,0 +1,97 @@
+"""One workflow body within an execution: its driver, its id space, and the children that it must not outlive."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from orchestrator.client.calls import Caller
+from orchestrator.client.driver import Driver
+from orchestrator.client.future import Durable, DurableFuture, Outcome, Returned
+from orchestrator.client.info import WorkflowInfo
+from orchestrator.client.registry import RegisteredFunction
+from orchestrator.commitments.wrapper import BoundStep
+
+
+class Branch:
+    """The root workflow of a task, or a workflow that it runs as a local child.
+
+    `held` are the open children by id: the branch settles only after them. `outcome` is set once the body
+    has ended. `future` is None for the root.
+    """
+
+    __slots__ = (
+        "_number",
+        "awaited",
+        "bound",
+        "caller",
+        "creations",
+        "driver",
+        "function",
+        "future",
+        "held",
+        "info",
+        "outcome",
+        "promise_creations",
+        "resumption",
+        "settling",
+    )
+
+    def __init__(
+        self,
+        *,
+        caller: Caller,
+        info: WorkflowInfo,
+        function: RegisteredFunction,
+        bound: BoundStep | None,
+        future: DurableFuture[Any] | None,
+    ) -> None:
+        self.caller = caller
+        self.info = info
+        self.function = function
+        self.bound = bound
+        self.future = future
+        self.driver: Driver | None = None
+        self.resumption: Outcome = Returned(None)
+        self.awaited: Durable[Any] | None = None
+        self.outcome: Outcome | None = None
+        self.settling = False
+        self.held: dict[str, DurableFuture[Any]] = {}
+        self.creations: set[asyncio.Future[None]] = set()
+        self.promise_creations: set[asyncio.Future[None]] = set()
+        self._number = 0
+
+    def next_number(self) -> int:
+        """Count a durable call, from 1."""
+        self._number += 1
+        return self._number
+
+    def hold(self, future: DurableFuture[Any]) -> None:
+        """Do not settle before this child has."""
+        self.held[future.id] = future
+        future.watch(lambda: self.held.pop(future.id, None))
+
+    def waits_for(self) -> DurableFuture[Any] | None:
+        """Return the open future that this branch cannot go on without, None if it can."""
+        if self.outcome is None:
+            return self.awaited.pending() if self.awaited is not None else None
+        return next(iter(self.held.values()), None)
+
+    def creating(self, *, promise: bool) -> asyncio.Future[None]:
+        """Return what a creation settles once it is written; steps called after it start then.
+
+        To be called by the job of the call before it first waits: jobs start in the order of the calls.
+        """
+        written = asyncio.get_running_loop().create_future()
+        for creations in (self.creations, self.promise_creations) if promise else (self.creations,):
+            creations.add(written)
+            written.add_done_callback(creations.discard)
+        return written
+
+    async def creations_written(self) -> None:
+        """Wait until the calls made earlier exist in the store.
+
+        A step may hand the id of a promise to somebody who settles it at once.
+        """
+        if self.creations:
+            await asyncio.wait(set(self.creations))

@@ -1,0 +1,283 @@
+"""Durable calls of a workflow: which promise each one is, before anything is written.
+
+Ids and tags follow from the position of the call alone, so a replay asks for the same ones (W2). Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from orchestrator.client.invocation import (
+    PROMISE,
+    SLEEP,
+    call_label,
+    invocation_value,
+    step_label,
+    step_value,
+)
+from orchestrator.client.options import NO_DEADLINE_MS, CallOptions
+from orchestrator.client.registry import RegisteredFunction
+from orchestrator.commitments.canonical import canonical_arguments
+from orchestrator.commitments.closing import Closing
+from orchestrator.domain import tags as tag
+from orchestrator.domain.ids import child_id, extends, fault_of_id
+from orchestrator.domain.retry import RetryPolicy
+from orchestrator.protocol.commands import PromiseCreate
+
+DETACHED_HASH_BYTES = 8
+CLOSING_NAME = "ctx.close_commitments"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """The workflow that calls: its promise, its tree, the task that it runs under and its deadline."""
+
+    id: str
+    origin: str
+    branch: str
+    timeout_at: int
+    group: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One durable call. `label` is what its record must have been written by; `position` counts from 1.
+
+    `outside` marks a promise with an origin of its own; `deadline` one that may end before its parent.
+    """
+
+    create: PromiseCreate
+    label: str
+    position: str
+    declared: object = None
+    outside: bool = False
+    deadline: bool = False
+
+    @property
+    def id(self) -> str:
+        """The promise of the call."""
+        return self.create.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCall(Call):
+    """A call that runs in this process."""
+
+    function: RegisteredFunction
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    retry: RetryPolicy
+
+
+def step(
+    caller: Caller,
+    number: int,
+    function: RegisteredFunction,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    options: CallOptions,
+    now_ms: int,
+) -> StepCall:
+    """Return the call of a function in this process. Raises ValueError for an id of its own."""
+    if options.id is not None or options.target is not None or options.delay_until_ms is not None:
+        raise ValueError(
+            f"{function} runs as a step here: id, target and delay are options of rpc and detached"
+        )
+    promise_id = child_id(caller.id, number)
+    canonical = (
+        canonical_arguments(function.fn, args, kwargs, takes_context=function.inserted)
+        if function.committer is not None
+        else None
+    )
+    return StepCall(
+        create=PromiseCreate(
+            id=promise_id,
+            timeout_at=options.deadline_ms(now_ms, caller.timeout_at),
+            param=step_value(function.name, function.version, canonical),
+            tags={**options.tags, **_local(caller)},
+        ),
+        label=step_label(function.name, function.version),
+        position=_position(caller, number),
+        declared=function.returns,
+        deadline=options.timeout_s is not None,
+        function=function,
+        args=args,
+        kwargs=kwargs,
+        retry=options.retry if options.retry is not None else function.retry,
+    )
+
+
+def closing(caller: Caller, number: int) -> Call:
+    """Return the step that holds the closing of the commitments."""
+    return Call(
+        create=PromiseCreate(
+            id=child_id(caller.id, number),
+            timeout_at=caller.timeout_at,
+            param=step_value(CLOSING_NAME, 1),
+            tags=_local(caller),
+        ),
+        label=step_label(CLOSING_NAME, 1),
+        position=_position(caller, number),
+        declared=Closing,
+    )
+
+
+def remote(
+    caller: Caller,
+    number: int,
+    target: RegisteredFunction | str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    options: CallOptions,
+    now_ms: int,
+) -> Call:
+    """Return the call of a function by another worker. Raises EncodingError for an argument."""
+    name, version = _named(target, options)
+    promise_id = options.id if options.id is not None else child_id(caller.id, number)
+    tags, outside = _placed(caller, promise_id, caller.id, options)
+    return Call(
+        create=PromiseCreate(
+            id=promise_id,
+            timeout_at=options.deadline_ms(now_ms, caller.timeout_at),
+            param=invocation_value(name, version, args, kwargs),
+            tags=tags,
+        ),
+        label=call_label(name, version),
+        position=_position(caller, number),
+        declared=None if isinstance(target, str) else target.returns,
+        outside=outside,
+    )
+
+
+def detached(
+    caller: Caller,
+    number: int,
+    target: RegisteredFunction | str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    options: CallOptions,
+    now_ms: int,
+) -> Call:
+    """Return a call that outlives its caller: not bounded by its deadline, not waited for, not cancelled."""
+    name, version = _named(target, options)
+    promise_id = options.id if options.id is not None else _detached_id(caller, number)
+    tags, outside = _placed(caller, promise_id, caller.origin, options)
+    return Call(
+        create=PromiseCreate(
+            id=promise_id,
+            timeout_at=options.deadline_ms(now_ms),
+            param=invocation_value(name, version, args, kwargs),
+            tags=tags,
+        ),
+        label=call_label(name, version),
+        position=_position(caller, number),
+        declared=None if isinstance(target, str) else target.returns,
+        outside=outside,
+    )
+
+
+def sleep(caller: Caller, number: int, due_ms: int, options: CallOptions) -> Call:
+    """Return a promise that its own deadline resolves."""
+    promise_id = child_id(caller.id, number)
+    tags = {**_tree(caller, promise_id, caller.id), **options.tags, tag.TIMER: tag.TRUE}
+    timeout_at = min(due_ms, caller.timeout_at)
+    return Call(
+        create=PromiseCreate(id=promise_id, timeout_at=timeout_at, tags=tags),
+        label=SLEEP,
+        position=_position(caller, number),
+    )
+
+
+def promise(caller: Caller, number: int | None, options: CallOptions, now_ms: int) -> Call:
+    """Return a promise that somebody outside settles.
+
+    With an id of its own it stands outside the tree and has no deadline but its own; otherwise it is a
+    child, bounded by its parent's deadline, and `number` says which.
+    """
+    promise_id = options.id if options.id is not None else child_id(caller.id, number or 0)
+    outside = options.id is not None
+    tree = _root(promise_id) if outside else _tree(caller, promise_id, caller.id)
+    bound_ms = NO_DEADLINE_MS if outside else caller.timeout_at
+    return Call(
+        create=PromiseCreate(
+            id=promise_id,
+            timeout_at=options.deadline_ms(now_ms, bound_ms),
+            tags={**options.tags, **tree, tag.EXTERNAL: tag.TRUE},
+        ),
+        label=PROMISE,
+        position=_position(caller, number or 0),
+        outside=outside,
+    )
+
+
+def root(
+    promise_id: str, address: str, options: CallOptions, now_ms: int, **invocation: Any
+) -> PromiseCreate:
+    """Return the promise of a new invocation: `invocation` is name, version, args and kwargs."""
+    delay = {tag.DELAY: str(options.delay_until_ms)} if options.delay_until_ms is not None else {}
+    return PromiseCreate(
+        id=promise_id,
+        timeout_at=options.deadline_ms(now_ms),
+        param=invocation_value(**invocation),
+        tags={**options.tags, **_root(promise_id), **delay, tag.TARGET: address},
+    )
+
+
+def _placed(
+    caller: Caller, promise_id: str, parent: str, options: CallOptions
+) -> tuple[dict[str, str], bool]:
+    """Return the tags of a remote call, and whether it stands outside the caller's tree."""
+    fault = fault_of_id(promise_id)
+    if fault is not None:
+        raise ValueError(fault)
+    outside = not extends(promise_id, parent)
+    delay = {tag.DELAY: str(options.delay_until_ms)} if options.delay_until_ms is not None else {}
+    # Awaited from another origin, it has to say that this is meant.
+    tree = {**_root(promise_id), tag.EXTERNAL: tag.TRUE} if outside else _tree(caller, promise_id, parent)
+    return {**options.tags, **tree, **delay, tag.TARGET: options.address(caller.group)}, outside
+
+
+def _local(caller: Caller) -> dict[str, str]:
+    return {
+        tag.SCOPE: tag.SCOPE_LOCAL,
+        tag.ORIGIN: caller.origin,
+        tag.BRANCH: caller.branch,
+        tag.PARENT: caller.id,
+    }
+
+
+def _tree(caller: Caller, promise_id: str, parent: str) -> dict[str, str]:
+    return {
+        tag.SCOPE: tag.SCOPE_GLOBAL,
+        tag.ORIGIN: caller.origin,
+        tag.BRANCH: promise_id,
+        tag.PARENT: parent,
+    }
+
+
+def _root(promise_id: str) -> dict[str, str]:
+    return {
+        tag.SCOPE: tag.SCOPE_GLOBAL,
+        tag.ORIGIN: promise_id,
+        tag.BRANCH: promise_id,
+        tag.PARENT: promise_id,
+    }
+
+
+def _named(target: RegisteredFunction | str, options: CallOptions) -> tuple[str, int]:
+    # A name alone stands for version 1, whatever is registered here: the record must not depend on the place.
+    if isinstance(target, str):
+        return target, options.version if options.version is not None else 1
+    return target.name, target.version
+
+
+def _detached_id(caller: Caller, number: int) -> str:
+    digest = blake2b(child_id(caller.id, number).encode(), digest_size=DETACHED_HASH_BYTES)
+    return f"{caller.origin}:d{digest.hexdigest()}"
+
+
+def _position(caller: Caller, number: int) -> str:
+    return f"call {number} of {caller.id}"

@@ -1,0 +1,326 @@
+"""Stored values: Python values as typed JSON text, and back by the declared type. No pickle, ever.
+
+What JSON knows stays what it is. Everything else is an object with a key that begins with `$`, in the same
+spelling as canonical values have (orchestrator.commitments), so that one decoder reads both: `{"$decimal":
+"0.5"}`, `{"$class": "module.Vote", "fields": {…}}`. Encoding looks at the value alone, so every process
+writes the same. Decoding takes the declared type as well: plain JSON from another language or the command
+line becomes what the function declares.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any, cast
+from uuid import UUID
+
+from orchestrator.client import shapes
+from orchestrator.commitments.classes import is_pydantic, is_record
+from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.promise import EMPTY, Value
+
+DEPTH_MAX = 200
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class EncodingError(OrchestratorError):
+    """A value has no stored form; `path` names the place inside it, `reason` says what to do."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class DecodingError(OrchestratorError):
+    """A stored text is not what is declared here; `path` names the place, `reason` says what is wrong."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+# -- texts
+
+
+def to_data(tree: object) -> str:
+    """Return the text of a JSON tree as it stands in `Value.data`: base64 of UTF-8 JSON."""
+    text = json.dumps(tree, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return base64.b64encode(text.encode()).decode("ascii")
+
+
+def from_data(data: str | None, what: str) -> object:
+    """Return the JSON tree in a `Value.data`, None for none. Raises DecodingError that names `what`."""
+    if not data:
+        return None
+    try:
+        return json.loads(base64.b64decode(data, validate=True))
+    except (binascii.Error, ValueError, RecursionError) as error:
+        raise DecodingError(what, f"the stored text is not base64 of JSON ({error})") from error
+
+
+def encode_value(value: object, what: str) -> Value:
+    """Return a value as it is stored. Raises EncodingError that names `what`."""
+    return EMPTY if value is None else Value(data=to_data(encode(value, what)))
+
+
+def decode_value(value: Value, declared: object, what: str) -> Any:
+    """Return a stored value as the type `declared` (None for undeclared). Raises DecodingError."""
+    return decode(from_data(value.data, what), declared, what)
+
+
+# -- encoding
+
+
+def encode(value: object, path: str, depth: int = 0) -> object:
+    """Return the JSON tree of a value. Raises EncodingError for one without a stored form."""
+    cls = type(value)
+    if value is None or cls in (bool, int, str):
+        return value
+    scalar = _SCALARS.get(cls)
+    if scalar is not None:
+        return scalar(value)
+    if depth > DEPTH_MAX:
+        raise EncodingError(path, f"nested deeper than {DEPTH_MAX} levels, or it contains itself")
+    if cls is list:
+        return _elements(cast("list[object]", value), path, depth)
+    if cls is dict:
+        return _dictionary(cast("dict[object, object]", value), path, depth)
+    return _tagged(value, cls, path, depth)
+
+
+def _elements(values: Sequence[object], path: str, depth: int) -> list[object]:
+    return [encode(value, f"{path}[{index}]", depth + 1) for index, value in enumerate(values)]
+
+
+def _dictionary(values: dict[object, object], path: str, depth: int) -> object:
+    if all(type(key) is str for key in values):
+        members = {str(key): encode(value, f"{path}[{key!r}]", depth + 1) for key, value in values.items()}
+        return {"$map": members} if any(key.startswith("$") for key in members) else members
+    return {
+        "$items": [
+            [encode(key, f"{path} key", depth + 1), encode(value, f"{path}[{key!r}]", depth + 1)]
+            for key, value in values.items()
+        ]
+    }
+
+
+def _tagged(value: object, cls: type, path: str, depth: int) -> object:
+    if cls is tuple:
+        return {"$tuple": _elements(cast("tuple[object, ...]", value), path, depth)}
+    if cls in (set, frozenset):
+        elements = [encode(element, f"{path} element", depth + 1) for element in cast("set[object]", value)]
+        # Sets have no order of their own: the text must not depend on the process's hash seed.
+        return {"$" + cls.__name__: sorted(elements, key=json.dumps)}
+    if isinstance(value, Enum):
+        shapes.remember(cls)
+        return {"$enum": shapes.class_name(cls), "name": value.name}
+    if is_record(cls):
+        shapes.remember(cls)
+        fields = {
+            name: encode(getattr(value, name), f"{path}.{name}", depth + 1)
+            for name in shapes.field_names(cls)
+        }
+        return {"$class": shapes.class_name(cls), "fields": fields}
+    raise EncodingError(
+        path,
+        f"{cls.__module__}.{cls.__qualname__} has no stored form; convert it to a dataclass, dict or list",
+    )
+
+
+def _float(value: Any) -> object:
+    return value if math.isfinite(value) else {"$float": repr(value)}
+
+
+_SCALARS: dict[type, Callable[[Any], object]] = {
+    float: _float,
+    Decimal: lambda value: {"$decimal": str(value)},
+    bytes: lambda value: {"$bytes": "0x" + value.hex()},
+    datetime: lambda value: {"$datetime": value.isoformat()},
+    date: lambda value: {"$date": value.isoformat()},
+    time: lambda value: {"$time": value.isoformat()},
+    timedelta: lambda value: {"$timedelta": value // _MICROSECOND},
+    UUID: lambda value: {"$uuid": str(value)},
+}
+
+
+# -- decoding
+
+
+def decode(tree: object, declared: object, path: str) -> Any:
+    """Return the value of a JSON tree as the type `declared` says. Raises DecodingError."""
+    try:
+        return _decode(tree, shapes.shape_of(declared), path)
+    except RecursionError as error:
+        raise DecodingError(path, "nested too deeply") from error
+
+
+def _decode(tree: object, shape: shapes.Shape, path: str) -> Any:
+    if isinstance(tree, dict):
+        for tag, read in _TAGS.items():
+            if tag in tree and len(tree) <= 2:
+                return read(tree, shape, path)
+        return _plain_object(tree, shape, path)
+    if isinstance(tree, list):
+        return _plain_array(tree, shape, path)
+    if tree is None or shape.cls is None or isinstance(tree, bool):
+        return tree
+    return _plain_scalar(tree, shape.cls, path)
+
+
+def _plain_scalar(tree: Any, cls: type, path: str) -> object:
+    convert = _FROM_PLAIN.get(cls)
+    if issubclass(cls, Enum):
+        convert = cls
+    if convert is None:
+        return tree
+    try:
+        return convert(tree)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise DecodingError(path, f"declared {cls.__qualname__}, stored {str(tree)[:80]!r}") from error
+
+
+def _plain_array(tree: list[object], shape: shapes.Shape, path: str) -> object:
+    values = [_decode(item, shape.element(index), f"{path}[{index}]") for index, item in enumerate(tree)]
+    return shape.cls(values) if shape.cls in (tuple, set, frozenset) else values
+
+
+def _plain_object(tree: dict[str, object], shape: shapes.Shape, path: str) -> object:
+    if shape.cls is not None and is_record(shape.cls):
+        return _record(shape.cls, tree, path)
+    return {key: _decode(value, shape.element(1), f"{path}[{key!r}]") for key, value in tree.items()}
+
+
+def _record(cls: type, fields: object, path: str) -> object:
+    if not isinstance(fields, Mapping):
+        raise DecodingError(path, f"declared {cls.__qualname__}, stored no fields")
+    hints = shapes.field_hints(cls)
+    unknown = sorted(set(fields) - set(shapes.field_names(cls)))
+    if unknown:
+        raise DecodingError(path, f"{cls.__qualname__} has no field {unknown[0]!r}")
+    values = {
+        name: _decode(value, shapes.shape_of(hints.get(name)), f"{path}.{name}")
+        for name, value in fields.items()
+    }
+    try:
+        return cast("Any", cls).model_validate(values) if is_pydantic(cls) else _construct(cls, values)
+    except (TypeError, ValueError) as error:
+        raise DecodingError(path, f"{cls.__qualname__} does not accept what is stored: {error}") from error
+
+
+def _construct(cls: type, values: dict[str, object]) -> object:
+    later = {name: values.pop(name) for name in shapes.fields_outside_init(cls) if name in values}
+    record = cls(**values)
+    for name, value in later.items():
+        object.__setattr__(record, name, value)
+    return record
+
+
+def _class(tree: dict[str, object], shape: shapes.Shape, path: str) -> object:
+    return _record(_named(tree["$class"], shape, path), tree.get("fields"), path)
+
+
+def _enum(tree: dict[str, object], shape: shapes.Shape, path: str) -> object:
+    cls = _named(tree["$enum"], shape, path)
+    try:
+        return cast("type[Enum]", cls)[str(tree.get("name"))]
+    except (KeyError, TypeError) as error:
+        raise DecodingError(path, f"{cls.__qualname__} has no member {tree.get('name')!r}") from error
+
+
+def _named(name: object, shape: shapes.Shape, path: str) -> type:
+    cls = shapes.find_class(str(name), shape)
+    if cls is None:
+        raise DecodingError(
+            path, f"the class {name!r} is not known here; annotate it, or import its module in this process"
+        )
+    return cls
+
+
+def _sequence(tag: str, cls: type) -> Callable[[dict[str, object], shapes.Shape, str], object]:
+    def read(tree: dict[str, object], shape: shapes.Shape, path: str) -> object:
+        items = tree[tag]
+        if not isinstance(items, list):
+            raise DecodingError(path, f"{tag} holds no array")
+        if tag == "$set" and shape.cls is frozenset:
+            return frozenset(_decode(item, shape.element(0), path) for item in items)
+        return cls(
+            _decode(item, shape.element(index), f"{path}[{index}]") for index, item in enumerate(items)
+        )
+
+    return read
+
+
+def _map(tree: dict[str, object], shape: shapes.Shape, path: str) -> object:
+    members = tree["$map"]
+    if not isinstance(members, dict):
+        raise DecodingError(path, "$map holds no object")
+    return {key: _decode(value, shape.element(1), f"{path}[{key!r}]") for key, value in members.items()}
+
+
+def _items(tree: dict[str, object], shape: shapes.Shape, path: str) -> object:
+    try:
+        return {
+            _decode(key, shape.element(0), path): _decode(value, shape.element(1), path)
+            for key, value in cast("list[tuple[object, object]]", tree["$items"])
+        }
+    except (TypeError, ValueError) as error:
+        raise DecodingError(path, f"$items holds no pairs: {error}") from error
+
+
+def _scalar(
+    tag: str, convert: Callable[[Any], object]
+) -> Callable[[dict[str, object], shapes.Shape, str], object]:
+    def read(tree: dict[str, object], _shape: shapes.Shape, path: str) -> object:
+        try:
+            return convert(tree[tag])
+        except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
+            raise DecodingError(path, f"{tag} holds {str(tree[tag])[:80]!r}") from error
+
+    return read
+
+
+def _bytes(text: str) -> bytes:
+    return bytes.fromhex(text.removeprefix("0x"))
+
+
+def _datetime(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if text.endswith("Z") else moment
+
+
+_TAGS: dict[str, Callable[[dict[str, object], shapes.Shape, str], object]] = {
+    "$class": _class,
+    "$enum": _enum,
+    "$map": _map,
+    "$items": _items,
+    "$tuple": _sequence("$tuple", tuple),
+    "$set": _sequence("$set", set),
+    "$frozenset": _sequence("$frozenset", frozenset),
+    "$float": _scalar("$float", float),
+    "$decimal": _scalar("$decimal", Decimal),
+    "$bytes": _scalar("$bytes", _bytes),
+    "$integer": _scalar("$integer", int),
+    "$datetime": _scalar("$datetime", _datetime),
+    "$date": _scalar("$date", date.fromisoformat),
+    "$time": _scalar("$time", time.fromisoformat),
+    "$timedelta": _scalar("$timedelta", lambda value: timedelta(microseconds=value)),
+    "$uuid": _scalar("$uuid", UUID),
+}
+_FROM_PLAIN: dict[type, Callable[[Any], object]] = {
+    int: lambda value: int(value) if isinstance(value, str) else value,
+    float: lambda value: float(value) if type(value) is int else value,
+    Decimal: lambda value: Decimal(str(value)),
+    bytes: _bytes,
+    datetime: _datetime,
+    date: date.fromisoformat,
+    time: time.fromisoformat,
+    UUID: UUID,
+}

@@ -1,0 +1,99 @@
+"""The driver: steps a workflow's coroutine or generator from one durable await to the next.
+
+asyncio does not step workflows. While one steps, the running loop is hidden, so that any asyncio call in it
+fails at once instead of leaking a side effect that no replay would see.
+"""
+
+from __future__ import annotations
+
+from asyncio import events
+from collections.abc import Coroutine, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.client.future import Durable, Outcome, Raised, Returned
+from orchestrator.domain.errors import OrchestratorError
+
+NO_LOOP = "no running event loop"
+ADVICE = "move it into a leaf function and call it with ctx.run(...); to wait, use ctx.sleep(...) or ctx.promise(...)"
+
+
+class ForeignAwait(OrchestratorError):
+    """A workflow used asyncio, or awaited something that is not durable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The workflow awaits something durable."""
+
+    awaited: Durable[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The workflow returned or raised."""
+
+    outcome: Outcome
+
+
+Body = Coroutine[Any, Any, Any] | Generator[Any, Any, Any]
+
+
+class Driver:
+    """One workflow body, never stepped while it steps."""
+
+    __slots__ = ("_body", "_name")
+
+    def __init__(self, body: Body, name: str) -> None:
+        self._body = body
+        self._name = name
+
+    def step(self, resumption: Outcome) -> Waiting | Finished:
+        """Go on with the outcome of the last await until the next one, or the end.
+
+        BaseExceptions other than an Exception pass through: they end the execution, not the workflow.
+        """
+        while True:
+            try:
+                with _hidden_loop():
+                    match resumption:
+                        case Returned(value):
+                            awaited = self._body.send(value)
+                        case Raised(error):
+                            awaited = self._body.throw(error)
+            except StopIteration as stop:
+                return Finished(Returned(stop.value))
+            except Exception as error:  # noqa: BLE001 - whatever the workflow raises is its outcome
+                return Finished(Raised(self._explained(error)))
+            if isinstance(awaited, Durable):
+                return Waiting(awaited)
+            resumption = Raised(self._foreign(awaited))
+
+    def close(self) -> None:
+        """End the body where it stands: its `finally` blocks run, durable operations in them are refused."""
+        with _hidden_loop():
+            self._body.close()
+
+    def _foreign(self, awaited: object) -> ForeignAwait:
+        what = f"a {type(awaited).__qualname__}" if awaited is not None else "a bare yield"
+        return ForeignAwait(f"workflow {self._name} awaits {what}, which cannot be replayed: {ADVICE}")
+
+    def _explained(self, error: Exception) -> Exception:
+        if isinstance(error, RuntimeError) and str(error) == NO_LOOP:
+            explained = ForeignAwait(
+                f"workflow {self._name} uses asyncio, which cannot be replayed: {ADVICE}"
+            )
+            explained.__cause__ = error
+            return explained
+        return error
+
+
+@contextmanager
+def _hidden_loop() -> Iterator[None]:
+    loop = events._get_running_loop()
+    events._set_running_loop(None)
+    try:
+        yield
+    finally:
+        events._set_running_loop(loop)

@@ -1,0 +1,363 @@
+"""One execution of a task: replays what is recorded, runs what is not, and ends settled or suspended.
+
+Invariants: W1 a step that has settled is never executed again. W2 replay sees the recorded outcome.
+W3 a workflow's record does not depend on where or how often it was interrupted. What is not the workflow's
+doing (a lost lease, a server that is away, code that differs from the record) never settles it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import structlog
+
+from orchestrator.client import performing, steps
+from orchestrator.client.branch import Branch
+from orchestrator.client.calls import Call, Caller
+from orchestrator.client.context import Context
+from orchestrator.client.driver import ADVICE, Driver, Finished, ForeignAwait
+from orchestrator.client.future import Durable, DurableFuture, Outcome, Raised
+from orchestrator.client.info import WorkflowInfo
+from orchestrator.client.invocation import label_of, read_invocation
+from orchestrator.client.lease import Lease
+from orchestrator.client.pending import PendingCall
+from orchestrator.client.registry import FunctionKind, RegisteredFunction
+from orchestrator.client.surroundings import Surroundings
+from orchestrator.client.verdict import Ending, Verdict
+from orchestrator.client.writing import FencedWriter, search_all
+from orchestrator.domain import tags as tag
+from orchestrator.domain.errors import Abandoned, NondeterminismError
+from orchestrator.domain.ids import origin_of
+from orchestrator.protocol import commands as c
+from orchestrator.protocol.records import PromiseRecord
+
+BURST_STEPS = 200
+"""Steps of replay after which other executions get a turn."""
+PRELOAD_PAGE = 1_000
+LISTEN_AFTER_S = 0.1
+"""After this long beside a local step, remote outcomes are listened for instead of being suspended on."""
+REREAD_PAUSE_S = 0.05
+_log = structlog.get_logger(__name__)
+
+
+class Execution:
+    """One task, from its claim to its verdict. Runs within the loop of its worker."""
+
+    def __init__(self, around: Surroundings, lease: Lease, claim: c.TaskClaim) -> None:
+        self.around = around
+        self.writer = FencedWriter(around.transport, lease, around.extensions)
+        self.promise = claim.promise
+        self.records = {record.id: record for record in claim.preload}
+        self.origin = claim.promise.tags.get(tag.ORIGIN) or origin_of(claim.promise.id)
+        self.committing: set[str] = set()
+        self._preload_cut = len(claim.preload) >= PRELOAD_PAGE
+        self._futures: dict[str, DurableFuture[Any]] = {}
+        self._branches: dict[str, Branch] = {}
+        self._ready: deque[Branch] = deque()
+        self._starting: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._listening: set[asyncio.Task[None]] = set()
+        self._listened: set[str] = set()
+        self._wake = asyncio.Event()
+        self._verdict: Verdict | None = None
+        self._group = asyncio.TaskGroup()
+        self._running = asyncio.get_running_loop()
+
+    async def run(self) -> Verdict:
+        """Execute until the promise is settled, nothing can go on, or the task must be given back.
+
+        To be cancelled when the lease is lost.
+        """
+        async with self._group:
+            try:
+                await self._begin()
+                await self._loop()
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001 - it becomes the verdict
+                self.end_with(error)
+            finally:
+                if self._verdict is None:
+                    self._verdict = Verdict(ending=Ending.LOST)
+                for job in (*self._jobs, *self._listening):
+                    job.cancel()
+                self._close_branches()
+        if self._verdict is None:
+            raise RuntimeError(f"{self.promise.id}: the execution ended without a verdict")
+        if self._verdict.fault is not None and not isinstance(self._verdict.fault, (Exception, Abandoned)):
+            raise self._verdict.fault
+        return self._verdict
+
+    # -- the loop
+
+    async def _begin(self) -> None:
+        if not self.promise.pending:
+            self._verdict = Verdict(ending=Ending.SETTLED, record=self.promise)
+            return
+        invocation = read_invocation(self.promise)
+        function = self.around.registry.named(invocation.function, invocation.version)
+        try:
+            args, kwargs = function.decode_arguments(invocation.args, invocation.kwargs)
+        except TypeError as error:
+            await performing.fulfil(self, steps.settlement(self.promise.id, function, None, Raised(error)))
+            return
+        if self._preload_cut:
+            await self._load_rest()
+        if function.kind is FunctionKind.WORKFLOW:
+            self.open(self.promise, function, args, kwargs, None)
+        else:
+            self.spawn(partial(performing.run_root_leaf, self, function, args, kwargs))
+
+    async def _loop(self) -> None:
+        while self._verdict is None:
+            while self._ready and self._verdict is None:
+                self._advance(self._ready.popleft())
+                if self._ready:
+                    await asyncio.sleep(0)
+            if self._verdict is not None:
+                return
+            if self._jobs:
+                await self._wait_for_jobs()
+            else:
+                await self._rest()
+
+    async def _wait_for_jobs(self) -> None:
+        self._wake.clear()
+        try:
+            await asyncio.wait_for(self._wake.wait(), LISTEN_AFTER_S if self._awaited_ids() else None)
+        except TimeoutError:
+            for promise_id in self._awaited_ids():
+                if promise_id not in self._listened:
+                    self._listened.add(promise_id)
+                    self._listening.add(
+                        self._group.create_task(self._guarded(partial(self.listen, promise_id)))
+                    )
+            await self._wake.wait()
+
+    def _advance(self, branch: Branch) -> None:
+        """Step a branch until it has to wait, ends, or has had its turn."""
+        if branch.outcome is not None:
+            self._settle_when_alone(branch)
+            return
+        if branch.awaited is not None:
+            if self._block(branch, branch.awaited):
+                return
+            branch.resumption, branch.awaited = branch.awaited.outcome(), None
+        assert branch.driver is not None
+        for _ in range(BURST_STEPS):
+            result = branch.driver.step(branch.resumption)
+            self._start_jobs()
+            if self._verdict is not None:
+                return
+            if isinstance(result, Finished):
+                branch.outcome = result.outcome
+                self._settle_when_alone(branch)
+                return
+            if self._block(branch, result.awaited):
+                branch.awaited = result.awaited
+                return
+            branch.resumption = self._resumption(result.awaited)
+        self._ready.append(branch)
+
+    def _resumption(self, awaited: Durable[Any]) -> Outcome:
+        foreign = awaited.pending()
+        if foreign is not None:
+            return Raised(ForeignAwait(f"{foreign.id} belongs to another execution: {ADVICE}"))
+        return awaited.outcome()
+
+    def _block(self, branch: Branch, awaited: Durable[Any]) -> bool:
+        """Have the branch woken when what it awaits goes on; return False if it need not wait."""
+        pending = awaited.pending()
+        if pending is None or pending.owner is not self:
+            return False
+        pending.watch(lambda: self._make_ready(branch))
+        return True
+
+    def _make_ready(self, branch: Branch) -> None:
+        self._ready.append(branch)
+        self._wake.set()
+
+    def _settle_when_alone(self, branch: Branch) -> None:
+        child = branch.waits_for()
+        if child is not None:
+            child.watch(lambda: self._make_ready(branch))
+        elif not branch.settling:
+            branch.settling = True
+            self.spawn(partial(performing.settle_branch, self, branch))
+
+    async def _rest(self) -> None:
+        awaited = self._awaited_ids()
+        if not awaited:
+            raise RuntimeError(f"{self.promise.id} waits for nothing that could settle")
+        answer = await self.writer.suspend(awaited)
+        if answer.suspended:
+            self._verdict = Verdict(ending=Ending.SUSPENDED)
+            return
+        for record in answer.preload:
+            self.observe(record)
+        if not any(self._is_settled(one) for one in awaited):
+            for one in awaited:
+                self.observe(await self.writer.read(one))
+            if not any(self._is_settled(one) for one in awaited):
+                await asyncio.sleep(REREAD_PAUSE_S)
+
+    def _is_settled(self, promise_id: str) -> bool:
+        record = self.records.get(promise_id)
+        return record is not None and not record.pending
+
+    def _awaited_ids(self) -> list[str]:
+        """Return the remote promises without which some branch cannot go on, each once."""
+        futures = (branch.waits_for() for branch in self._branches.values())
+        return list(dict.fromkeys(future.id for future in futures if future is not None and future.remote))
+
+    # -- what contexts and jobs use
+
+    def begin(
+        self,
+        branch: Branch,
+        call: Call,
+        job: Callable[[PendingCall], Coroutine[Any, Any, None]],
+        *,
+        held: bool = True,
+    ) -> DurableFuture[Any]:
+        """Start a call, or return its recorded outcome. Raises Abandoned if the record says otherwise."""
+        if self._verdict is not None:
+            raise Abandoned(f"{self.promise.id} does not execute any more")
+        record = self.records.get(call.id)
+        if record is not None:
+            self.compare(call, record)
+        known = self._futures.get(call.id)
+        if known is not None:
+            return known
+        future: DurableFuture[Any] = DurableFuture(call.id, call.declared, self)
+        if record is not None and not record.pending:
+            future.settle(record)
+            return future
+        self._futures[call.id] = future
+        if held:
+            branch.hold(future)
+        self._starting.append(
+            partial(job, PendingCall(branch=branch, call=call, record=record, future=future))
+        )
+        return future
+
+    def compare(self, call: Call, record: PromiseRecord) -> None:
+        """End the execution if a call is not the one that was recorded in its place."""
+        recorded = label_of(record)
+        if call.outside or recorded == call.label:
+            return
+        fault = NondeterminismError(call.id, recorded, f"{call.label} ({call.position})")
+        self.end_with(fault)
+        raise Abandoned(str(fault)) from fault
+
+    def observe(self, record: PromiseRecord) -> None:
+        """Take what the store says of a promise; a settled one wakes who waits for it."""
+        if record.pending:
+            return
+        self.records[record.id] = record
+        future = self._futures.pop(record.id, None)
+        if future is not None:
+            future.settle(record)
+
+    def open(
+        self,
+        record: PromiseRecord,
+        function: RegisteredFunction,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        future: DurableFuture[Any] | None,
+    ) -> None:
+        """Start stepping a workflow whose promise exists."""
+        branch_id = self.promise.tags.get(tag.BRANCH) or self.promise.id
+        branch = Branch(
+            caller=Caller(
+                id=record.id,
+                origin=self.origin,
+                branch=branch_id,
+                timeout_at=record.timeout_at,
+                group=self.around.group,
+            ),
+            info=WorkflowInfo(
+                id=record.id,
+                origin_id=self.origin,
+                parent_id=record.tags.get(tag.PARENT) or record.id,
+                branch_id=branch_id,
+                name=function.name,
+                version=function.version,
+                timeout_at=record.timeout_at,
+                tags=record.tags,
+            ),
+            function=function,
+            bound=steps.bind(function, args, kwargs),
+            future=future,
+        )
+        branch.driver = Driver(function.fn(Context(self, branch), *args, **kwargs), str(function))
+        self._branches[record.id] = branch
+        self._make_ready(branch)
+
+    def closed(self, branch: Branch) -> None:
+        """Forget a branch that has settled."""
+        self._branches.pop(branch.caller.id, None)
+
+    def open_workflows(self) -> list[str]:
+        """Return the workflows that this execution steps and that have not settled."""
+        return list(self._branches)
+
+    def end(self, verdict: Verdict) -> None:
+        """End the execution; the first verdict counts."""
+        if self._verdict is None:
+            self._verdict = verdict
+        self._wake.set()
+
+    def end_with(self, error: BaseException) -> None:
+        """End the execution for something that is not the workflow's doing."""
+        if isinstance(error, Abandoned):
+            lost = self.writer.lease.lost.is_set()
+            self.end(Verdict(ending=Ending.LOST if lost else Ending.RELEASED, fault=error))
+        else:
+            self.end(Verdict(ending=Ending.RELEASED, fault=error))
+
+    def spawn(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a job within this execution; what it raises ends the execution."""
+        task = self._group.create_task(self._guarded(job))
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+
+    async def _guarded(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await job()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it becomes the verdict
+            self.end_with(error)
+        finally:
+            # The task counts until it is done, which is after this: the loop looks again then.
+            self._running.call_soon(self._wake.set)
+
+    def _start_jobs(self) -> None:
+        starting, self._starting = self._starting, []
+        for job in starting:
+            self.spawn(job)
+
+    async def listen(self, promise_id: str) -> None:
+        """Wait for a promise beside the stepping, without suspending."""
+        self.observe(await self.around.subscriptions.wait(promise_id))
+
+    async def _load_rest(self) -> None:
+        """Read the recorded children that one preload could not hold, so that none is executed again (W1)."""
+        branch = self.promise.tags.get(tag.BRANCH) or self.promise.id
+        async for record in search_all(self.writer, {tag.BRANCH: branch}):
+            self.records.setdefault(record.id, record)
+
+    def _close_branches(self) -> None:
+        for branch in self._branches.values():
+            if branch.driver is None or branch.outcome is not None:
+                continue
+            try:
+                branch.driver.close()
+            except BaseException as error:  # noqa: BLE001 - the body refuses to end; it is dropped all the same
+                _log.warning("workflow resisted its end", promise_id=branch.caller.id, reason=repr(error))

@@ -1,0 +1,125 @@
+"""The durable future: what a workflow awaits, in a coroutine and in a generator alike.
+
+A future never computes anything; the execution settles it with the outcome that the store holds (W2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from orchestrator.client import outcomes
+from orchestrator.domain.errors import ApplicationError
+from orchestrator.domain.promise import PromiseRecord
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What an await gives."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What an await raises."""
+
+    error: BaseException
+
+
+Outcome = Returned | Raised
+
+
+class Durable(Generic[T]):
+    """What a workflow may await: `await x`, `yield from x` or `yield x`."""
+
+    __slots__ = ()
+
+    def pending(self) -> DurableFuture[Any] | None:
+        """Return the first open future that this one waits for, None if there is none."""
+        raise NotImplementedError
+
+    def outcome(self) -> Outcome:
+        """Return what the await gives or raises; only when nothing is pending."""
+        raise NotImplementedError
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        """Let the driver wait."""
+        value: T = yield self
+        return value
+
+    __iter__ = __await__
+
+
+class DurableFuture(Durable[T]):
+    """The outcome of one promise. `id` is the promise's, `remote` means that somebody else settles it."""
+
+    __slots__ = ("_declared", "_outcome", "_watchers", "id", "owner", "record", "remote")
+
+    def __init__(self, promise_id: str, declared: object, owner: object) -> None:
+        self.id = promise_id
+        self.owner = owner
+        self.remote = False
+        self.record: PromiseRecord | None = None
+        self._declared = declared
+        self._outcome: Outcome | None = None
+        self._watchers: list[Callable[[], None]] = []
+
+    def __repr__(self) -> str:
+        state = self.record.state if self.record is not None else "pending"
+        return f"<DurableFuture {self.id} {state}>"
+
+    def settle(self, record: PromiseRecord) -> None:
+        """Take the settled record; a second one is ignored (P1)."""
+        if self.record is not None:
+            return
+        self.record = record
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            watcher()
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Call `watcher` once when this future settles; it must be open."""
+        self._watchers.append(watcher)
+
+    def pending(self) -> DurableFuture[Any] | None:
+        """Return itself while open."""
+        return self if self.record is None else None
+
+    def outcome(self) -> Outcome:
+        """Decode the record, once."""
+        if self.record is None:
+            raise RuntimeError(f"{self.id} is still open")
+        if self._outcome is None:
+            try:
+                self._outcome = Returned(outcomes.result_of(self.record, self._declared))
+            except ApplicationError as error:
+                self._outcome = Raised(error)
+        return self._outcome
+
+
+class Gathered(Durable[list[Any]]):
+    """Several at once: their results in order; all are waited for, then the first failure in order is raised."""
+
+    __slots__ = ("_members",)
+
+    def __init__(self, members: tuple[Durable[Any], ...]) -> None:
+        self._members = members
+
+    def pending(self) -> DurableFuture[Any] | None:
+        """Return the first open one: all must settle, so it is enough to wait for one after the other."""
+        return next((future for member in self._members if (future := member.pending()) is not None), None)
+
+    def outcome(self) -> Outcome:
+        """Return all results, or the first error in order of the arguments."""
+        values = []
+        for member in self._members:
+            match member.outcome():
+                case Raised() as raised:
+                    return raised
+                case Returned(value):
+                    values.append(value)
+        return Returned(values)

@@ -1,0 +1,86 @@
+"""Invocations as they are stored in a promise's param, and what a record says about the call that made it.
+
+A remote call carries JSON `{"func", "args", "kwargs", "version"}` (protocol, payload encoding). A step that
+runs in its caller's process carries function and version as headers, and its canonical arguments as data
+where it is committed to: nobody needs the arguments of a step to run it, so others are not stored.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator.client import codec
+from orchestrator.domain import tags as tag
+from orchestrator.domain.promise import PromiseRecord, Value
+
+FUNCTION_HEADER = "func"
+VERSION_HEADER = "version"
+SLEEP = "a sleep"
+PROMISE = "a promise"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """A function by name and version, with its arguments still as JSON trees."""
+
+    function: str
+    version: int
+    args: list[object]
+    kwargs: dict[str, object]
+
+
+def invocation_value(name: str, version: int, args: Sequence[object], kwargs: Mapping[str, object]) -> Value:
+    """Return the param of a remote call. Raises EncodingError that names function and argument."""
+    tree: dict[str, object] = {
+        "func": name,
+        "args": [codec.encode(value, f"argument {index + 1} of {name}") for index, value in enumerate(args)],
+        "kwargs": {key: codec.encode(value, f"argument {key!r} of {name}") for key, value in kwargs.items()},
+        "version": version,
+    }
+    return Value(data=codec.to_data(tree))
+
+
+def step_value(name: str, version: int, canonical_arguments: bytes | None = None) -> Value:
+    """Return the param of a step in its caller's process."""
+    data = b64encode(canonical_arguments).decode("ascii") if canonical_arguments is not None else None
+    return Value(headers={FUNCTION_HEADER: name, VERSION_HEADER: str(version)}, data=data)
+
+
+def read_invocation(record: PromiseRecord) -> Invocation:
+    """Return the call that a promise stands for. Raises DecodingError if its param is none."""
+    what = f"the param of {record.id}"
+    tree = codec.from_data(record.param.data, what)
+    if not isinstance(tree, dict) or not isinstance(tree.get("func"), str):
+        raise codec.DecodingError(what, 'expected {"func": NAME, "args": […], "kwargs": {…}, "version": 1}')
+    args, kwargs, version = tree.get("args") or [], tree.get("kwargs") or {}, tree.get("version", 1)
+    if not isinstance(args, list) or not isinstance(kwargs, dict) or type(version) is not int:
+        raise codec.DecodingError(what, "args must be an array, kwargs an object, version an integer")
+    return Invocation(function=tree["func"], version=version, args=args, kwargs=kwargs)
+
+
+def step_label(name: str, version: int) -> str:
+    """Return how a step is called in a report of differences."""
+    return f"step {name} version {version}"
+
+
+def call_label(name: str, version: int) -> str:
+    """Return how a remote call is called in a report of differences."""
+    return f"call of {name} version {version}"
+
+
+def label_of(record: PromiseRecord) -> str:
+    """Return which durable operation a record was written by."""
+    headers = record.param.headers or {}
+    if FUNCTION_HEADER in headers:
+        return f"step {headers[FUNCTION_HEADER]} version {headers.get(VERSION_HEADER)}"
+    if record.is_timer:
+        return SLEEP
+    if record.target is None and record.tags.get(tag.SCOPE) != tag.SCOPE_LOCAL:
+        return PROMISE
+    try:
+        invocation = read_invocation(record)
+    except codec.DecodingError:
+        return "something else"
+    return call_label(invocation.function, invocation.version)

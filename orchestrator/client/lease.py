@@ -1,0 +1,31 @@
+"""The lease of one task in this process, timed by the loop's monotonic clock, never by the wall."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Lease:
+    """The right to write for a task, until it ends or is lost (T1, T2)."""
+
+    __slots__ = ("_ends_at", "lost", "task_id", "ttl_s", "version")
+
+    def __init__(self, task_id: str, version: int, ttl_s: float, acquired_at: float) -> None:
+        """`acquired_at` is the loop's time just before the acquiring request was sent."""
+        self.task_id = task_id
+        self.version = version
+        self.ttl_s = ttl_s
+        self.lost = asyncio.Event()
+        self._ends_at = acquired_at + ttl_s
+
+    def renew(self, sent_at: float) -> None:
+        """Take a heartbeat that was sent at the loop's time `sent_at` and answered."""
+        self._ends_at = max(self._ends_at, sent_at + self.ttl_s)
+
+    def remaining_s(self, now: float) -> float:
+        """Return the seconds for which the lease is certainly ours, less than 0 after its end."""
+        return self._ends_at - now
+
+    def lose(self) -> None:
+        """Note that the task is no longer ours."""
+        self.lost.set()

@@ -1,0 +1,114 @@
+"""Waiting for promises that others settle: listeners, and their renewal since messages are only hints."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from orchestrator.domain.errors import OrchestratorError, Refused, Unavailable
+from orchestrator.protocol.commands import PromiseRegisterListener
+from orchestrator.protocol.records import PromiseRecord
+from orchestrator.protocol.transport import Transport
+
+REFRESH_S = 15.0
+_log = structlog.get_logger(__name__)
+
+
+class _Waiter:
+    __slots__ = ("count", "future")
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[PromiseRecord] = asyncio.get_running_loop().create_future()
+        self.count = 0
+
+
+class Subscriptions:
+    """Who in this process waits for which promise.
+
+    A promise whose task executes here needs no listener: its end is told by `observe`, and `left` registers
+    one when the execution stops before that.
+    """
+
+    def __init__(self, transport: Transport, address: str, *, refresh_s: float = REFRESH_S) -> None:
+        self._transport = transport
+        self._address = address
+        self._refresh_s = refresh_s
+        self._waiters: dict[str, _Waiter] = {}
+        self._executing: set[str] = set()
+
+    async def wait(self, promise_id: str) -> PromiseRecord:
+        """Return the settled record, however long it takes.
+
+        Raises Refused(404) for an unknown promise, and what `fail` was told.
+        """
+        waiter = self._waiters.get(promise_id)
+        if waiter is None:
+            waiter = self._waiters[promise_id] = _Waiter()
+        waiter.count += 1
+        try:
+            if promise_id not in self._executing and not waiter.future.done():
+                await self._register(promise_id)
+            return await asyncio.shield(waiter.future)
+        finally:
+            waiter.count -= 1
+            if not waiter.count:
+                self._forget(promise_id, waiter)
+
+    def entered(self, promise_id: str) -> None:
+        """Note that the task of this promise executes here."""
+        self._executing.add(promise_id)
+
+    async def left(self, promise_id: str) -> None:
+        """Note that the execution has ended; waiters of an open promise are listened for."""
+        self._executing.discard(promise_id)
+        if promise_id in self._waiters:
+            try:
+                await self._register(promise_id)
+            except OrchestratorError as error:
+                _log.warning("listener not registered", promise_id=promise_id, reason=str(error))
+
+    def observe(self, record: PromiseRecord) -> None:
+        """Hand a settled record to those who wait for it."""
+        waiter = self._waiters.get(record.id)
+        if waiter is not None and not record.pending and not waiter.future.done():
+            waiter.future.set_result(record)
+
+    def fail(self, promise_id: str, error: Exception) -> None:
+        """Tell those who wait here that this process cannot go on with the promise; its record stays open."""
+        waiter = self._waiters.get(promise_id)
+        if waiter is not None and not waiter.future.done():
+            waiter.future.set_exception(error)
+
+    def fail_all(self, error: Exception) -> None:
+        """Tell everyone that waits that nothing will come any more."""
+        for promise_id in list(self._waiters):
+            self.fail(promise_id, error)
+
+    async def refresh_forever(self) -> None:
+        """Register open listeners anew every so often: a message may have been lost, or a server replaced."""
+        while True:
+            await asyncio.sleep(self._refresh_s)
+            for promise_id in [one for one in self._waiters if one not in self._executing]:
+                try:
+                    await self._register(promise_id)
+                except Unavailable:
+                    break
+                except Refused as error:
+                    self.fail(promise_id, error)
+
+    async def _register(self, promise_id: str) -> None:
+        command = PromiseRegisterListener(awaited=promise_id, address=self._address)
+        try:
+            self.observe((await self._transport.call(command)).promise)
+        except Unavailable:
+            # The renewal asks again: a server that is away is waited for.
+            _log.warning("server away, waiting", promise_id=promise_id)
+
+    def _forget(self, promise_id: str, waiter: _Waiter) -> None:
+        if self._waiters.get(promise_id) is waiter:
+            del self._waiters[promise_id]
+        if not waiter.future.done():
+            waiter.future.cancel()
+        elif not waiter.future.cancelled():
+            waiter.future.exception()

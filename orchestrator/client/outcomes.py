@@ -1,0 +1,63 @@
+"""Outcomes as they are stored: results as typed values, failures as type name, message and data.
+
+A failure's JSON is `{"__type": "error", "name", "message", "data"}`, which the published SDKs read, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.client import codec
+from orchestrator.domain.errors import ApplicationError, PromiseCanceled, PromiseTimedOut
+from orchestrator.domain.promise import PromiseRecord, PromiseState, Value
+
+ERROR_TYPE = "error"
+
+
+def failure_value(error: BaseException) -> Value:
+    """Return an exception as it is stored. Never raises: data without a stored form is left out."""
+    name = type(error).__name__
+    message = str(error)
+    if isinstance(error, ApplicationError):
+        message = error.message
+        name = error.type_name if error.type_name != ApplicationError.__name__ else name
+    tree: dict[str, object] = {"__type": ERROR_TYPE, "name": name, "message": message}
+    data = getattr(error, "data", None)
+    if data is not None:
+        try:
+            tree["data"] = codec.encode(data, "data")
+        except codec.EncodingError as unfit:
+            tree["data"] = f"(left out: {unfit.reason})"
+    return Value(data=codec.to_data(tree))
+
+
+def error_of(record: PromiseRecord) -> ApplicationError:
+    """Return the error that awaiting this settled, unresolved promise raises."""
+    tree = codec.from_data(record.value.data, f"the error of {record.id}")
+    fields: dict[str, Any] = tree if isinstance(tree, dict) else {"message": tree}
+    message = str(fields.get("message") or "")
+    name = str(fields.get("name") or ApplicationError.__name__)
+    data = codec.decode(fields.get("data"), None, f"the error data of {record.id}")
+    if record.state is PromiseState.REJECTED_CANCELED:
+        return PromiseCanceled(
+            f"promise {record.id} was cancelled" + (f": {message}" if message else ""),
+            type_name=PromiseCanceled.__name__,
+            data=data,
+        )
+    if record.state is PromiseState.REJECTED_TIMEDOUT:
+        return PromiseTimedOut(
+            f"promise {record.id} did not settle before its deadline",
+            type_name=PromiseTimedOut.__name__,
+            data=data,
+        )
+    return ApplicationError(message or f"promise {record.id} was rejected", type_name=name, data=data)
+
+
+def result_of(record: PromiseRecord, declared: object) -> Any:
+    """Return the result of a settled promise as the type `declared`, or raise the ApplicationError it holds.
+
+    Raises DecodingError if what is stored is not what is declared.
+    """
+    if record.state is PromiseState.RESOLVED:
+        return codec.decode_value(record.value, declared, f"the result of {record.id}")
+    raise error_of(record)

@@ -1,0 +1,234 @@
+"""What is done for each kind of durable call, beside the stepping of workflows.
+
+Each function is one job of an execution: it writes, takes what the store answers as the outcome (W2), and
+raises only what ends the execution.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.client import codec, steps
+from orchestrator.client.branch import Branch
+from orchestrator.client.calls import Call, StepCall
+from orchestrator.client.outcomes import failure_value
+from orchestrator.client.pending import PendingCall
+from orchestrator.client.registry import RegisteredFunction
+from orchestrator.client.steps import LeafRun, Settlement
+from orchestrator.client.verdict import Ending, Verdict
+from orchestrator.client.writing import search_all
+from orchestrator.commitments.errors import ProofError
+from orchestrator.commitments.proof import close_tree
+from orchestrator.domain import tags as tag
+from orchestrator.domain.errors import ApplicationError
+from orchestrator.domain.ids import extends, path_of
+from orchestrator.domain.promise import PromiseState, Value
+from orchestrator.protocol import commands as c
+from orchestrator.protocol.records import PromiseRecord
+
+if TYPE_CHECKING:
+    from orchestrator.client.execution import Execution
+
+CREATE_AFTER_S = 0.1
+"""A step that runs longer is written first, so that others see it."""
+DEADLINE_PAUSE_S = 0.02
+
+
+class LeafCreation:
+    """Writes the promise of a running leaf: at its end in one write, or before if it takes long."""
+
+    __slots__ = ("_call", "_execution", "_lock", "exists")
+
+    def __init__(self, execution: Execution, call: Call, *, exists: bool) -> None:
+        self._execution = execution
+        self._call = call
+        self._lock = asyncio.Lock()
+        self.exists = exists
+
+    async def ensure(self) -> None:
+        """Create the promise unless that was done."""
+        async with self._lock:
+            if not self.exists:
+                await self._execution.writer.create(self._call.create)
+                self.exists = True
+
+    async def finish(self, settlement: Settlement) -> PromiseRecord:
+        """Write the outcome; return what the store holds then."""
+        writer = self._execution.writer
+        async with self._lock:
+            if self.exists:
+                return await writer.settle(self._call.id, settlement.state, settlement.value)
+            now_ms = self._execution.around.clock.now_ms()
+            return await writer.record(self._call.create, settlement.state, settlement.value, now_ms)
+
+
+async def run_leaf(execution: Execution, pending: PendingCall) -> None:
+    """Run a leaf function as a step and record its outcome."""
+    call = pending.call
+    assert isinstance(call, StepCall)
+    await pending.branch.creations_written()
+    creation = LeafCreation(execution, call, exists=pending.record is not None)
+    if call.deadline:
+        await creation.ensure()
+    timer = asyncio.get_running_loop().call_later(CREATE_AFTER_S, execution.spawn, creation.ensure)
+    if call.function.committer is not None:
+        execution.committing.add(call.id)
+    leaf = LeafRun(execution.around, call.id, call.function, call.args, call.kwargs, call.retry)
+    try:
+        settlement = await _within_deadline(execution, pending, leaf.run(creation.ensure))
+        record = await (creation.finish(settlement) if settlement else _timed_out(execution, call))
+    finally:
+        timer.cancel()
+    execution.committing.discard(call.id)
+    _announce(execution, call.function, record)
+    execution.observe(record)
+
+
+async def _within_deadline(execution: Execution, pending: PendingCall, running: Any) -> Settlement | None:
+    """Return the settlement of a run, None if the step's own deadline came first."""
+    call, clock = pending.call, execution.around.clock
+    if not call.deadline:
+        settlement: Settlement = await running
+        return settlement
+    known = pending.record if pending.record is not None else call.create
+    try:
+        async with asyncio.timeout(max(0.0, (known.timeout_at - clock.now_ms()) / 1000)):
+            settlement = await running
+            return settlement
+    except TimeoutError:
+        return None
+
+
+async def _timed_out(execution: Execution, call: Call) -> PromiseRecord:
+    """Return the record of a step whose deadline has passed here; the store's clock may come a little later."""
+    while (record := await execution.writer.read(call.id)).pending:
+        await asyncio.sleep(DEADLINE_PAUSE_S)
+    return record
+
+
+async def run_root_leaf(
+    execution: Execution, function: RegisteredFunction, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> None:
+    """Run the leaf function that a task stands for, and settle the task's promise."""
+    leaf = LeafRun(execution.around, execution.promise.id, function, args, kwargs, function.retry)
+    await fulfil(execution, await leaf.run(_nothing))
+    _announce(execution, function, execution.promise)
+
+
+async def _nothing() -> None:
+    """The promise of a task exists already."""
+
+
+async def start_branch(execution: Execution, pending: PendingCall) -> None:
+    """Create the promise of a workflow that runs as a local child, then step it."""
+    call = pending.call
+    assert isinstance(call, StepCall)
+    await pending.branch.creations_written()
+    record = pending.record if pending.record is not None else await execution.writer.create(call.create)
+    execution.compare(call, record)
+    if record.pending:
+        execution.open(record, call.function, call.args, call.kwargs, pending.future)
+    else:
+        execution.observe(record)
+
+
+async def settle_branch(execution: Execution, branch: Branch) -> None:
+    """Record the outcome of a workflow whose body and children have ended."""
+    assert branch.outcome is not None
+    settlement = steps.settlement(branch.caller.id, branch.function, branch.bound, branch.outcome)
+    if branch.future is None:
+        await fulfil(execution, settlement)
+    else:
+        execution.observe(await execution.writer.settle(branch.caller.id, settlement.state, settlement.value))
+    execution.closed(branch)
+
+
+async def fulfil(execution: Execution, settlement: Settlement) -> None:
+    """Settle the task's own promise, which ends the execution."""
+    record = await execution.writer.fulfil(settlement.state, settlement.value)
+    execution.end(Verdict(ending=Ending.SETTLED, record=record))
+
+
+async def call_remote(execution: Execution, pending: PendingCall) -> None:
+    """Create a promise that somebody else settles; it is awaited by suspension."""
+    branch, bare = pending.branch, tag.TARGET not in pending.call.create.tags
+    earlier = set(branch.promise_creations)
+    written = branch.creating(promise=bare)
+    try:
+        if earlier and not bare:
+            await asyncio.wait(earlier)
+        record = await _written(execution, pending)
+    finally:
+        if not written.done():
+            written.set_result(None)
+    if not record.pending:
+        execution.observe(record)
+    elif pending.call.outside and c.EXTENSION_EXTERNAL_AWAIT not in execution.around.extensions:
+        # This engine wakes no task for a promise of another origin: the task is held while waiting.
+        await execution.listen(pending.call.id)
+    else:
+        pending.future.remote = True
+
+
+async def _written(execution: Execution, pending: PendingCall) -> PromiseRecord:
+    call = pending.call
+    if pending.record is not None:
+        return pending.record
+    if call.outside:
+        return (await execution.writer.call_unfenced(call.create)).promise
+    record = await execution.writer.create(call.create)
+    execution.compare(call, record)
+    return record
+
+
+async def close_commitments(execution: Execution, domain: bytes, pending: PendingCall) -> None:
+    """Close the commitments made so far: record the closing as a step, or the reason why it cannot be."""
+    call = pending.call
+    try:
+        records = await _tree_of(execution, call)
+        closing = close_tree(domain, records, before=call.id)
+        value = Value(
+            headers=closing.to_headers(), data=codec.encode_value(closing, f"the closing {call.id}").data
+        )
+        settlement = Settlement(state=PromiseState.RESOLVED, value=value)
+    except (ProofError, ApplicationError) as error:
+        settlement = Settlement(state=PromiseState.REJECTED, value=failure_value(error))
+    creation = LeafCreation(execution, call, exists=pending.record is not None)
+    execution.observe(await creation.finish(settlement))
+
+
+async def _tree_of(execution: Execution, call: Call) -> list[PromiseRecord]:
+    """Return all records of the root's tree. Raises ApplicationError if a committed step may still come."""
+    for promise_id in (*execution.committing, *execution.open_workflows()):
+        if not extends(call.id, promise_id):
+            raise _still_open(promise_id)
+    records = {
+        record.id: record async for record in search_all(execution.writer, {tag.ORIGIN: execution.origin})
+    }
+    for record in records.values():
+        if record.pending and _may_commit(record, call):
+            raise _still_open(record.id)
+    return list(records.values())
+
+
+def _may_commit(record: PromiseRecord, call: Call) -> bool:
+    """Tell whether an open promise precedes the closing and may bring a commitment: no ancestor, no detached one."""
+    path, here = path_of(record.id), path_of(call.id)
+    if any(isinstance(part, str) for part in path) or extends(call.id, record.id):
+        return False
+    return record.param.data is not None and tuple(map(int, path)) < tuple(map(int, here))
+
+
+def _still_open(promise_id: str) -> ApplicationError:
+    return ApplicationError(
+        f"the commitments cannot be closed: {promise_id} is still running; await it first",
+        type_name="CommitmentsOpen",
+    )
+
+
+def _announce(execution: Execution, function: RegisteredFunction, record: PromiseRecord) -> None:
+    for observer in execution.around.observers:
+        observer.on_step_finished(record.id, function.name, record.state)

@@ -1,0 +1,80 @@
+"""Promises by hand: read, create and settle them with typed values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.client.clock import Clock
+from orchestrator.client.codec import encode_value
+from orchestrator.client.options import CallOptions
+from orchestrator.client.outcomes import failure_value
+from orchestrator.domain import tags as tag
+from orchestrator.domain.promise import EMPTY, PromiseState, Value
+from orchestrator.protocol import commands as c
+from orchestrator.protocol.records import PromiseRecord
+from orchestrator.protocol.transport import Transport
+
+
+class Promises:
+    """The promises of an engine. Every method raises Refused (404 for an unknown id) and Unavailable."""
+
+    def __init__(self, transport: Transport, clock: Clock) -> None:
+        self._transport = transport
+        self._clock = clock
+
+    async def get(self, promise_id: str) -> PromiseRecord:
+        """Return the record of a promise."""
+        return (await self._transport.call(c.PromiseGet(id=promise_id))).promise
+
+    async def create(
+        self,
+        promise_id: str,
+        *,
+        param: object = None,
+        timeout_s: float | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> PromiseRecord:
+        """Create a promise that is settled by hand, or return the one that exists (P2)."""
+        tree = {tag.ORIGIN: promise_id, tag.BRANCH: promise_id, tag.PARENT: promise_id}
+        command = c.PromiseCreate(
+            id=promise_id,
+            timeout_at=CallOptions(timeout_s=timeout_s).deadline_ms(self._clock.now_ms()),
+            param=_value(param, f"the param of {promise_id}"),
+            tags={tag.SCOPE: tag.SCOPE_GLOBAL, tag.EXTERNAL: tag.TRUE, **tree, **(tags or {})},
+        )
+        return (await self._transport.call(command)).promise
+
+    async def resolve(self, promise_id: str, value: object = None) -> PromiseRecord:
+        """Resolve a promise with a value; one already settled is returned as it is (P1)."""
+        return await self._settle(
+            promise_id, PromiseState.RESOLVED, _value(value, f"the value of {promise_id}")
+        )
+
+    async def reject(self, promise_id: str, error: BaseException | str) -> PromiseRecord:
+        """Reject a promise with an error; one already settled is returned as it is (P1)."""
+        error = RuntimeError(error) if isinstance(error, str) else error
+        return await self._settle(promise_id, PromiseState.REJECTED, failure_value(error))
+
+    async def cancel(self, promise_id: str) -> PromiseRecord:
+        """Cancel a promise; one already settled is returned as it is (P1)."""
+        return await self._settle(promise_id, PromiseState.REJECTED_CANCELED, EMPTY)
+
+    async def search(
+        self,
+        *,
+        state: PromiseState | None = None,
+        tags: Mapping[str, str] | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> c.PromisePage:
+        """Return a page of promises in order of id, `limit` 1 to 1000; `cursor` comes from the page before."""
+        return await self._transport.call(
+            c.PromiseSearch(state=state, tags=dict(tags or {}), limit=limit, cursor=cursor)
+        )
+
+    async def _settle(self, promise_id: str, state: PromiseState, value: Value) -> PromiseRecord:
+        return (await self._transport.call(c.PromiseSettle(id=promise_id, state=state, value=value))).promise
+
+
+def _value(value: object, what: str) -> Value:
+    return value if isinstance(value, Value) else encode_value(value, what)

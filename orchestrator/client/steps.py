@@ -1,0 +1,173 @@
+"""Running one function in this process: attempts, retries, and the value that its settlement carries.
+
+What is written does not depend on the worker, the time or the number of attempts (W3, M1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import threading
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.client import codec
+from orchestrator.client.future import Outcome, Raised, Returned
+from orchestrator.client.info import Info
+from orchestrator.client.outcomes import failure_value
+from orchestrator.client.registry import RegisteredFunction
+from orchestrator.client.surroundings import Surroundings
+from orchestrator.commitments.canonical import canonical_result
+from orchestrator.commitments.errors import CommitmentError
+from orchestrator.commitments.wrapper import BoundStep
+from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.promise import PromiseState, Value
+from orchestrator.domain.retry import RetryPolicy, worth_another
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """How a promise is to be settled."""
+
+    state: PromiseState
+    value: Value
+
+
+def bind(function: RegisteredFunction, args: Sequence[Any], kwargs: Mapping[str, Any]) -> BoundStep | None:
+    """Return the commitment to the input of a committed call, before the function can change it."""
+    return function.committer.bind(args, kwargs) if function.committer is not None else None
+
+
+def settlement(
+    promise_id: str, function: RegisteredFunction, bound: BoundStep | None, outcome: Outcome
+) -> Settlement:
+    """Return how a function's outcome is stored. A result without a stored form is a failure that says so."""
+    match outcome:
+        case Raised(error):
+            return Settlement(state=PromiseState.REJECTED, value=failure_value(error))
+        case Returned(value):
+            try:
+                return Settlement(
+                    state=PromiseState.RESOLVED, value=_result_value(promise_id, function, bound, value)
+                )
+            except (codec.EncodingError, codec.DecodingError, CommitmentError) as error:
+                return Settlement(state=PromiseState.REJECTED, value=failure_value(error))
+
+
+def _result_value(
+    promise_id: str, function: RegisteredFunction, bound: BoundStep | None, result: object
+) -> Value:
+    what = f"the result of {function} ({promise_id})"
+    if bound is None:
+        value = codec.encode_value(result, what)
+    else:
+        data = b64encode(canonical_result(function.fn, result)).decode("ascii")
+        value = Value(headers=bound.headers(result), data=data)
+    # A result that cannot be read back as declared must fail here, not on every replay.
+    codec.decode_value(value, function.returns, what)
+    return value
+
+
+class LeafRun:
+    """All attempts of one leaf call."""
+
+    __slots__ = ("_args", "_around", "_cancelled", "_function", "_kwargs", "_promise_id", "_retry")
+
+    def __init__(
+        self,
+        around: Surroundings,
+        promise_id: str,
+        function: RegisteredFunction,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        retry: RetryPolicy,
+    ) -> None:
+        self._around = around
+        self._promise_id = promise_id
+        self._function = function
+        self._args = args
+        self._kwargs = kwargs
+        self._retry = retry
+        self._cancelled = threading.Event()
+
+    async def run(self, before_retry: Callable[[], Awaitable[None]]) -> Settlement:
+        """Attempt until it succeeds or the policy gives up; `before_retry` is awaited before each wait."""
+        bound = bind(self._function, self._args, self._kwargs)
+        attempt = 0
+        while True:
+            attempt += 1
+            outcome = await self._attempt(attempt)
+            delay_s = self._delay_s(attempt, outcome)
+            if delay_s is None:
+                return settlement(self._promise_id, self._function, bound, outcome)
+            await before_retry()
+            await self._around.clock.sleep_until(self._around.clock.now_ms() + round(delay_s * 1000))
+
+    def _delay_s(self, attempt: int, outcome: Outcome) -> float | None:
+        if not isinstance(outcome, Raised) or not worth_another(outcome.error, self._retry):
+            return None
+        return self._retry.delay_s_after(attempt, self._around.chance.random())
+
+    async def _attempt(self, attempt: int) -> Outcome:
+        for observer in self._around.observers:
+            observer.on_step_started(self._promise_id, self._function.name, attempt)
+        args = [self._info(attempt), *self._args] if self._function.inserted else self._args
+        try:
+            return Returned(await self._invoke(args))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                self._cancelled.set()
+                raise
+            # Not ours: the function cancelled something of its own and let it escape.
+            return Raised(LeafCancelledItself(self._function, error))
+        except Exception as error:  # noqa: BLE001 - whatever a function raises is its outcome
+            return Raised(error)
+
+    async def _invoke(self, args: Sequence[Any]) -> Any:
+        function = self._function
+        if function.is_async or function.executor == "inline":
+            result = function.fn(*args, **self._kwargs)
+        else:
+            result = await self._in_thread(args)
+        return await result if inspect.isawaitable(result) else result
+
+    async def _in_thread(self, args: Sequence[Any]) -> Any:
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        outcome = await loop.run_in_executor(self._around.threads(), context.run, self._guarded, args)
+        match outcome:
+            case Returned(value):
+                return value
+            case Raised(error):
+                raise error
+
+    def _guarded(self, args: Sequence[Any]) -> Outcome:
+        # An asyncio future refuses StopIteration, so that outcomes travel as values.
+        try:
+            return Returned(self._function.fn(*args, **self._kwargs))
+        except Exception as error:  # noqa: BLE001 - raised again on the loop's side
+            return Raised(error)
+
+    def _info(self, attempt: int) -> Info:
+        return Info(
+            promise_id=self._promise_id,
+            name=self._function.name,
+            version=self._function.version,
+            attempt=attempt,
+            dependencies=self._around.dependencies,
+            cancelled=self._cancelled,
+        )
+
+
+class LeafCancelledItself(OrchestratorError):
+    """A leaf function ended by a cancellation that nobody asked of it."""
+
+    retryable = True
+
+    def __init__(self, function: RegisteredFunction, cause: BaseException) -> None:
+        super().__init__(f"{function} raised CancelledError although nobody cancelled it")
+        self.__cause__ = cause

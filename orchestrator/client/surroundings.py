@@ -1,0 +1,80 @@
+"""What an execution needs from its process: transport, functions, dependencies, clock, threads, observers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Protocol, TypeVar, overload
+
+from orchestrator.client.clock import Clock
+from orchestrator.client.listening import Subscriptions
+from orchestrator.client.registry import Registry
+from orchestrator.domain.promise import PromiseState
+from orchestrator.protocol.transport import Transport
+
+T = TypeVar("T")
+
+
+class StepObserver(Protocol):
+    """Is told of every execution of a step, and never of a replay. Must not block."""
+
+    def on_step_started(self, promise_id: str, name: str, attempt: int) -> None:
+        """Take note that an attempt (counted from 1) begins."""
+        ...
+
+    def on_step_finished(self, promise_id: str, name: str, state: PromiseState) -> None:
+        """Take note that a step's outcome is stored."""
+        ...
+
+
+class Dependencies:
+    """Objects that functions receive: by name, or by type."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, object] = {}
+        self._typed: list[object] = []
+
+    def add(self, dependency: object, name: str | None = None) -> None:
+        """Offer an object by its type, and by `name` if one is given; the latest wins."""
+        if name is not None:
+            self._named[name] = dependency
+        self._typed.insert(0, dependency)
+
+    @overload
+    def get(self, wanted: type[T]) -> T: ...
+    @overload
+    def get(self, wanted: str) -> Any: ...
+    def get(self, wanted: type[Any] | str) -> Any:
+        """Return a dependency. Raises LookupError that says how to offer it."""
+        if isinstance(wanted, str):
+            if wanted in self._named:
+                return self._named[wanted]
+            raise LookupError(
+                f"no dependency {wanted!r}: offer it by app.set_dependency(object, name={wanted!r})"
+            )
+        found = next((dependency for dependency in self._typed if isinstance(dependency, wanted)), None)
+        if found is None:
+            raise LookupError(
+                f"no dependency of type {wanted.__qualname__}: offer it by app.set_dependency(object)"
+            )
+        return found
+
+
+@dataclass(slots=True, kw_only=True)
+class Surroundings:
+    """One per application. `extensions` are those that the engine announced."""
+
+    transport: Transport
+    registry: Registry
+    dependencies: Dependencies
+    subscriptions: Subscriptions
+    clock: Clock
+    group: str
+    pid: str
+    threads: Callable[[], Executor]
+    observers: list[StepObserver] = field(default_factory=list)
+    extensions: frozenset[str] = frozenset()
+    # Chance only spreads retries; what a workflow may see of it is recorded.
+    chance: Random = field(default_factory=Random)

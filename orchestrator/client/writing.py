@@ -1,0 +1,122 @@
+"""Writes of an execution, each under its task's fencing version.
+
+A server that is away is asked again until the lease ends; repeating is safe (P2, T2). A refusal for the
+version ends the execution: somebody else goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+from orchestrator.client.lease import Lease
+from orchestrator.domain.errors import Abandoned, Refused, Unavailable
+from orchestrator.protocol import commands as c
+from orchestrator.protocol.records import PromiseRecord, PromiseState, Value
+from orchestrator.protocol.transport import Transport
+
+AnswerT = TypeVar("AnswerT")
+_PAUSE_S_MIN = 0.05
+_PAUSE_S_MAX = 1.0
+SEARCH_PAGE = 1_000
+_NOT_OURS = (404, 409)
+
+
+class FencedWriter:
+    """Writes for one task."""
+
+    __slots__ = ("_records_steps", "_transport", "lease")
+
+    def __init__(self, transport: Transport, lease: Lease, extensions: frozenset[str]) -> None:
+        self._transport = transport
+        self._records_steps = c.EXTENSION_RECORD_STEP in extensions
+        self.lease = lease
+
+    async def create(self, create: c.PromiseCreate) -> PromiseRecord:
+        """Create a child, or return what exists (P2)."""
+        return await self._fence(create)
+
+    async def settle(self, promise_id: str, state: PromiseState, value: Value) -> PromiseRecord:
+        """Settle a child that exists, or return how it was settled before (P1)."""
+        return await self._fence(c.PromiseSettle(id=promise_id, state=state, value=value))
+
+    async def record(
+        self, create: c.PromiseCreate, state: PromiseState, value: Value, now_ms: int
+    ) -> PromiseRecord:
+        """Write a finished child at once; in two writes where the server does not know how to."""
+        if self._records_steps:
+            return await self._fence(
+                c.PromiseRecordStep(
+                    id=create.id,
+                    timeout_at=create.timeout_at,
+                    created_at=now_ms,
+                    state=state,
+                    param=create.param,
+                    value=value,
+                    tags=create.tags,
+                )
+            )
+        created = await self.create(create)
+        return await self.settle(create.id, state, value) if created.pending else created
+
+    async def fulfil(self, state: PromiseState, value: Value) -> PromiseRecord:
+        """Settle the task's own promise."""
+        settle = c.PromiseSettle(id=self.lease.task_id, state=state, value=value)
+        command = c.TaskFulfill(id=self.lease.task_id, version=self.lease.version, action=settle)
+        return (await self.call(command)).promise
+
+    async def suspend(self, awaited: list[str]) -> c.SuspendAnswer:
+        """Let the task rest until one of the awaited promises settles."""
+        actions = [c.PromiseRegisterCallback(awaited=one, awaiter=self.lease.task_id) for one in awaited]
+        return await self.call(
+            c.TaskSuspend(id=self.lease.task_id, version=self.lease.version, actions=actions)
+        )
+
+    async def _fence(self, action: c.PromiseCreate | c.PromiseSettle | c.PromiseRecordStep) -> PromiseRecord:
+        command = c.TaskFence(id=self.lease.task_id, version=self.lease.version, action=action)
+        promise = (await self.call(command)).promise
+        if promise is None:
+            raise Refused(404, f"promise {action.id} was to be settled and does not exist")
+        return promise
+
+    async def call(self, command: c.Command[AnswerT]) -> AnswerT:
+        """Carry out a command of this task. Raises Abandoned when the task is no longer ours."""
+        try:
+            return await self.call_unfenced(command)
+        except Refused as error:
+            if error.status not in _NOT_OURS:
+                raise
+            self.lease.lose()
+            raise Abandoned(f"{self.lease.task_id} is not ours any more: {error}") from error
+
+    async def read(self, promise_id: str) -> PromiseRecord:
+        """Return a promise as it stands."""
+        return (await self.call_unfenced(c.PromiseGet(id=promise_id))).promise
+
+    async def call_unfenced(self, command: c.Command[AnswerT]) -> AnswerT:
+        """Carry out a command that is not fenced: a refusal says nothing about the lease."""
+        pause_s = _PAUSE_S_MIN
+        while True:
+            try:
+                return await self._transport.call(command)
+            except Unavailable as error:
+                if self.lease.lost.is_set() or self._remaining_s() < pause_s:
+                    raise Abandoned(f"{self.lease.task_id}: server away until the lease ended") from error
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _PAUSE_S_MAX)
+
+    def _remaining_s(self) -> float:
+        return self.lease.remaining_s(asyncio.get_running_loop().time())
+
+
+async def search_all(writer: FencedWriter, tags: dict[str, str]) -> AsyncIterator[PromiseRecord]:
+    """Yield every promise with these tags, in order of id."""
+    cursor: str | None = None
+    while True:
+        page = await writer.call_unfenced(c.PromiseSearch(tags=tags, limit=SEARCH_PAGE, cursor=cursor))
+        for record in page.promises:
+            yield record
+        cursor = page.cursor
+        if cursor is None:
+            return

@@ -1,0 +1,223 @@
+"""The composition root: an application with its transport, its worker and their common lifetime."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+from orchestrator.client.application import Application, NotStarted
+from orchestrator.client.clock import Clock
+from orchestrator.domain.errors import Refused, Unavailable
+from orchestrator.protocol.commands import Describe
+from orchestrator.protocol.transport import Transport
+from orchestrator.worker import Worker, WorkerSettings
+
+DEFAULT_GROUP = "default"
+TTL_MS = 10_000
+MEMORY = ":memory:"
+ASK_PAUSE_S = 0.5
+
+Opening = Callable[[], AbstractAsyncContextManager[Transport]]
+
+
+class Orchestrator(Application):
+    """Durable functions in this process: register them, start, invoke.
+
+    Use as `async with app:`. `transport` is the caller's own to close; `local` and `remote` make one that
+    lives as long as the application runs. `pid` names this process among its group (random by default),
+    `ttl_ms` is the lease of its tasks. With `worker=False` it only invokes and listens.
+    """
+
+    def __init__(
+        self,
+        *,
+        transport: Transport | None = None,
+        opening: Opening | None = None,
+        group: str = DEFAULT_GROUP,
+        pid: str | None = None,
+        ttl_ms: int = TTL_MS,
+        worker: bool = True,
+        concurrency: int = 64,
+        grace_s: float = 5.0,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(group=group, pid=pid, ttl_ms=ttl_ms, clock=clock)
+        if (transport is None) == (opening is None):
+            raise TypeError("give either a transport or a way of opening one")
+        self._opening = opening if opening is not None else _borrowed(transport)
+        self._settings = WorkerSettings(ttl_ms=ttl_ms, concurrency=concurrency, grace_s=grace_s)
+        self._works = worker
+        self._life: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+
+    @classmethod
+    def local(
+        cls,
+        url: str,
+        *,
+        group: str = DEFAULT_GROUP,
+        pid: str | None = None,
+        ttl_ms: int = TTL_MS,
+        worker: bool = True,
+        concurrency: int = 64,
+        clock: Clock | None = None,
+    ) -> Self:
+        """Return an application with an engine of its own on the store at `url`.
+
+        `sqlite:///scores.db` keeps it in a file, `:memory:` nowhere. Starting raises StoreError if the file
+        cannot be used, for example because another process owns it.
+        """
+        return cls(
+            opening=lambda: _embedded(url, clock),
+            group=group,
+            pid=pid,
+            ttl_ms=ttl_ms,
+            worker=worker,
+            concurrency=concurrency,
+            clock=clock,
+        )
+
+    @classmethod
+    def remote(
+        cls,
+        url: str,
+        *,
+        group: str = DEFAULT_GROUP,
+        token: str | None = None,
+        pid: str | None = None,
+        ttl_ms: int = TTL_MS,
+        worker: bool = True,
+        concurrency: int = 64,
+    ) -> Self:
+        """Return an application on the server at `url`; `token` is its bearer token."""
+        return cls(
+            opening=lambda: _over_http(url, token),
+            group=group,
+            pid=pid,
+            ttl_ms=ttl_ms,
+            worker=worker,
+            concurrency=concurrency,
+        )
+
+    async def start(self) -> None:
+        """Connect and begin to work. A server that is away is waited for."""
+        if self._life is not None:
+            raise NotStarted("the application has been started before")
+        self._stopping = asyncio.Event()
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._life = asyncio.create_task(self._live(ready), name=f"orchestrator {self.group}/{self.pid}")
+        try:
+            await asyncio.wait((ready, self._life), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._life.cancel()
+            raise
+        if self._life.done():
+            life, self._life = self._life, None
+            life.result()
+
+    async def stop(self) -> None:
+        """Stop taking tasks, let running ones finish within the grace period, release the rest, disconnect."""
+        if self._life is None:
+            return
+        self._stopping.set()
+        try:
+            await self._life
+        finally:
+            self._life = None
+
+    async def abort(self) -> None:
+        """Stop at once, as if the process had ended: nothing is released, nothing is waited for."""
+        if self._life is None:
+            return
+        life, self._life = self._life, None
+        life.cancel()
+        await asyncio.wait((life,))
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        await self.stop()
+
+    async def _live(self, ready: asyncio.Future[None]) -> None:
+        try:
+            async with self._opening() as transport:
+                await self._serve(transport, ready)
+        finally:
+            around, self._surroundings, self._runner = self._surroundings, None, None
+            if around is not None:
+                around.subscriptions.fail_all(
+                    NotStarted("the application has stopped; ask again with app.get(id)")
+                )
+            if self._threads is not None:
+                self._threads.shutdown(wait=False, cancel_futures=True)
+                self._threads = None
+
+    async def _serve(self, transport: Transport, ready: asyncio.Future[None]) -> None:
+        around = self._surround(transport)
+        worker = Worker(around, self._settings)
+        around.extensions = await self._extensions(transport)
+        async with transport.connect(self.group, self.pid, worker.receive), asyncio.TaskGroup() as group:
+            refreshing = group.create_task(around.subscriptions.refresh_forever())
+            working = group.create_task(worker.run(self._stopping))
+            # The worker is ready once its task has run up to its first wait.
+            await asyncio.sleep(0)
+            self._runner = worker if self._works else None
+            if not ready.done():
+                ready.set_result(None)
+            await asyncio.wait((working,))
+            refreshing.cancel()
+
+    async def _extensions(self, transport: Transport) -> frozenset[str]:
+        """Return what the engine offers beyond the published protocol, waiting for one that is away."""
+        while not self._stopping.is_set():
+            try:
+                return frozenset((await transport.call(Describe())).extensions)
+            except Refused:
+                return frozenset()
+            except Unavailable:
+                await asyncio.sleep(ASK_PAUSE_S)
+        return frozenset()
+
+
+def _borrowed(transport: Transport | None) -> Opening:
+    @asynccontextmanager
+    async def opening() -> AsyncIterator[Transport]:
+        assert transport is not None
+        yield transport
+
+    return opening
+
+
+@asynccontextmanager
+async def _embedded(url: str, clock: Clock | None) -> AsyncIterator[Transport]:
+    # Imported here: whoever only calls a server needs neither store nor engine.
+    from orchestrator.engine import Engine  # noqa: PLC0415
+    from orchestrator.store import open_store  # noqa: PLC0415
+    from orchestrator.transport.local import LocalTransport  # noqa: PLC0415
+
+    async with Engine(open_store("sqlite:///:memory:" if url == MEMORY else url), clock=clock) as engine:
+        transport = LocalTransport(engine)
+        try:
+            yield transport
+        finally:
+            await transport.close()
+
+
+@asynccontextmanager
+async def _over_http(url: str, token: str | None) -> AsyncIterator[Transport]:
+    from orchestrator.transport.http import HttpTransport  # noqa: PLC0415
+
+    transport = HttpTransport(url, token=token)
+    try:
+        yield transport
+    finally:
+        await transport.close()

@@ -1,0 +1,245 @@
+"""The worker: claims tasks of its group, executes them, keeps their leases, and lets go in time.
+
+Invariants: T1 one acquired lease a task and version at a time. T2 a stale version writes nothing: an
+execution is stopped before its unrenewed lease ends. Messages are hints: what is not taken now, the engine
+announces again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import structlog
+
+from orchestrator.client.execution import Execution
+from orchestrator.client.lease import Lease
+from orchestrator.client.surroundings import Surroundings
+from orchestrator.client.verdict import Ending, Verdict
+from orchestrator.domain.errors import Abandoned, NotRegistered, OrchestratorError, Refused, Unavailable
+from orchestrator.protocol import commands as c
+from orchestrator.protocol.messages import Execute, Message
+from orchestrator.protocol.records import TaskState
+
+HINTS_MAX = 10_000
+"""Announced tasks that wait for room here; more are left to the engine's next announcement."""
+LEASE_MARGIN = 0.1
+"""The share of a lease's time before its end at which an unrenewed execution is stopped."""
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """`ttl_ms` is the lease, renewed at a third of it; `grace_s` what a stop leaves to running executions."""
+
+    ttl_ms: int = 10_000
+    concurrency: int = 64
+    grace_s: float = 5.0
+
+
+class _Running:
+    """One execution and its lease."""
+
+    __slots__ = ("lease", "task")
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        self.task: asyncio.Task[Verdict] | None = None
+
+    def abandon(self) -> None:
+        """Stop the execution: the task belongs to somebody else, or soon may."""
+        self.lease.lose()
+        if self.task is not None:
+            self.task.cancel()
+
+
+class Worker:
+    """Executes tasks in this process, at most `concurrency` at once."""
+
+    def __init__(self, around: Surroundings, settings: WorkerSettings) -> None:
+        self._around = around
+        self._settings = settings
+        self._hints: OrderedDict[str, int] = OrderedDict()
+        self._running: dict[str, _Running] = {}
+        self._claiming = 0
+        self._hinted = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = False
+        self._group: asyncio.TaskGroup | None = None
+
+    # -- what the application and the connection call
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether another task can be taken now."""
+        return not self._draining and len(self._running) + self._claiming < self._settings.concurrency
+
+    def receive(self, message: Message) -> None:
+        """Take a message of the engine; never blocks."""
+        if not isinstance(message, Execute):
+            self._around.subscriptions.observe(message.promise)
+            return
+        if self._draining or len(self._hints) >= HINTS_MAX:
+            return
+        self._hints[message.task.id] = message.task.version
+        self._hinted.set()
+
+    def take(self, claim: c.TaskClaim, claimed_at: float) -> None:
+        """Execute a claimed task; `claimed_at` is the loop's time before the claim was sent."""
+        if self._group is None:
+            raise RuntimeError("the worker is not running")
+        lease = Lease(claim.task.id, claim.task.version, self._settings.ttl_ms / 1000, claimed_at)
+        known = self._running.pop(lease.task_id, None)
+        if known is not None:
+            known.abandon()
+        running = self._running[lease.task_id] = _Running(lease)
+        self._idle.clear()
+        self._around.subscriptions.entered(lease.task_id)
+        self._group.create_task(self._execute(running, claim))
+
+    # -- its life
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping` is set, then let running executions finish within the grace period."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            loops = [group.create_task(self._claim_forever()), group.create_task(self._renew_forever())]
+            try:
+                await stopping.wait()
+                await self._drain()
+            finally:
+                self._draining = True
+                for one in loops:
+                    one.cancel()
+
+    async def _drain(self) -> None:
+        self._draining = True
+        self._hints.clear()
+        try:
+            await asyncio.wait_for(self._idle.wait(), self._settings.grace_s)
+        except TimeoutError:
+            _log.info("releasing unfinished tasks", count=len(self._running))
+            for running in list(self._running.values()):
+                if running.task is not None:
+                    running.task.cancel()
+
+    # -- claiming
+
+    async def _claim_forever(self) -> None:
+        while True:
+            await self._hinted.wait()
+            while self._hints and self.has_room:
+                task_id, version = self._hints.popitem(last=False)
+                known = self._running.get(task_id)
+                if known is not None and known.lease.version > version:
+                    continue
+                self._claiming += 1
+                assert self._group is not None
+                self._group.create_task(self._claim(task_id, version))
+            self._hinted.clear()
+
+    async def _claim(self, task_id: str, version: int) -> None:
+        claimed_at = asyncio.get_running_loop().time()
+        command = c.TaskAcquire(id=task_id, version=version, pid=self._around.pid, ttl=self._settings.ttl_ms)
+        try:
+            claim = await self._around.transport.call(command)
+        except Refused as refusal:
+            if refusal.status not in (404, 409):
+                _log.warning("task not acquired", promise_id=task_id, reason=str(refusal))
+        except Unavailable as error:
+            _log.warning("task not acquired", promise_id=task_id, reason=str(error))
+        else:
+            # A timer has nothing to execute; its lease ends by itself, or with its deadline.
+            if claim.task.state is TaskState.ACQUIRED and not claim.promise.is_timer:
+                self.take(claim, claimed_at)
+        finally:
+            self._claiming -= 1
+            self._hinted.set()
+
+    # -- executing
+
+    async def _execute(self, running: _Running, claim: c.TaskClaim) -> None:
+        lease = running.lease
+        # A task of its own, so that the lease can stop it and nothing else.
+        running.task = asyncio.ensure_future(Execution(self._around, lease, claim).run())
+        watchdog = asyncio.ensure_future(self._watch(running))
+        try:
+            await asyncio.wait((running.task,))
+            await self._conclude(running, self._verdict(running.task))
+        finally:
+            running.task.cancel()
+            watchdog.cancel()
+            if self._running.get(lease.task_id) is running:
+                del self._running[lease.task_id]
+            if not self._running:
+                self._idle.set()
+            self._hinted.set()
+        if lease.task_id not in self._running:
+            await self._around.subscriptions.left(lease.task_id)
+
+    @staticmethod
+    def _verdict(task: asyncio.Task[Verdict]) -> Verdict:
+        if task.cancelled():
+            return Verdict(ending=Ending.LOST)
+        return task.result()
+
+    async def _conclude(self, running: _Running, verdict: Verdict) -> None:
+        lease = running.lease
+        if verdict.record is not None:
+            self._around.subscriptions.observe(verdict.record)
+        if verdict.ending in (Ending.SETTLED, Ending.SUSPENDED):
+            return
+        fault = verdict.fault
+        if fault is not None and not isinstance(fault, Abandoned):
+            _log.error(
+                "execution given up", promise_id=lease.task_id, task_version=lease.version, reason=str(fault)
+            )
+        if not lease.lost.is_set():
+            await self._release(lease)
+        if isinstance(fault, Exception) and not isinstance(fault, (NotRegistered, Unavailable)):
+            self._around.subscriptions.fail(lease.task_id, fault)
+
+    async def _release(self, lease: Lease) -> None:
+        try:
+            await self._around.transport.call(c.TaskRelease(id=lease.task_id, version=lease.version))
+        except OrchestratorError as error:
+            _log.info("task not released, its lease will end", promise_id=lease.task_id, reason=str(error))
+
+    # -- leases
+
+    async def _watch(self, running: _Running) -> None:
+        """Abandon an execution shortly before its lease ends unrenewed, or at once when it is lost."""
+        lease, loop = running.lease, asyncio.get_running_loop()
+        margin_s = lease.ttl_s * LEASE_MARGIN
+        while (left_s := lease.remaining_s(loop.time()) - margin_s) > 0:
+            try:
+                await asyncio.wait_for(lease.lost.wait(), left_s)
+                break
+            except TimeoutError:
+                continue
+        _log.warning("lease lost", promise_id=lease.task_id, task_version=lease.version)
+        running.abandon()
+
+    async def _renew_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.ttl_ms / 3000)
+            if self._running:
+                await self._renew({name: one.lease for name, one in self._running.items()})
+
+    async def _renew(self, leases: dict[str, Lease]) -> None:
+        sent_at = asyncio.get_running_loop().time()
+        tasks = [c.TaskReference(id=lease.task_id, version=lease.version) for lease in leases.values()]
+        # The published protocol wants one origin a batch; an engine with extensions takes all at once.
+        batches = [tasks] if self._around.extensions else [[task] for task in tasks]
+        try:
+            for batch in batches:
+                answer = await self._around.transport.call(c.TaskHeartbeat(pid=self._around.pid, tasks=batch))
+                for task in batch:
+                    if task.id in answer.lost:
+                        leases[task.id].lose()
+                    else:
+                        leases[task.id].renew(sent_at)
+        except OrchestratorError as error:
+            _log.warning("leases not renewed", count=len(tasks), reason=str(error))
