@@ -24,7 +24,10 @@ from orchestrator.protocol.records import PromiseRecord
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
 EvidenceSection = Callable[[str, Sequence[PromiseRecord]], Awaitable[Mapping[str, object] | None]]
-"""Gives one section of a promise's bundle from its tree, or None while there is nothing to show."""
+"""Gives one section of a promise's bundle from its tree, or None while there is nothing to show.
+
+What it gives of a settled promise must not change any more: readers keep a final bundle for good.
+"""
 PAGE_LIMIT = 1000
 TREE_PROMISES_MAX = 200_000
 SECTION_TIMEOUT_S = 30.0
