@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from hardhat_free_chain import ChainServer, ChainSettings
-
 from contracts.artifacts import load
 from contracts.bindings import Function, deploy_data, reputation_dao
 from contracts.bindings.reputation_dao import CANCEL, PROPOSE, ClockUnit
 from contracts.rpc import Node, Receipt
+from hardhat_free_chain import ChainServer, ChainSettings
 from listener import ListenerSettings
 
 REGISTRY = "0x" + "5c" * 20

@@ -1,6 +1,6 @@
-"""A store of promises with the SDK's face, which can be told to fail: what a listener sees of the orchestrator.
+"""A store of promises with the face of the SDK, which can be told to fail.
 
-It keeps P1 and P2 and nothing else; the acceptance tests use the real engine.
+It is what a listener sees of the orchestrator: it keeps P1 and P2. The acceptance tests use the real engine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Fault = Callable[[str, str], Exception | None]
 
 @dataclass(slots=True)
 class PromiseStore:
-    """Promises by id, the arguments of invocations, the values of settled ones, and how often each was made."""
+    """Promises by id, arguments of invocations, values of settled ones, and how often each was made."""
 
     records: dict[str, PromiseRecord] = field(default_factory=dict)
     arguments: dict[str, object] = field(default_factory=dict)

@@ -106,14 +106,18 @@ class Connection:
         if self._session is None:
             raise RuntimeError("the node is not open: use it inside `async with`")
         try:
-            async with asyncio.timeout(self._timeout_s), self._session.post(self._url, data=body) as response:
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._session.post(self._url, data=body, allow_redirects=False) as response,
+            ):
                 return await self._body(method, response)
         except TimeoutError as error:
             raise self._unusable(f"{method}: no answer within {self._timeout_s:g} s") from error
-        except aiohttp.ClientError as error:
-            raise self._unusable(
-                f"{method}: {error!s:.200}" if str(error) else f"{method}: {type(error).__name__}"
-            ) from error
+        except aiohttp.ClientConnectorError as error:
+            raise self._unusable(f"{method}: {error}: check the RPC URL and that the node runs") from error
+        except (aiohttp.ClientError, OSError) as error:
+            # Only the kind: the text of some of these errors repeats the whole URL.
+            raise self._unusable(f"{method}: {type(error).__name__}") from error
 
     async def _body(self, method: str, response: aiohttp.ClientResponse) -> bytes:
         status = response.status

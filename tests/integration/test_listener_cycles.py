@@ -1,4 +1,4 @@
-"""The listener's cycles against a real local chain: what is dispatched, when voting ends, what is remembered."""
+"""The listener's cycles on a real local chain: what is dispatched, when voting ends, what is remembered."""
 
 from __future__ import annotations
 
