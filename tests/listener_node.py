@@ -1,0 +1,150 @@
+"""A chain in memory with the face of `Node`, which lags, lies, reverts and vanishes as it is told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
+from contracts.bindings import Log
+from contracts.bindings.reputation_dao import (
+    CLOCK,
+    PROPOSAL_CANCELED,
+    PROPOSAL_CREATED,
+    PROPOSAL_DEADLINE,
+    STATE,
+    ProposalState,
+)
+from contracts.rpc import BlockHeader, BlockMissing, CallReverted, NoCode, RpcError
+
+DAO = "0x" + "da" * 20
+CHAIN_ID = 777
+PROPOSER = "0x" + "bb" * 20
+NO_DEADLINE = 10**9
+Fault = Callable[[str], Exception | None]
+"""Takes the name of a method; an exception that it returns is raised instead of the answer."""
+
+
+@dataclass(slots=True)
+class StubNode:
+    """Blocks 0 to `head`; the last `lag` of them are not final. `fork` gives all hashes another form."""
+
+    head: int = 100
+    lag: int = 10
+    fork: int = 0
+    served_chain_id: int = CHAIN_ID
+    has_code: bool = True
+    created: dict[int, list[int]] = field(default_factory=dict)
+    canceled: dict[int, list[int]] = field(default_factory=dict)
+    contents: dict[int, bytes] = field(default_factory=dict)
+    deadlines: dict[int, int] = field(default_factory=dict)
+    states: dict[int, ProposalState] = field(default_factory=dict)
+    unreadable: set[int] = field(default_factory=set)
+    clock: Callable[[int], int] = lambda block_number: block_number
+    fault: Fault = lambda _method: None
+    asked: Counter[str] = field(default_factory=Counter)
+    ranges: list[tuple[int, int]] = field(default_factory=list)
+    endpoint: str = "http://stub"
+
+    def propose(self, block_number: int, *ids: int) -> None:
+        self.created.setdefault(block_number, []).extend(ids)
+
+    def cancel(self, block_number: int, proposal_id: int) -> None:
+        self.canceled.setdefault(block_number, []).append(proposal_id)
+        self.states[proposal_id] = ProposalState.CANCELED
+
+    # -- the face of Node
+
+    async def chain_id(self) -> int:
+        self._answer("chain_id")
+        return self.served_chain_id
+
+    async def header(self, block: int | str) -> BlockHeader:
+        self._answer("header")
+        number = {"latest": self.head, "finalized": max(self.head - self.lag, 0)}.get(str(block), block)
+        assert isinstance(number, int)
+        if number > self.head:
+            raise BlockMissing(str(block))
+        return BlockHeader(
+            number=number,
+            hash=self.hash_of(number),
+            parent_hash=self.hash_of(number - 1),
+            timestamp=number * 12,
+        )
+
+    async def logs(self, address: str, topics: object, first: int, last: int) -> list[Log]:
+        self._answer("logs")
+        assert address == DAO
+        assert last <= max(self.head - self.lag, 0), f"asked for {last}, which is not final"
+        self.ranges.append((first, last))
+        numbers = sorted(set(self.created) | set(self.canceled))
+        return [log for number in numbers if first <= number <= last for log in self._logs_of(number)]
+
+    async def call(self, to: str, data: bytes, block: int | str = "latest") -> bytes:
+        (outcome,) = await self.call_each([(to, data)], block)
+        if isinstance(outcome, RpcError):
+            raise outcome
+        return outcome
+
+    async def call_each(
+        self, calls: Sequence[tuple[str, bytes]], block: int | str = "latest"
+    ) -> list[bytes | RpcError]:
+        self._answer("call_each")
+        number = self.head if block == "latest" else block
+        assert isinstance(number, int)
+        if number > self.head:
+            raise BlockMissing(str(number))
+        return [self._call(data, number) for _, data in calls]
+
+    # -- inner
+
+    def hash_of(self, number: int) -> bytes:
+        return keccak(f"{self.fork}/{number}".encode())
+
+    def _answer(self, method: str) -> None:
+        self.asked[method] += 1
+        if error := self.fault(method):
+            raise error
+
+    def _call(self, data: bytes, number: int) -> bytes | RpcError:
+        if not self.has_code:
+            return NoCode(DAO)
+        if data[:4] == CLOCK.selector:
+            return encode(["uint48"], [self.clock(number)])
+        proposal_id = int.from_bytes(data[4:], "big")
+        if proposal_id in self.unreadable:
+            return CallReverted(DAO, b"", "execution reverted")
+        deadline = self.deadlines.get(proposal_id, NO_DEADLINE)
+        if data[:4] == PROPOSAL_DEADLINE.selector:
+            return encode(["uint256"], [deadline])
+        assert data[:4] == STATE.selector
+        over = self.clock(number) > deadline
+        state = ProposalState.DEFEATED if over else ProposalState.ACTIVE
+        return encode(["uint8"], [self.states.get(proposal_id, state)])
+
+    def _logs_of(self, number: int) -> list[Log]:
+        created, canceled = self.created.get(number, []), self.canceled.get(number, [])
+        logs = [self._created(number, index, each) for index, each in enumerate(created)]
+        return logs + [self._canceled(number, len(logs) + index, each) for index, each in enumerate(canceled)]
+
+    def _created(self, number: int, index: int, proposal_id: int) -> Log:
+        content = self.contents.get(proposal_id, keccak(proposal_id.to_bytes(32, "big")))
+        topics = (PROPOSAL_CREATED.topic0, proposal_id.to_bytes(32, "big"))
+        return self._log(number, index, topics, encode(["bytes32", "address"], [content, PROPOSER]))
+
+    def _canceled(self, number: int, index: int, proposal_id: int) -> Log:
+        return self._log(number, index, (PROPOSAL_CANCELED.topic0,), encode(["uint256"], [proposal_id]))
+
+    def _log(self, number: int, index: int, topics: tuple[bytes, ...], data: bytes) -> Log:
+        return Log(
+            address=DAO,
+            topics=topics,
+            data=data,
+            block_number=number,
+            block_hash=self.hash_of(number),
+            transaction_hash=keccak(f"{self.fork}/{number}/{index}".encode()),
+            log_index=index,
+        )
