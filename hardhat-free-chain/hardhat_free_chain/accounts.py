@@ -4,8 +4,8 @@ The mnemonic and path are those of Hardhat, anvil and Ganache, so that keys know
 work here as well. These keys are public: funds on a real network sent to them are lost.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from eth_account import Account
 from eth_account.hdaccount import seed_from_mnemonic
@@ -15,8 +15,7 @@ DEV_MNEMONIC = "test test test test test test test test test test test junk"
 DERIVATION_PATH = "m/44'/60'/0'/0"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DevelopmentAccount:
+class DevelopmentAccount(NamedTuple):
     """One account: checksummed address and private key as 0x-prefixed hex."""
 
     address: str
@@ -36,7 +35,6 @@ def development_account(mnemonic: str, index: int) -> DevelopmentAccount:
     return DevelopmentAccount(address=account.address, private_key="0x" + bytes(key).hex())
 
 
-def deterministic_accounts(count: int, mnemonic: str = DEV_MNEMONIC) -> list[tuple[str, str]]:
-    """The first `count` accounts as (checksummed address, private key in 0x-prefixed hex)."""
-    accounts = (development_account(mnemonic, index) for index in range(count))
-    return [(account.address, account.private_key) for account in accounts]
+def deterministic_accounts(count: int, mnemonic: str = DEV_MNEMONIC) -> list[DevelopmentAccount]:
+    """The first `count` accounts, pairs of (address, private_key)."""
+    return [development_account(mnemonic, index) for index in range(count)]
