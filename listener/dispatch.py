@@ -15,7 +15,6 @@ import structlog
 from listener.errors import ContentMismatch, DispatchRefused
 from listener.invocation import ProposalRequest, VotingEnded
 from listener.settings import ListenerSettings
-from orchestrator.domain import tags
 from orchestrator.domain.errors import Refused
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 CONTENT_HASH_TAG = "dao-scorer:content-hash"
 """Stands on the promise itself, where it can be compared although arguments may be encrypted."""
-TIMEOUT_AT_NEVER = 2**53 - 1
-_VOTING_ENDED_TAGS = {tags.EXTERNAL: tags.TRUE, tags.SCOPE: tags.SCOPE_GLOBAL}
 _T = TypeVar("_T")
 _log = structlog.get_logger("listener")
 
@@ -49,9 +46,8 @@ class Dispatcher:
         marks = {CONTENT_HASH_TAG: request.content_hash}
         call = self._app.options(target=self._settings.target, tags=marks)
         async with _explained(promise_id):
-            await call.begin_rpc(promise_id, self._settings.function, request)
-            record = await self._app.promises.get(promise_id)
-        recorded = record.tags.get(CONTENT_HASH_TAG)
+            handle = await call.begin_rpc(promise_id, self._settings.function, request)
+        recorded = handle.record.tags.get(CONTENT_HASH_TAG)
         if recorded is None:
             _log.warning("invocation_made_by_hand", promise_id=promise_id, tx_hash=request.transaction_hash)
         elif recorded != request.content_hash:
@@ -68,7 +64,7 @@ class Dispatcher:
         promise_id, value = ended
         async with _explained(promise_id):
             # The workflow makes this promise too; whoever comes first makes the one that both mean.
-            await self._app.promises.create(promise_id, timeout_at=TIMEOUT_AT_NEVER, tags=_VOTING_ENDED_TAGS)
+            await self._app.promises.create(promise_id)
             await self._app.promises.resolve(promise_id, value)
         _log.info(
             "voting_ended",

@@ -38,15 +38,9 @@ class PromiseStore:
     def options(self, *, target: str, tags: Mapping[str, str]) -> Call:
         return Call(store=self, target=target, tags=dict(tags))
 
-    async def get(self, promise_id: str) -> PromiseRecord:
-        await self.operation("get", promise_id)
-        if promise_id not in self.records:
-            raise Refused(404, "Promise not found")
-        return self.records[promise_id]
-
-    async def create(self, promise_id: str, *, timeout_at: int, tags: Mapping[str, str]) -> PromiseRecord:
+    async def create(self, promise_id: str) -> PromiseRecord:
         await self.operation("create", promise_id)
-        return self.make(promise_id, timeout_at, tags)
+        return self.make(promise_id, {tags.EXTERNAL: tags.TRUE, tags.SCOPE: tags.SCOPE_GLOBAL})
 
     async def resolve(self, promise_id: str, value: object) -> PromiseRecord:
         await self.operation("resolve", promise_id)
@@ -58,7 +52,7 @@ class PromiseStore:
             self.records[promise_id], self.values[promise_id] = record, value
         return record
 
-    def make(self, promise_id: str, timeout_at: int, marks: Mapping[str, str]) -> PromiseRecord:
+    def make(self, promise_id: str, marks: Mapping[str, str]) -> PromiseRecord:
         if promise_id not in self.records:
             self.made[promise_id] += 1
             self.records[promise_id] = PromiseRecord(
@@ -67,7 +61,7 @@ class PromiseStore:
                 param=EMPTY,
                 value=EMPTY,
                 tags=dict(marks),
-                timeout_at=timeout_at,
+                timeout_at=2**53 - 1,
                 created_at=0,
             )
         return self.records[promise_id]
@@ -84,6 +78,13 @@ class PromiseStore:
             self.in_flight -= 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handle:
+    """What `begin_rpc` returns."""
+
+    record: PromiseRecord
+
+
 @dataclass(slots=True, kw_only=True)
 class Call:
     """What `options` returns."""
@@ -92,10 +93,11 @@ class Call:
     target: str
     tags: dict[str, str]
 
-    async def begin_rpc(self, promise_id: str, function: str, argument: object) -> None:
+    async def begin_rpc(self, promise_id: str, function: str, argument: object) -> Handle:
         await self.store.operation("invoke", promise_id)
         marks = {**self.tags, tags.TARGET: self.target, "function": function}
         known = promise_id in self.store.records
-        self.store.make(promise_id, 2**53 - 1, marks)
+        record = self.store.make(promise_id, marks)
         if not known:
             self.store.arguments[promise_id] = argument
+        return Handle(record=record)

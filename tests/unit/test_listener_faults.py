@@ -415,7 +415,7 @@ async def test_a_cancellation_seen_later_ends_it_before_its_deadline(world: Worl
 
 async def test_a_promise_that_the_workflow_made_first_is_settled(world: World) -> None:
     ended_id = voting_ended_id(CHAIN_ID, DAO, 1)
-    world.engine.make(ended_id, 2**53 - 1, {"made": "by the workflow"})
+    world.engine.make(ended_id, {"made": "by the workflow"})
     world.node.propose(50, 1)
     world.node.deadlines[1] = 60
     await world.listener().step()
