@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from types import TracebackType
 from typing import Self
 
@@ -45,9 +45,13 @@ class Orchestrator(Application):
         clock: Clock | None = None,
     ) -> None:
         super().__init__(group=group, pid=pid, ttl_ms=ttl_ms, clock=clock)
-        if (transport is None) == (opening is None):
-            raise TypeError("give either a transport or a way of opening one")
-        self._opening = opening if opening is not None else _borrowed(transport)
+        if opening is None:
+            if transport is None:
+                raise TypeError(
+                    "give a transport, or use Orchestrator.local(...) or Orchestrator.remote(...)"
+                )
+            opening = _borrowed(transport)
+        self._opening: Opening = opening
         self._settings = WorkerSettings(ttl_ms=ttl_ms, concurrency=concurrency, grace_s=grace_s)
         self._works = worker
         self._life: asyncio.Task[None] | None = None
@@ -119,7 +123,7 @@ class Orchestrator(Application):
             life.result()
 
     async def stop(self) -> None:
-        """Stop taking tasks, let running ones finish within the grace period, release the rest, disconnect."""
+        """Take no more tasks, let running ones finish within the grace period, release the rest."""
         if self._life is None:
             return
         self._stopping.set()
@@ -188,13 +192,8 @@ class Orchestrator(Application):
         return frozenset()
 
 
-def _borrowed(transport: Transport | None) -> Opening:
-    @asynccontextmanager
-    async def opening() -> AsyncIterator[Transport]:
-        assert transport is not None
-        yield transport
-
-    return opening
+def _borrowed(transport: Transport) -> Opening:
+    return lambda: nullcontext(transport)
 
 
 @asynccontextmanager

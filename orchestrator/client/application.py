@@ -106,15 +106,14 @@ class Application(Invoker):
     ) -> Callable[[F], F]: ...
     def register(
         self,
-        fn: F | None = None,
-        /,
+        fn: Function | None = None,
         *,
         name: str | None = None,
         version: int = 1,
         retry: RetryPolicy | None = None,
         executor: Executor = "thread",
         commit: bool = False,
-    ) -> F | Callable[[F], F]:
+    ) -> Any:
         """Register a function under its name, or use it as a decorator; the function is returned unchanged.
 
         `retry` is the policy of a leaf's attempts (exponential by default), `executor` where a plain `def`
@@ -185,10 +184,18 @@ class Application(Invoker):
         if self._runner is None:
             raise NotStarted("this application has no worker: use rpc, or create it with worker=True")
         function = self._registry.of(fn, options.version)
-        create = self._create(options, promise_id, any_of(self.group, self.pid), function, args, kwargs)
         if options.delay_until_ms is not None or options.target is not None or not self._runner.has_room:
             # Not now, not here: the same invocation, dispatched by the engine.
             return await self._create_remote(options, promise_id, function, args, kwargs)
+        create = self._create(
+            promise_id,
+            any_of(self.group, self.pid),
+            options,
+            name=function.name,
+            version=function.version,
+            args=args,
+            kwargs=kwargs,
+        )
         claimed_at = asyncio.get_running_loop().time()
         try:
             claim = await around.transport.call(c.TaskCreate(pid=self.pid, ttl=self._ttl_ms, action=create))
@@ -212,34 +219,26 @@ class Application(Invoker):
     async def _create_remote(
         self, options: CallOptions, promise_id: str, target: RegisteredFunction | str, args: Any, kwargs: Any
     ) -> Handle[Any]:
-        create = self._create(options, promise_id, options.address(self.group), target, args, kwargs)
+        create = self._create(
+            promise_id,
+            options.address(self.group),
+            options,
+            name=target if isinstance(target, str) else target.name,
+            version=(options.version or 1) if isinstance(target, str) else target.version,
+            args=args,
+            kwargs=kwargs,
+        )
         answer = await self._started().transport.call(create)
         declared = None if isinstance(target, str) else target.returns
         return self._handle(answer.promise, declared)
 
     def _create(
-        self,
-        options: CallOptions,
-        promise_id: str,
-        address: str,
-        target: RegisteredFunction | str,
-        args: Any,
-        kwargs: Any,
+        self, promise_id: str, address: str, options: CallOptions, **invocation: Any
     ) -> c.PromiseCreate:
         fault = fault_of_root_id(promise_id)
         if fault is not None:
             raise ValueError(fault)
-        named = isinstance(target, str)
-        return calls.root(
-            promise_id,
-            address,
-            options,
-            self._clock.now_ms(),
-            name=target if named else target.name,
-            version=(options.version or 1) if named else target.version,
-            args=args,
-            kwargs=kwargs,
-        )
+        return calls.root(promise_id, address, options, self._clock.now_ms(), **invocation)
 
     def _described(self, fn: Function, options: CallOptions) -> RegisteredFunction:
         try:

@@ -1,8 +1,10 @@
-"""One workflow body within an execution: its driver, its id space, and the children that it must not outlive."""
+"""One workflow body within an execution: its driver, its id space, the children it must not outlive."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from orchestrator.client.calls import Caller
@@ -45,13 +47,13 @@ class Branch:
         function: RegisteredFunction,
         bound: BoundStep | None,
         future: DurableFuture[Any] | None,
+        start: Callable[[Branch], Driver],
     ) -> None:
         self.caller = caller
         self.info = info
         self.function = function
         self.bound = bound
         self.future = future
-        self.driver: Driver | None = None
         self.resumption: Outcome = Returned(None)
         self.awaited: Durable[Any] | None = None
         self.outcome: Outcome | None = None
@@ -60,6 +62,7 @@ class Branch:
         self.creations: set[asyncio.Future[None]] = set()
         self.promise_creations: set[asyncio.Future[None]] = set()
         self._number = 0
+        self.driver = start(self)
 
     def next_number(self) -> int:
         """Count a durable call, from 1."""
@@ -69,7 +72,10 @@ class Branch:
     def hold(self, future: DurableFuture[Any]) -> None:
         """Do not settle before this child has."""
         self.held[future.id] = future
-        future.watch(lambda: self.held.pop(future.id, None))
+        future.watch(partial(self._let_go, future.id))
+
+    def _let_go(self, promise_id: str) -> None:
+        self.held.pop(promise_id, None)
 
     def waits_for(self) -> DurableFuture[Any] | None:
         """Return the open future that this branch cannot go on without, None if it can."""

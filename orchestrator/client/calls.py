@@ -43,6 +43,21 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallSite:
+    """Where a workflow makes a call: its `number` from 1, the options of this call, and the present."""
+
+    caller: Caller
+    number: int
+    options: CallOptions
+    now_ms: int
+
+    @property
+    def position(self) -> str:
+        """The place in words, for a report."""
+        return _position(self.caller, self.number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One durable call. `label` is what its record must have been written by; `position` counts from 1.
 
@@ -73,20 +88,18 @@ class StepCall(Call):
 
 
 def step(
-    caller: Caller,
-    number: int,
-    function: RegisteredFunction,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    options: CallOptions,
-    now_ms: int,
+    site: CallSite, function: RegisteredFunction, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> StepCall:
     """Return the call of a function in this process. Raises ValueError for an id of its own."""
-    if options.id is not None or options.target is not None or options.delay_until_ms is not None:
+    if (
+        site.options.id is not None
+        or site.options.target is not None
+        or site.options.delay_until_ms is not None
+    ):
         raise ValueError(
             f"{function} runs as a step here: id, target and delay are options of rpc and detached"
         )
-    promise_id = child_id(caller.id, number)
+    promise_id = child_id(site.caller.id, site.number)
     canonical = (
         canonical_arguments(function.fn, args, kwargs, takes_context=function.inserted)
         if function.committer is not None
@@ -95,18 +108,18 @@ def step(
     return StepCall(
         create=PromiseCreate(
             id=promise_id,
-            timeout_at=options.deadline_ms(now_ms, caller.timeout_at),
+            timeout_at=site.options.deadline_ms(site.now_ms, site.caller.timeout_at),
             param=step_value(function.name, function.version, canonical),
-            tags={**options.tags, **_local(caller)},
+            tags={**site.options.tags, **_local(site.caller)},
         ),
         label=step_label(function.name, function.version),
-        position=_position(caller, number),
+        position=site.position,
         declared=function.returns,
-        deadline=options.timeout_s is not None,
+        deadline=site.options.timeout_s is not None,
         function=function,
         args=args,
         kwargs=kwargs,
-        retry=options.retry if options.retry is not None else function.retry,
+        retry=site.options.retry if site.options.retry is not None else function.retry,
     )
 
 
@@ -126,54 +139,42 @@ def closing(caller: Caller, number: int) -> Call:
 
 
 def remote(
-    caller: Caller,
-    number: int,
-    target: RegisteredFunction | str,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    options: CallOptions,
-    now_ms: int,
+    site: CallSite, target: RegisteredFunction | str, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Call:
     """Return the call of a function by another worker. Raises EncodingError for an argument."""
-    name, version = _named(target, options)
-    promise_id = options.id if options.id is not None else child_id(caller.id, number)
-    tags, outside = _placed(caller, promise_id, caller.id, options)
+    name, version = _named(target, site.options)
+    promise_id = site.options.id if site.options.id is not None else child_id(site.caller.id, site.number)
+    tags, outside = _placed(site, promise_id, site.caller.id)
     return Call(
         create=PromiseCreate(
             id=promise_id,
-            timeout_at=options.deadline_ms(now_ms, caller.timeout_at),
+            timeout_at=site.options.deadline_ms(site.now_ms, site.caller.timeout_at),
             param=invocation_value(name, version, args, kwargs),
             tags=tags,
         ),
         label=call_label(name, version),
-        position=_position(caller, number),
+        position=site.position,
         declared=None if isinstance(target, str) else target.returns,
         outside=outside,
     )
 
 
 def detached(
-    caller: Caller,
-    number: int,
-    target: RegisteredFunction | str,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    options: CallOptions,
-    now_ms: int,
+    site: CallSite, target: RegisteredFunction | str, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Call:
     """Return a call that outlives its caller: not bounded by its deadline, not waited for, not cancelled."""
-    name, version = _named(target, options)
-    promise_id = options.id if options.id is not None else _detached_id(caller, number)
-    tags, outside = _placed(caller, promise_id, caller.origin, options)
+    name, version = _named(target, site.options)
+    promise_id = site.options.id if site.options.id is not None else _detached_id(site)
+    tags, outside = _placed(site, promise_id, site.caller.origin)
     return Call(
         create=PromiseCreate(
             id=promise_id,
-            timeout_at=options.deadline_ms(now_ms),
+            timeout_at=site.options.deadline_ms(site.now_ms),
             param=invocation_value(name, version, args, kwargs),
             tags=tags,
         ),
         label=call_label(name, version),
-        position=_position(caller, number),
+        position=site.position,
         declared=None if isinstance(target, str) else target.returns,
         outside=outside,
     )
@@ -226,18 +227,23 @@ def root(
     )
 
 
-def _placed(
-    caller: Caller, promise_id: str, parent: str, options: CallOptions
-) -> tuple[dict[str, str], bool]:
+def _placed(site: CallSite, promise_id: str, parent: str) -> tuple[dict[str, str], bool]:
     """Return the tags of a remote call, and whether it stands outside the caller's tree."""
     fault = fault_of_id(promise_id)
     if fault is not None:
         raise ValueError(fault)
     outside = not extends(promise_id, parent)
-    delay = {tag.DELAY: str(options.delay_until_ms)} if options.delay_until_ms is not None else {}
+    delay = {tag.DELAY: str(site.options.delay_until_ms)} if site.options.delay_until_ms is not None else {}
     # Awaited from another origin, it has to say that this is meant.
-    tree = {**_root(promise_id), tag.EXTERNAL: tag.TRUE} if outside else _tree(caller, promise_id, parent)
-    return {**options.tags, **tree, **delay, tag.TARGET: options.address(caller.group)}, outside
+    tree = (
+        {**_root(promise_id), tag.EXTERNAL: tag.TRUE} if outside else _tree(site.caller, promise_id, parent)
+    )
+    return {
+        **site.options.tags,
+        **tree,
+        **delay,
+        tag.TARGET: site.options.address(site.caller.group),
+    }, outside
 
 
 def _local(caller: Caller) -> dict[str, str]:
@@ -274,9 +280,9 @@ def _named(target: RegisteredFunction | str, options: CallOptions) -> tuple[str,
     return target.name, target.version
 
 
-def _detached_id(caller: Caller, number: int) -> str:
-    digest = blake2b(child_id(caller.id, number).encode(), digest_size=DETACHED_HASH_BYTES)
-    return f"{caller.origin}:d{digest.hexdigest()}"
+def _detached_id(site: CallSite) -> str:
+    digest = blake2b(child_id(site.caller.id, site.number).encode(), digest_size=DETACHED_HASH_BYTES)
+    return f"{site.caller.origin}:d{digest.hexdigest()}"
 
 
 def _position(caller: Caller, number: int) -> str:

@@ -32,5 +32,5 @@ class SystemClock:
 
     async def sleep_until(self, moment_ms: int) -> None:
         """Sleep until then."""
-        while (left_ms := moment_ms - self.now_ms()) > 0:
+        while (left_ms := moment_ms - self.now_ms()) > 0:  # noqa: ASYNC110 - the moment is the wall clock's
             await asyncio.sleep(left_ms / 1000)

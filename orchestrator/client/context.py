@@ -98,15 +98,7 @@ class ContextCalls:
         By name a call means version 1 unless options say otherwise. Raises EncodingError for an argument
         that cannot be stored.
         """
-        call = calls.remote(
-            self._branch.caller,
-            self._branch.next_number(),
-            self._target(fn),
-            args,
-            kwargs,
-            self._options,
-            self._now_ms(),
-        )
+        call = calls.remote(self._site(), self._target(fn), args, kwargs)
         return self._remote(call, held=not call.outside)
 
     begin_rpc = rpc
@@ -132,26 +124,18 @@ class ContextCalls:
     @overload
     def detached(self, fn: str, /, *args: Any, **kwargs: Any) -> DurableFuture[Any]: ...
     def detached(self, fn: AnyFunction | str, /, *args: Any, **kwargs: Any) -> DurableFuture[Any]:
-        """Start an invocation that outlives this workflow: neither bounded by it, held by it nor cancelled with it.
+        """Start an invocation that outlives this workflow, which neither bounds nor holds nor cancels it.
 
         The future may be awaited, and need not be.
         """
-        call = calls.detached(
-            self._branch.caller,
-            self._branch.next_number(),
-            self._target(fn),
-            args,
-            kwargs,
-            self._options,
-            self._now_ms(),
-        )
+        call = calls.detached(self._site(), self._target(fn), args, kwargs)
         return self._remote(call, held=False)
 
     def promise(self, id: str | None = None, *, timeout_s: float | None = None) -> DurableFuture[Any]:  # noqa: A002 - the word of the field
         """Return a promise that somebody outside settles, by its `.id`.
 
         With an `id` it is created unless it exists, stands outside this tree and has no deadline unless
-        `timeout_s` gives one; without, it is a child. It exists before any later call of this workflow starts.
+        `timeout_s` gives one; without, it is a child. It exists before any later call here starts.
         """
         options = self._options
         if id is not None:
@@ -175,15 +159,7 @@ class ContextCalls:
     def _step(
         self, function: RegisteredFunction, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> DurableFuture[Any]:
-        call = calls.step(
-            self._branch.caller,
-            self._branch.next_number(),
-            function,
-            args,
-            kwargs,
-            self._options,
-            self._now_ms(),
-        )
+        call = calls.step(self._site(), function, args, kwargs)
         workflow = function.kind is FunctionKind.WORKFLOW
         job = performing.start_branch if workflow else performing.run_leaf
         return self._execution.begin(self._branch, call, partial(job, self._execution))
@@ -201,6 +177,14 @@ class ContextCalls:
         except NotRegistered:
             # Registered where it runs, it goes by its own name.
             return self._execution.around.registry.of_any(fn)
+
+    def _site(self) -> calls.CallSite:
+        return calls.CallSite(
+            caller=self._branch.caller,
+            number=self._branch.next_number(),
+            options=self._options,
+            now_ms=self._now_ms(),
+        )
 
     def _now_ms(self) -> int:
         return self._execution.around.clock.now_ms()
@@ -269,7 +253,7 @@ class Context(ContextCalls, ContextMark):
         return self._step(_UUID, (), {})
 
     def close_commitments(self, domain: bytes) -> DurableFuture[Closing]:
-        """Close the commitments of this root's tree: a recorded step that holds domain, count and Merkle root.
+        """Close the commitments of this root's tree: a step that holds domain, count and Merkle root.
 
         Counted are the committed steps that were called before, in the order of their ids. Awaiting raises
         ApplicationError if there is none, or if one is still running.

@@ -16,7 +16,10 @@ from orchestrator.client.future import Durable, Outcome, Raised, Returned
 from orchestrator.domain.errors import OrchestratorError
 
 NO_LOOP = "no running event loop"
-ADVICE = "move it into a leaf function and call it with ctx.run(...); to wait, use ctx.sleep(...) or ctx.promise(...)"
+ADVICE = (
+    "move it into a leaf function and call it with ctx.run(...); "
+    "to wait, use ctx.sleep(...) or ctx.promise(...)"
+)
 
 
 class ForeignAwait(OrchestratorError):
@@ -64,7 +67,7 @@ class Driver:
                             awaited = self._body.throw(error)
             except StopIteration as stop:
                 return Finished(Returned(stop.value))
-            except Exception as error:  # noqa: BLE001 - whatever the workflow raises is its outcome
+            except Exception as error:
                 return Finished(Raised(self._explained(error)))
             if isinstance(awaited, Durable):
                 return Waiting(awaited)

@@ -24,7 +24,7 @@ from orchestrator.client.future import Durable, DurableFuture, Outcome, Raised
 from orchestrator.client.info import WorkflowInfo
 from orchestrator.client.invocation import label_of, read_invocation
 from orchestrator.client.lease import Lease
-from orchestrator.client.pending import PendingCall
+from orchestrator.client.pending import CallT, PendingCall
 from orchestrator.client.registry import FunctionKind, RegisteredFunction
 from orchestrator.client.surroundings import Surroundings
 from orchestrator.client.verdict import Ending, Verdict
@@ -78,7 +78,7 @@ class Execution:
                 await self._loop()
             except asyncio.CancelledError:
                 raise
-            except BaseException as error:  # noqa: BLE001 - it becomes the verdict
+            except BaseException as error:
                 self.end_with(error)
             finally:
                 if self._verdict is None:
@@ -141,13 +141,12 @@ class Execution:
     def _advance(self, branch: Branch) -> None:
         """Step a branch until it has to wait, ends, or has had its turn."""
         if branch.outcome is not None:
-            self._settle_when_alone(branch)
+            self._settle_when_alone(branch, branch.outcome)
             return
         if branch.awaited is not None:
             if self._block(branch, branch.awaited):
                 return
             branch.resumption, branch.awaited = branch.awaited.outcome(), None
-        assert branch.driver is not None
         for _ in range(BURST_STEPS):
             result = branch.driver.step(branch.resumption)
             self._start_jobs()
@@ -155,7 +154,7 @@ class Execution:
                 return
             if isinstance(result, Finished):
                 branch.outcome = result.outcome
-                self._settle_when_alone(branch)
+                self._settle_when_alone(branch, result.outcome)
                 return
             if self._block(branch, result.awaited):
                 branch.awaited = result.awaited
@@ -181,13 +180,13 @@ class Execution:
         self._ready.append(branch)
         self._wake.set()
 
-    def _settle_when_alone(self, branch: Branch) -> None:
+    def _settle_when_alone(self, branch: Branch, outcome: Outcome) -> None:
         child = branch.waits_for()
         if child is not None:
             child.watch(lambda: self._make_ready(branch))
         elif not branch.settling:
             branch.settling = True
-            self.spawn(partial(performing.settle_branch, self, branch))
+            self.spawn(partial(performing.settle_branch, self, branch, outcome))
 
     async def _rest(self) -> None:
         awaited = self._awaited_ids()
@@ -219,8 +218,8 @@ class Execution:
     def begin(
         self,
         branch: Branch,
-        call: Call,
-        job: Callable[[PendingCall], Coroutine[Any, Any, None]],
+        call: CallT,
+        job: Callable[[PendingCall[CallT]], Coroutine[Any, Any, None]],
         *,
         held: bool = True,
     ) -> DurableFuture[Any]:
@@ -294,8 +293,8 @@ class Execution:
             function=function,
             bound=steps.bind(function, args, kwargs),
             future=future,
+            start=lambda branch: Driver(function.fn(Context(self, branch), *args, **kwargs), str(function)),
         )
-        branch.driver = Driver(function.fn(Context(self, branch), *args, **kwargs), str(function))
         self._branches[record.id] = branch
         self._make_ready(branch)
 
@@ -332,7 +331,7 @@ class Execution:
             await job()
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # noqa: BLE001 - it becomes the verdict
+        except BaseException as error:
             self.end_with(error)
         finally:
             # The task counts until it is done, which is after this: the loop looks again then.
@@ -355,9 +354,9 @@ class Execution:
 
     def _close_branches(self) -> None:
         for branch in self._branches.values():
-            if branch.driver is None or branch.outcome is not None:
+            if branch.outcome is not None:
                 continue
             try:
                 branch.driver.close()
-            except BaseException as error:  # noqa: BLE001 - the body refuses to end; it is dropped all the same
+            except BaseException as error:
                 _log.warning("workflow resisted its end", promise_id=branch.caller.id, reason=repr(error))

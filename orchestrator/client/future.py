@@ -102,7 +102,7 @@ class DurableFuture(Durable[T]):
 
 
 class Gathered(Durable[list[Any]]):
-    """Several at once: their results in order; all are waited for, then the first failure in order is raised."""
+    """Several at once: all are waited for, then come their results, or the first failure, in order."""
 
     __slots__ = ("_members",)
 

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Invoker:
-    """The four ways of invoking a function by the id of its promise; an id that exists is attached to (P2)."""
+    """The four ways of invoking a function by the id of its promise; one that exists is attached to (P2)."""
 
     __slots__ = ("_application", "_options")
 
@@ -92,7 +92,7 @@ class Invoker:
     async def begin_run(
         self, promise_id: str, fn: AnyFunction | str, /, *args: Any, **kwargs: Any
     ) -> Handle[Any]:
-        """Start a registered function in this process and return a handle; the invocation is durable by then."""
+        """Start a registered function in this process; the invocation is durable when this returns."""
         return await self._application.begin_local(self._options, promise_id, fn, args, kwargs)
 
     @overload
@@ -151,5 +151,5 @@ class Invoker:
     async def begin_rpc(
         self, promise_id: str, fn: AnyFunction | str, /, *args: Any, **kwargs: Any
     ) -> Handle[Any]:
-        """Have a worker group execute a function and return a handle; the invocation is durable by then."""
+        """Have a worker group execute a function; the invocation is durable when this returns."""
         return await self._application.begin_remote(self._options, promise_id, fn, args, kwargs)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.client import codec, steps
 from orchestrator.client.branch import Branch
 from orchestrator.client.calls import Call, StepCall
+from orchestrator.client.future import Outcome
 from orchestrator.client.outcomes import failure_value
 from orchestrator.client.pending import PendingCall
 from orchestrator.client.registry import RegisteredFunction
@@ -65,10 +65,9 @@ class LeafCreation:
             return await writer.record(self._call.create, settlement.state, settlement.value, now_ms)
 
 
-async def run_leaf(execution: Execution, pending: PendingCall) -> None:
+async def run_leaf(execution: Execution, pending: PendingCall[StepCall]) -> None:
     """Run a leaf function as a step and record its outcome."""
     call = pending.call
-    assert isinstance(call, StepCall)
     await pending.branch.creations_written()
     creation = LeafCreation(execution, call, exists=pending.record is not None)
     if call.deadline:
@@ -76,7 +75,14 @@ async def run_leaf(execution: Execution, pending: PendingCall) -> None:
     timer = asyncio.get_running_loop().call_later(CREATE_AFTER_S, execution.spawn, creation.ensure)
     if call.function.committer is not None:
         execution.committing.add(call.id)
-    leaf = LeafRun(execution.around, call.id, call.function, call.args, call.kwargs, call.retry)
+    leaf = LeafRun(
+        execution.around,
+        call.id,
+        function=call.function,
+        args=call.args,
+        kwargs=call.kwargs,
+        retry=call.retry,
+    )
     try:
         settlement = await _within_deadline(execution, pending, leaf.run(creation.ensure))
         record = await (creation.finish(settlement) if settlement else _timed_out(execution, call))
@@ -87,7 +93,9 @@ async def run_leaf(execution: Execution, pending: PendingCall) -> None:
     execution.observe(record)
 
 
-async def _within_deadline(execution: Execution, pending: PendingCall, running: Any) -> Settlement | None:
+async def _within_deadline(
+    execution: Execution, pending: PendingCall[StepCall], running: Any
+) -> Settlement | None:
     """Return the settlement of a run, None if the step's own deadline came first."""
     call, clock = pending.call, execution.around.clock
     if not call.deadline:
@@ -103,8 +111,8 @@ async def _within_deadline(execution: Execution, pending: PendingCall, running: 
 
 
 async def _timed_out(execution: Execution, call: Call) -> PromiseRecord:
-    """Return the record of a step whose deadline has passed here; the store's clock may come a little later."""
-    while (record := await execution.writer.read(call.id)).pending:
+    """Return the record of a step whose deadline has passed here; the store may see that a little later."""
+    while (record := await execution.writer.read(call.id)).pending:  # noqa: ASYNC110 - the store is elsewhere
         await asyncio.sleep(DEADLINE_PAUSE_S)
     return record
 
@@ -113,7 +121,14 @@ async def run_root_leaf(
     execution: Execution, function: RegisteredFunction, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> None:
     """Run the leaf function that a task stands for, and settle the task's promise."""
-    leaf = LeafRun(execution.around, execution.promise.id, function, args, kwargs, function.retry)
+    leaf = LeafRun(
+        execution.around,
+        execution.promise.id,
+        function=function,
+        args=args,
+        kwargs=kwargs,
+        retry=function.retry,
+    )
     await fulfil(execution, await leaf.run(_nothing))
     _announce(execution, function, execution.promise)
 
@@ -122,10 +137,9 @@ async def _nothing() -> None:
     """The promise of a task exists already."""
 
 
-async def start_branch(execution: Execution, pending: PendingCall) -> None:
+async def start_branch(execution: Execution, pending: PendingCall[StepCall]) -> None:
     """Create the promise of a workflow that runs as a local child, then step it."""
     call = pending.call
-    assert isinstance(call, StepCall)
     await pending.branch.creations_written()
     record = pending.record if pending.record is not None else await execution.writer.create(call.create)
     execution.compare(call, record)
@@ -135,10 +149,9 @@ async def start_branch(execution: Execution, pending: PendingCall) -> None:
         execution.observe(record)
 
 
-async def settle_branch(execution: Execution, branch: Branch) -> None:
+async def settle_branch(execution: Execution, branch: Branch, outcome: Outcome) -> None:
     """Record the outcome of a workflow whose body and children have ended."""
-    assert branch.outcome is not None
-    settlement = steps.settlement(branch.caller.id, branch.function, branch.bound, branch.outcome)
+    settlement = steps.settlement(branch.caller.id, branch.function, branch.bound, outcome)
     if branch.future is None:
         await fulfil(execution, settlement)
     else:
@@ -152,7 +165,7 @@ async def fulfil(execution: Execution, settlement: Settlement) -> None:
     execution.end(Verdict(ending=Ending.SETTLED, record=record))
 
 
-async def call_remote(execution: Execution, pending: PendingCall) -> None:
+async def call_remote(execution: Execution, pending: PendingCall[Call]) -> None:
     """Create a promise that somebody else settles; it is awaited by suspension."""
     branch, bare = pending.branch, tag.TARGET not in pending.call.create.tags
     earlier = set(branch.promise_creations)
@@ -173,7 +186,7 @@ async def call_remote(execution: Execution, pending: PendingCall) -> None:
         pending.future.remote = True
 
 
-async def _written(execution: Execution, pending: PendingCall) -> PromiseRecord:
+async def _written(execution: Execution, pending: PendingCall[Call]) -> PromiseRecord:
     call = pending.call
     if pending.record is not None:
         return pending.record
@@ -184,7 +197,7 @@ async def _written(execution: Execution, pending: PendingCall) -> PromiseRecord:
     return record
 
 
-async def close_commitments(execution: Execution, domain: bytes, pending: PendingCall) -> None:
+async def close_commitments(execution: Execution, domain: bytes, pending: PendingCall[Call]) -> None:
     """Close the commitments made so far: record the closing as a step, or the reason why it cannot be."""
     call = pending.call
     try:
@@ -215,7 +228,7 @@ async def _tree_of(execution: Execution, call: Call) -> list[PromiseRecord]:
 
 
 def _may_commit(record: PromiseRecord, call: Call) -> bool:
-    """Tell whether an open promise precedes the closing and may bring a commitment: no ancestor, no detached one."""
+    """Tell whether an open promise may bring a commitment to the closing: no ancestor, no detached one."""
     path, here = path_of(record.id), path_of(call.id)
     if any(isinstance(part, str) for part in path) or extends(call.id, record.id):
         return False

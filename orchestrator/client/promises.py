@@ -67,7 +67,7 @@ class Promises:
         limit: int = 100,
         cursor: str | None = None,
     ) -> c.PromisePage:
-        """Return a page of promises in order of id, `limit` 1 to 1000; `cursor` comes from the page before."""
+        """Return a page of promises in order of id: up to `limit` (1 to 1000) after `cursor`."""
         return await self._transport.call(
             c.PromiseSearch(state=state, tags=dict(tags or {}), limit=limit, cursor=cursor)
         )

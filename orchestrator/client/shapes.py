@@ -68,6 +68,10 @@ def _shape_of(declared: object) -> Shape:
         return Shape(cls=tuple, elements=arguments, variadic=variadic)
     if cls in (dict, Mapping) or (isinstance(cls, type) and issubclass(cls, Mapping)):
         return Shape(cls=dict, elements=arguments)
+    return _of_class(cls)
+
+
+def _of_class(cls: object) -> Shape:
     if not isinstance(cls, type) or cls is object:
         return ANY
     if is_record(cls) or issubclass(cls, Enum):

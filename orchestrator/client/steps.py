@@ -80,6 +80,7 @@ class LeafRun:
         self,
         around: Surroundings,
         promise_id: str,
+        *,
         function: RegisteredFunction,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
@@ -124,7 +125,7 @@ class LeafRun:
                 raise
             # Not ours: the function cancelled something of its own and let it escape.
             return Raised(LeafCancelledItself(self._function, error))
-        except Exception as error:  # noqa: BLE001 - whatever a function raises is its outcome
+        except Exception as error:
             return Raised(error)
 
     async def _invoke(self, args: Sequence[Any]) -> Any:
@@ -149,7 +150,7 @@ class LeafRun:
         # An asyncio future refuses StopIteration, so that outcomes travel as values.
         try:
             return Returned(self._function.fn(*args, **self._kwargs))
-        except Exception as error:  # noqa: BLE001 - raised again on the loop's side
+        except Exception as error:
             return Raised(error)
 
     def _info(self, attempt: int) -> Info:

@@ -16,7 +16,7 @@ from orchestrator.protocol import commands as c
 from orchestrator.protocol.records import PromiseRecord, PromiseState, Value
 from orchestrator.protocol.transport import Transport
 
-AnswerT = TypeVar("AnswerT")
+AnswerT = TypeVar("AnswerT", bound=c.Answer)
 _PAUSE_S_MIN = 0.05
 _PAUSE_S_MAX = 1.0
 SEARCH_PAGE = 1_000

@@ -92,7 +92,7 @@ class Never:
 
 
 def worth_another(error: BaseException, policy: RetryPolicy) -> bool:
-    """Tell whether `error` may be different next time: its own `retryable` attribute decides, then the policy."""
+    """Tell whether another attempt may end otherwise: the policy decides, and the error's `retryable`."""
     if isinstance(error, policy.non_retryable):
         return False
     return bool(getattr(error, "retryable", True))

@@ -105,7 +105,7 @@ class Worker:
         """Work until `stopping` is set, then let running executions finish within the grace period."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            loops = [group.create_task(self._claim_forever()), group.create_task(self._renew_forever())]
+            loops = [group.create_task(self._claim_forever(group)), group.create_task(self._renew_forever())]
             try:
                 await stopping.wait()
                 await self._drain()
@@ -127,7 +127,7 @@ class Worker:
 
     # -- claiming
 
-    async def _claim_forever(self) -> None:
+    async def _claim_forever(self, group: asyncio.TaskGroup) -> None:
         while True:
             await self._hinted.wait()
             while self._hints and self.has_room:
@@ -136,8 +136,7 @@ class Worker:
                 if known is not None and known.lease.version > version:
                     continue
                 self._claiming += 1
-                assert self._group is not None
-                self._group.create_task(self._claim(task_id, version))
+                group.create_task(self._claim(task_id, version))
             self._hinted.clear()
 
     async def _claim(self, task_id: str, version: int) -> None:
