@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
-
 from contracts import artifacts, bindings
 from contracts.rpc import CallReverted, Node, Receipt
+from contracts.transactions import Signer
 
 RECEIPT_TIMEOUT_S = 120.0
 RECEIPT_INTERVAL_S = 0.05
@@ -21,13 +19,12 @@ GAS_MARGIN_PERCENT = 120
 class DirectSender:
     """One account that signs and sends in order; it must be the account's only sender."""
 
-    def __init__(self, node: Node, private_key: str, chain_id: int) -> None:
-        account: LocalAccount = Account.from_key(private_key)
-        self._account = account
+    def __init__(self, node: Node, signer: Signer, chain_id: int) -> None:
+        self._signer = signer
         self._node = node
         self._chain_id = chain_id
         self._nonce: int | None = None
-        self.address: str = account.address.lower()
+        self.address = signer.address
 
     def __repr__(self) -> str:
         """Show the address, never the key."""
@@ -35,8 +32,7 @@ class DirectSender:
 
     def sign(self, nonce: int, to: str | None, data: bytes, *, gas: int, fee: int) -> bytes:
         """Return the raw bytes of one EIP-1559 transaction; `fee` is the most wei a gas may cost."""
-        transaction = {
-            "type": 2,
+        fields = {
             "chainId": self._chain_id,
             "nonce": nonce,
             "value": 0,
@@ -46,8 +42,8 @@ class DirectSender:
             "maxPriorityFeePerGas": min(fee, 10**9),
         }
         if to is not None:
-            transaction["to"] = bytes.fromhex(to.removeprefix("0x"))
-        return bytes(self._account.sign_transaction(transaction).raw_transaction)
+            fields["to"] = to
+        return self._signer.sign_fields(fields)[1]
 
     async def send(self, to: str | None, data: bytes, *, gas: int | None = None) -> Receipt:
         """Send one transaction and wait until it is mined.

@@ -17,13 +17,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from scorers.errors import SettingsError
+
 CONFIG_FILE = "dao-scorer.toml"
 ENV_PREFIX = "DAO_SCORER_"
 ADDRESS_PATTERN = r"^0x[0-9a-fA-F]{40}$"
-
-
-class SettingsError(Exception):
-    """The configuration cannot be used; the message lists every fault with the place to mend it."""
 
 
 def _http_url(value: str) -> str:

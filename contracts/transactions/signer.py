@@ -90,26 +90,37 @@ class Signer:
     def sign(self, intent: Intent, *, nonce: int, gas: int, price: Price) -> Signed:
         """Sign an EIP-1559 transaction. Raises WrongSigner where the intent names another sender."""
         self.check(intent.sender)
-        fields: dict[str, Any] = {
-            "type": DYNAMIC_FEE_TRANSACTION,
-            "chainId": intent.chain_id,
-            "nonce": nonce,
-            "to": to_checksum_address(intent.to),
-            "value": intent.value,
-            "data": intent.data,
-            "gas": gas,
-            "maxFeePerGas": price.max_fee_per_gas,
-            "maxPriorityFeePerGas": price.max_priority_fee_per_gas,
-        }
-        signed = self._account.sign_transaction(fields)
+        transaction_hash, raw = self.sign_fields(
+            {
+                "chainId": intent.chain_id,
+                "nonce": nonce,
+                "to": intent.to,
+                "value": intent.value,
+                "data": intent.data,
+                "gas": gas,
+                "maxFeePerGas": price.max_fee_per_gas,
+                "maxPriorityFeePerGas": price.max_priority_fee_per_gas,
+            }
+        )
         return Signed(
-            transaction_hash="0x" + bytes(signed.hash).hex(),
-            raw_hex="0x" + bytes(signed.raw_transaction).hex(),
+            transaction_hash="0x" + transaction_hash.hex(),
+            raw_hex="0x" + raw.hex(),
             nonce=nonce,
             gas=gas,
             max_fee_per_gas=price.max_fee_per_gas,
             max_priority_fee_per_gas=price.max_priority_fee_per_gas,
         )
+
+    def sign_fields(self, fields: Mapping[str, Any]) -> tuple[bytes, bytes]:
+        """Sign an EIP-1559 transaction given by its JSON-RPC field names; return its hash and raw bytes.
+
+        Without `to` it creates a contract.
+        """
+        complete = {"type": DYNAMIC_FEE_TRANSACTION, **fields}
+        if "to" in complete:
+            complete["to"] = to_checksum_address(complete["to"])
+        signed = self._account.sign_transaction(complete)
+        return bytes(signed.hash), bytes(signed.raw_transaction)
 
     def __repr__(self) -> str:
         return f"Signer({self.address})"

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import msgspec
 
+from scorers.errors import DatasetError
+
 PASS, FAIL, EXECUTED = "Pass", "Fail", "Executed"
 REPUTATION_MAX = 2**208 - 1
-
-
-class DatasetError(Exception):
-    """The replay file cannot be used; the message names the line."""
 
 
 class Vote(msgspec.Struct, frozen=True):

@@ -1,0 +1,54 @@
+"""`dao-scorer invoke`: start a function by hand, and wait for its result if asked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from orchestrator import Orchestrator
+from scorers.cli import options, output
+from scorers.cli.session import command
+from scorers.settings import load_settings
+
+
+@command
+async def invoke(
+    promise_id: Annotated[str, typer.Argument(help="The invocation's id; one that exists is attached to.")],
+    function: Annotated[str, typer.Option("--func", "-f", help="Name of the registered function.")],
+    arg: Annotated[
+        list[str] | None,
+        typer.Option("--arg", help="An argument as JSON (text that is no JSON is a string)."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Delivery address; by default any member of --group.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the result and print it.")] = False,
+    group: options.Group = None,
+    server_url: options.Server = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Invoke a function on a worker group."""
+    settings = load_settings(config, server=server_url, group=group)
+    token = settings.token.get_secret_value() if settings.token else None
+    app = Orchestrator.remote(settings.server, group="command-line", token=token, worker=False)
+    address = target or f"poll://any@{settings.group}"
+    async with app:
+        arguments = [_argument(text) for text in arg or []]
+        handle = await app.options(target=address).begin_rpc(promise_id, function, *arguments)
+        result: Any = await handle.result() if wait else None
+    if as_json:
+        output.emit({"id": promise_id, "result": result} if wait else {"id": promise_id})
+    elif wait:
+        output.out.print(result)
+    else:
+        output.say(f"invoked {promise_id}: see dao-scorer tree {promise_id}")
+
+
+def _argument(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text

@@ -1,0 +1,195 @@
+"""The long-running commands: `serve`, `worker`, `listen`, and `up`, which is all of them in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Annotated
+
+import typer
+
+from orchestrator import Orchestrator
+from orchestrator.engine import Engine
+from orchestrator.server import create_app, listening
+from orchestrator.store import open_store
+from orchestrator.transport.local import LocalTransport
+from orchestrator.transport.push import PushSender
+from scorers import composition
+from scorers.cli import options, output
+from scorers.cli.ready import announce
+from scorers.cli.session import command
+from scorers.settings import Settings, load_settings
+
+
+@command
+async def serve(
+    store: options.Store = None,
+    host: options.Host = None,
+    port: options.Port = None,
+    config: options.Config = None,
+) -> None:
+    """Serve the orchestrator: promises, tasks, delivery, proofs and metrics over HTTP."""
+    settings = load_settings(config, store=store, host=host, port=port)
+    with _stop_signals() as stop:
+        async with _engine(settings) as engine, _served(engine, settings) as url:
+            announce(url)
+            await stop.wait()
+
+
+@command
+async def worker(
+    name: Annotated[str | None, typer.Option(help="This worker's name; unique in its group.")] = None,
+    group: options.Group = None,
+    server_url: options.Server = None,
+    rpc: options.Rpc = None,
+    chain_id: options.ChainId = None,
+    keystore: options.Keystore = None,
+    password_file: options.PasswordFile = None,
+    lease: options.Lease = None,
+    config: options.Config = None,
+) -> None:
+    """Run a scorer: take proposals from the group, score them, submit the scores on-chain."""
+    settings = load_settings(
+        config,
+        group=group,
+        server=server_url,
+        rpc=rpc,
+        chain_id=chain_id,
+        keystore=keystore,
+        keystore_password_file=password_file,
+        lease=lease,
+    )
+    signer = composition.signer_of(settings)
+    with _stop_signals() as stop:
+        async with composition.node_of(settings) as node:
+            app = composition.remote(settings, name=name, worker=True)
+            composition.register_scoring(app, node=node, signer=signer)
+            async with app:
+                announce(f"{app.group}/{app.pid} as {signer.address}")
+                await stop.wait()
+
+
+@command
+async def listen(
+    dao: options.Dao = None,
+    registry: options.Registry = None,
+    start_block: options.StartBlock = None,
+    cursor: options.Cursor = None,
+    server_url: options.Server = None,
+    rpc: options.Rpc = None,
+    chain_id: options.ChainId = None,
+    group: options.Group = None,
+    poll_interval: options.PollInterval = None,
+    config: options.Config = None,
+) -> None:
+    """Listen to a DAO: every finalised proposal becomes one durable invocation."""
+    settings = load_settings(
+        config,
+        dao=dao,
+        registry=registry,
+        start_block=start_block,
+        cursor=cursor,
+        server=server_url,
+        rpc=rpc,
+        chain_id=chain_id,
+        group=group,
+        poll_interval=poll_interval,
+    )
+    with _stop_signals() as stop:
+        async with composition.node_of(settings) as node:
+            app = composition.remote(settings, worker=False)
+            async with composition.listener_of(settings, node, app) as listener, app:
+                announce(f"{settings.dao} at {settings.rpc}")
+                await listener.run(stop)
+
+
+@command
+async def up(
+    dao: options.Dao = None,
+    registry: options.Registry = None,
+    start_block: options.StartBlock = None,
+    store: options.Store = None,
+    cursor: options.Cursor = None,
+    rpc: options.Rpc = None,
+    chain_id: options.ChainId = None,
+    host: options.Host = None,
+    port: options.Port = None,
+    group: options.Group = None,
+    keystore: options.Keystore = None,
+    password_file: options.PasswordFile = None,
+    poll_interval: options.PollInterval = None,
+    config: options.Config = None,
+) -> None:
+    """Run server, listener and one scorer in this process, on one SQLite file."""
+    settings = load_settings(
+        config,
+        dao=dao,
+        registry=registry,
+        start_block=start_block,
+        store=store,
+        cursor=cursor,
+        rpc=rpc,
+        chain_id=chain_id,
+        host=host,
+        port=port,
+        group=group,
+        keystore=keystore,
+        keystore_password_file=password_file,
+        poll_interval=poll_interval,
+    )
+    signer = composition.signer_of(settings)
+    with _stop_signals() as stop:
+        async with AsyncExitStack() as stack:
+            node = await stack.enter_async_context(composition.node_of(settings))
+            engine = await stack.enter_async_context(_engine(settings))
+            url = await stack.enter_async_context(_served(engine, settings))
+            app = _embedded(engine, settings)
+            composition.register_scoring(app, node=node, signer=signer)
+            listener = await stack.enter_async_context(composition.listener_of(settings, node, app))
+            await stack.enter_async_context(app)
+            announce(url)
+            output.say(
+                f"listening to {settings.dao}, scoring as {signer.address}: see dao-scorer promise search"
+            )
+            await listener.run(stop)
+
+
+@asynccontextmanager
+async def _engine(settings: Settings) -> AsyncIterator[Engine]:
+    async with PushSender() as push, Engine(open_store(settings.store), push=push.post) as engine:
+        yield engine
+
+
+@asynccontextmanager
+async def _served(engine: Engine, settings: Settings) -> AsyncIterator[str]:
+    app = create_app(engine, composition.server_settings(settings), composition.PROOFS)
+    async with listening(app) as url:
+        yield url
+
+
+def _embedded(engine: Engine, settings: Settings) -> Orchestrator:
+    return Orchestrator(
+        transport=LocalTransport(engine), group=settings.group, ttl_ms=int(settings.lease * 1000)
+    )
+
+
+@contextmanager
+def _stop_signals() -> Iterator[asyncio.Event]:
+    """Set the event at SIGTERM or SIGINT; a second signal ends the process as it would any other."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    caught = (signal.SIGTERM, signal.SIGINT)
+
+    def asked() -> None:
+        stop.set()
+        for number in caught:
+            loop.remove_signal_handler(number)
+
+    for number in caught:
+        loop.add_signal_handler(number, asked)
+    try:
+        yield stop
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,70 @@
+"""`dao-scorer tree`: the call graph of an invocation, drawn."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.tree import Tree
+
+from orchestrator.protocol.records import PromiseState
+from orchestrator.server.proofs import fetch_tree
+from scorers.cli import options, output
+from scorers.cli.session import command, server
+from scorers.cli.when import duration
+from scorers.settings import load_settings
+from scorers.tree import Call, call_tree
+
+MARKS = {
+    PromiseState.PENDING: "[yellow]●[/]",
+    PromiseState.RESOLVED: "[green]✔[/]",
+    PromiseState.REJECTED: "[red]✘[/]",
+    PromiseState.REJECTED_CANCELED: "[red]⊘[/]",
+    PromiseState.REJECTED_TIMEDOUT: "[red]⌛[/]",
+}
+
+
+@command
+async def tree(
+    promise_id: Annotated[str, typer.Argument(help="The invocation's id, or that of a call below it.")],
+    server_url: options.Server = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Draw the calls of an invocation with their states and times."""
+    async with server(load_settings(config, server=server_url)) as transport:
+        promise, promises = await fetch_tree(transport.call, promise_id)
+    root = call_tree(promise, promises)
+    if as_json:
+        output.emit(_record(root))
+    else:
+        output.out.print(_drawn(root))
+
+
+def _drawn(root: Call) -> Tree:
+    drawn = Tree(_line(root))
+    stack = [(root, drawn)]
+    while stack:
+        call, branch = stack.pop()
+        stack.extend((child, branch.add(_line(child))) for child in call.children)
+    return drawn
+
+
+def _line(call: Call) -> str:
+    promise = call.promise
+    return (
+        f"{MARKS[promise.state]} [bold]{escape(call.function)}[/] [dim]{escape(promise.id)}[/]"
+        f" {promise.state} [cyan]{duration(call.duration_ms)}[/]"
+    )
+
+
+def _record(call: Call) -> dict[str, object]:
+    return {
+        "id": call.promise.id,
+        "function": call.function,
+        "state": call.promise.state,
+        "created_at": call.promise.created_at,
+        "settled_at": call.promise.settled_at,
+        "children": [_record(child) for child in call.children],
+    }

@@ -1,0 +1,93 @@
+"""How the parts are put together: from settings to nodes, signers, engines, listeners and scorers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from contracts.rpc import Node
+from contracts.transactions import Signer, SignerError, password_from, signer_from_environment
+from listener import Listener, ListenerSettings, SqliteCursorStore
+from listener.progress import ProgressCallback
+from orchestrator import Orchestrator
+from orchestrator.server import ProofSource, ServerSettings
+from scorers.evidence import SECTION, scoring_section
+from scorers.registration import register_scoring
+from scorers.settings import ENV_PREFIX, Settings, require
+
+KEY_VARIABLE = f"{ENV_PREFIX}PRIVATE_KEY"
+PASSWORD_VARIABLE = f"{ENV_PREFIX}KEYSTORE_PASSWORD"
+PROOFS = ProofSource(sections={SECTION: scoring_section})
+"""What a proof shows beyond the steps: where the score stands on the chain."""
+
+
+def token_of(settings: Settings) -> str | None:
+    """Return the token that server and clients share, if there is one."""
+    return settings.token.get_secret_value() if settings.token else None
+
+
+def server_settings(settings: Settings) -> ServerSettings:
+    """Return what the HTTP server needs to know. Raises ServerMisconfigured."""
+    return ServerSettings(host=settings.host, port=settings.port, token=token_of(settings))
+
+
+def signer_of(settings: Settings) -> Signer:
+    """Return the scorer's key, from its keystore or the environment. Raises SignerError."""
+    if settings.keystore is not None:
+        password = password_from(settings.keystore_password_file, os.environ, PASSWORD_VARIABLE)
+        return Signer.from_keystore(settings.keystore, password)
+    if settings.private_key is not None:
+        return Signer.from_key(settings.private_key.get_secret_value(), source=KEY_VARIABLE)
+    return signer_from_environment(KEY_VARIABLE)
+
+
+def node_of(settings: Settings) -> Node:
+    """Return the chain node; entering it checks the chain id where one is set."""
+    return Node(settings.rpc, chain_id=settings.chain_id)
+
+
+def remote(settings: Settings, *, name: str | None = None, worker: bool) -> Orchestrator:
+    """Return a client of the server, as a member of the scorers' group if it is a worker."""
+    return Orchestrator.remote(
+        settings.server,
+        group=settings.group if worker else "command-line",
+        pid=name,
+        token=token_of(settings),
+        ttl_ms=int(settings.lease * 1000),
+        worker=worker,
+    )
+
+
+@asynccontextmanager
+async def listener_of(
+    settings: Settings, node: Node, app: Orchestrator, on_progress: ProgressCallback | None = None
+) -> AsyncIterator[Listener]:
+    """Hold a listener with its cursor file open. Raises SettingsError without DAO and registry."""
+    require(settings, "dao", "registry")
+    assert settings.dao is not None and settings.registry is not None  # noqa: S101, PT018 - required above
+    chosen = ListenerSettings(
+        chain_id=settings.chain_id or await node.chain_id(),
+        dao=settings.dao,
+        registry=settings.registry,
+        start_block=settings.start_block,
+        target=f"poll://any@{settings.group}",
+        poll_interval_s=settings.poll_interval,
+    )
+    async with await SqliteCursorStore.open(settings.cursor) as store:
+        yield Listener(chosen, node, app, store, on_progress=on_progress)
+
+
+__all__ = [
+    "KEY_VARIABLE",
+    "PASSWORD_VARIABLE",
+    "PROOFS",
+    "SignerError",
+    "listener_of",
+    "node_of",
+    "register_scoring",
+    "remote",
+    "server_settings",
+    "signer_of",
+    "token_of",
+]

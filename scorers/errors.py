@@ -1,0 +1,23 @@
+"""The errors of the application, for the operator who must act.
+
+ScorerError
+├── SettingsError      the configuration
+├── DatasetError       a replay file
+└── ScenarioError      a demo or replay that did not come out as it must
+"""
+
+
+class ScorerError(Exception):
+    """The root of the application's errors."""
+
+
+class SettingsError(ScorerError):
+    """The configuration cannot be used; the message lists every fault with the place to mend it."""
+
+
+class DatasetError(ScorerError):
+    """The replay file cannot be used; the message names the line."""
+
+
+class ScenarioError(ScorerError):
+    """A demo or replay did not come out as it must; the message says where it stopped."""
