@@ -135,10 +135,9 @@ class Courier:
             if page.unblocks:
                 row = page.unblocks[-1][0]
                 after_unblock = (row.promise_id, row.address)
-            self.deliver(
-                [outgoing_execute(row) for row in page.executes]
-                + [outgoing_unblock(row, promise) for row, promise in page.unblocks]
-            )
+            waiting = [outgoing_execute(row) for row in page.executes]
+            waiting += [outgoing_unblock(row, promise) for row, promise in page.unblocks]
+            self.deliver([each for each in waiting if not self._switchboard.left(each)])
             more = page.more and (group is None or self._switchboard.has_members(group))
 
     async def _read(self, query: LoadOutbox) -> Outbox:

@@ -130,6 +130,12 @@ class Switchboard:
         else:
             self._sent_unblocks[outgoing.key, outgoing.address] = None
 
+    def left(self, outgoing: Outgoing) -> bool:
+        """Tell whether a message has left already and its outbox row only waits to be removed."""
+        if isinstance(outgoing.message, Execute):
+            return self._sent_executes.get(outgoing.key, -1) >= outgoing.queued_at
+        return (outgoing.key, outgoing.address) in self._sent_unblocks
+
     def has_sent(self) -> bool:
         """Tell whether outbox rows wait to be removed."""
         return bool(self._sent_executes or self._sent_unblocks)
