@@ -123,6 +123,8 @@ class ChainServer:
                 await self._owner.run(self.chain.mine)
             except RpcError as error:
                 log.warning("chain_block_skipped", reason=error.message)
+            except Exception:
+                log.exception("chain_block_failed")
 
     # -- requests --------------------------------------------------------------------------------------
 
@@ -230,8 +232,8 @@ async def _write(request: web.Request, socket: web.WebSocketResponse, connection
 
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    # Unlike awaiting the task itself, this lets our own cancellation through.
+    await asyncio.wait([task])
 
 
 async def serve(

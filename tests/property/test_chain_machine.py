@@ -1,4 +1,4 @@
-"""The machine against eth-tester's own way of mining: equal transactions give equal states, receipts and gas."""
+"""The machine against eth-tester's own way of mining: equal transactions give equal states and receipts."""
 
 import random
 from typing import Any
@@ -15,7 +15,7 @@ COMPARED = ("state_root", "receipt_root", "transaction_root", "gas_used", "bloom
 
 
 def reference() -> Any:
-    """eth-tester's backend with the same genesis; its chain id is fixed in a class, so it is set afterwards."""
+    """eth-tester's backend with the same genesis. Its class fixes a chain id, so ours is set afterwards."""
     parameters = PyEVMBackend.generate_genesis_params(
         overrides={"timestamp": BASE_TIMESTAMP, "gas_limit": 30_000_000}
     )
