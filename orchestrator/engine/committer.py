@@ -89,13 +89,13 @@ class Committer:
         return batch
 
     async def _commit(self, batch: list[_Waiting]) -> None:
-        sent = self._switchboard.take_sent()
+        sent = self._switchboard.sent()
         try:
             result = await self._run(batch, sent)
         except Exception as error:  # whatever it is, the others must not suffer for it
-            self._switchboard.put_back(sent)
             await self._commit_singly(batch, error)
         else:
+            self._switchboard.removed(sent)
             self._answer(batch, result)
 
     async def _commit_singly(self, batch: list[_Waiting], error: Exception) -> None:

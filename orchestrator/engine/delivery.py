@@ -140,15 +140,14 @@ class Switchboard:
         """Tell whether outbox rows wait to be removed."""
         return bool(self._sent_executes or self._sent_unblocks)
 
-    def take_sent(self) -> Sent:
-        """Return, and forget, the outbox rows to remove."""
-        sent = Sent(executes=list(self._sent_executes.items()), unblocks=list(self._sent_unblocks))
-        self._sent_executes.clear()
-        self._sent_unblocks.clear()
-        return sent
+    def sent(self) -> Sent:
+        """Return the outbox rows to remove; they are remembered until `removed` says that they are."""
+        return Sent(executes=list(self._sent_executes.items()), unblocks=list(self._sent_unblocks))
 
-    def put_back(self, sent: Sent) -> None:
-        """Remember rows again that could not be removed."""
+    def removed(self, sent: Sent) -> None:
+        """Forget rows that are removed; one that was sent once more meanwhile stays."""
         for task_id, queued_at in sent.executes:
-            self._sent_executes.setdefault(task_id, queued_at)
-        self._sent_unblocks.update(dict.fromkeys(sent.unblocks))
+            if self._sent_executes.get(task_id) == queued_at:
+                del self._sent_executes[task_id]
+        for key in sent.unblocks:
+            self._sent_unblocks.pop(key, None)

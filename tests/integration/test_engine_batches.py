@@ -283,7 +283,7 @@ async def test_a_deadline_that_came_while_ticking_is_not_forgotten() -> None:
             await tick
         clock.advance(3)
         async with asyncio.timeout(5):
-            while (await w.engine.gauges()).promises_pending:
+            while (await w.engine.gauges()).promises_pending:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
 
 

@@ -20,7 +20,7 @@ async def w(request: pytest.FixtureRequest) -> AsyncIterator[World]:
 
 async def _outbox_empties(w: World) -> None:
     async with asyncio.timeout(5):
-        while (await w.engine.gauges()).outbox_executes:
+        while (await w.engine.gauges()).outbox_executes:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -201,5 +201,5 @@ async def test_a_raising_sender_does_not_end_the_delivery() -> None:
         await engine.handle(create("p", target=URL))
         await engine.handle(create("q", target=URL))
         async with asyncio.timeout(5):
-            while len(calls) < 2:
+            while len(calls) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)

@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.domain.promise import PromiseState, Value
 from orchestrator.domain.task import TaskState
+from orchestrator.engine.handlers import _HANDLERS
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Unblock
 from tests.engine_world import (
@@ -562,7 +563,5 @@ async def test_describe_lists_the_extensions(w: World) -> None:
 
 
 async def test_every_operation_is_known(w: World) -> None:
-    from orchestrator.engine.handlers import _HANDLERS
-
     served = {*_HANDLERS, c.PromiseSearch, c.TaskSearch, c.Describe}
     assert served == set(c.COMMANDS.values())
