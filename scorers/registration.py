@@ -5,7 +5,7 @@ from __future__ import annotations
 from contracts.rpc import Node
 from contracts.transactions import SendingPolicy, Signer, register_transactions
 from contracts.transactions.patience import STEP_RETRY
-from orchestrator import Orchestrator
+from orchestrator import Orchestrator, RetryPolicy
 from scorers.policy import Policy
 from scorers.steps.eligibility import check_eligibility
 from scorers.steps.proposal import read_proposal
@@ -23,6 +23,7 @@ def register_scoring(
     signer: Signer,
     policy: Policy | None = None,
     sending: SendingPolicy | None = None,
+    retry: RetryPolicy = STEP_RETRY,
 ) -> None:
     """Register the scoring workflow, its committed steps and the sending of transactions.
 
@@ -30,10 +31,10 @@ def register_scoring(
     """
     app.set_dependency(policy or Policy())
     for step in (read_proposal, fetch_votes, score_reputations):
-        app.register(step, commit=True, retry=STEP_RETRY)
+        app.register(step, commit=True, retry=retry)
     for step in (check_eligibility, calculate_score):
-        app.register(step, commit=True)
+        app.register(step, commit=True, executor="inline")
     for step in (policy_in_force, read_standing):
-        app.register(step, retry=STEP_RETRY)
+        app.register(step, retry=retry)
     app.register(score_proposal)
-    register_transactions(app, node=node, signer=signer, policy=sending)
+    register_transactions(app, node=node, signer=signer, policy=sending, retry=retry)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.commitments import Int32, Uint8, Uint32, Uint64, Uint256
+from scorers.policy import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +126,9 @@ class Verdict:
 class ScoreOutcome:
     """The result of `score_proposal`.
 
-    `root` is 0x text, `leaf_count` the number of committed steps below it. The transaction's fields are None
-    where nothing of ours is on the chain; `detail` says why in one line.
+    `policy_hash` is the policy that the registry binds, `policy` the one that counted. `root` is 0x text,
+    `leaf_count` the number of committed steps below it. The transaction's fields are None where nothing of
+    ours is on the chain; `detail` says why in one line.
     """
 
     status: ScoreStatus
@@ -141,6 +143,7 @@ class ScoreOutcome:
     counted: Uint32
     excluded: Uint32
     policy_hash: str
+    policy: Policy | None = None
     root: str | None = None
     leaf_count: Uint32 | None = None
     scorer: str | None = None

@@ -17,7 +17,7 @@ from orchestrator import Context, Info
 from scorers.policy import ANY_POLICY, Policy, check_bound
 from scorers.steps.eligibility import check_eligibility
 from scorers.steps.proposal import read_proposal
-from scorers.steps.reputation import score_reputations
+from scorers.steps.reputation import score_reputations, voters_of
 from scorers.steps.score import calculate_score
 from scorers.steps.votes import fetch_votes
 from scorers.submission import Submission, SubmissionStatus, submit
@@ -28,25 +28,24 @@ SUBMITTED = (ScoreStatus.SCORED, ScoreStatus.NO_VOTES)
 
 async def score_proposal(ctx: Context, request: ProposalRequest) -> ScoreOutcome:
     """Score a proposal and submit score and root once; the outcome says how it ended and where it stands."""
-    ended = await ctx.promise(id=request.voting_ended_id, returns=VotingEnded)
-    if ended.reason is EndReason.CANCELED:
+    ended = await ctx.promise(id=request.voting_ended_id)
+    if isinstance(ended, VotingEnded) and ended.reason is EndReason.CANCELED:
         return cancelled_outcome(request)
     proposal = await patiently(ctx, read_proposal, request)
     policy = await patiently(ctx, policy_in_force, proposal)
     verdict = await judge(ctx, proposal, policy)
     if verdict.status not in SUBMITTED:
-        return outcome_of(proposal, verdict)
+        return outcome_of(proposal, policy, verdict)
     closing = await ctx.close_commitments(domain_of(proposal))
     root = "0x" + closing.root.hex()
     submission = await submit(ctx, proposal, verdict, root)
-    return outcome_of(proposal, verdict, root=root, leaf_count=closing.count, submission=submission)
+    return outcome_of(proposal, policy, verdict, root=root, leaf_count=closing.count, submission=submission)
 
 
 async def judge(ctx: Context, proposal: Proposal, policy: Policy) -> Verdict:
     """Run the committed steps from the votes to the verdict."""
     votes = await patiently(ctx, fetch_votes, proposal)
-    voters = list(dict.fromkeys(ballot.voter for ballot in votes.ballots))
-    reputations = await patiently(ctx, score_reputations, proposal, voters)
+    reputations = await patiently(ctx, score_reputations, proposal, voters_of(votes.ballots))
     eligibility = await ctx.run(check_eligibility, policy, votes.ballots, reputations)
     return await ctx.run(calculate_score, proposal, votes.tally, eligibility)
 
@@ -97,6 +96,7 @@ _ENDINGS = {
 
 def outcome_of(
     proposal: Proposal,
+    policy: Policy,
     verdict: Verdict,
     *,
     root: str | None = None,
@@ -118,6 +118,7 @@ def outcome_of(
         counted=verdict.counted,
         excluded=verdict.excluded,
         policy_hash=proposal.policy_hash,
+        policy=policy,
         root=root,
         leaf_count=leaf_count,
         scorer=submission.scorer if submission else None,

@@ -1,4 +1,4 @@
-"""The price of a transaction (EIP-1559): the first offer, and a replacement's. Pure; amounts are wei a gas."""
+"""The price of a transaction (EIP-1559): the first offer and a replacement's. Pure; amounts are wei a gas."""
 
 from __future__ import annotations
 

@@ -6,9 +6,11 @@ any number of workers with the same key; no counter is kept anywhere, so none ca
 
 from __future__ import annotations
 
-from orchestrator import Promises
+from orchestrator import Orchestrator, Value
 
 SCAN_MAX = 10_000
+OWNER_HEADER = "logical-transaction"
+"""The header of a claim's param that names its owner; plain, so that anyone who reads the store sees it."""
 
 
 class TooManyClaims(Exception):
@@ -26,6 +28,17 @@ class TooManyClaims(Exception):
         )
 
 
+class ForeignClaim(Exception):
+    """A promise with the id of a nonce was created by something else, and names no owner."""
+
+    def __init__(self, promise_id: str) -> None:
+        super().__init__(promise_id)
+        self.promise_id = promise_id
+
+    def __str__(self) -> str:
+        return f"the promise {self.promise_id} names no logical transaction: something else has created it"
+
+
 def nonce_promise_id(chain_id: int, address: str, nonce: int) -> str:
     """Return the id of the promise that a nonce's owner is named in."""
     return f"nonce-{chain_id}-{address.lower()}-{nonce}"
@@ -34,8 +47,8 @@ def nonce_promise_id(chain_id: int, address: str, nonce: int) -> str:
 class NonceBook:
     """The claims on nonces, in the store of the application itself."""
 
-    def __init__(self, promises: Promises) -> None:
-        self._promises = promises
+    def __init__(self, app: Orchestrator) -> None:
+        self._app = app
 
     async def reserve(self, *, chain_id: int, address: str, logical_id: str, first: int) -> int:
         """Return the lowest nonce from `first` on that is, or becomes, this logical transaction's.
@@ -48,6 +61,15 @@ class NonceBook:
                 return nonce
         raise TooManyClaims(address, first)
 
+    async def spent(self, *, chain_id: int, address: str, nonce: int, transaction_hash: str | None) -> None:
+        """Note that the chain finalised a transaction of this nonce, None for one that is not ours."""
+        promise_id = nonce_promise_id(chain_id, address, nonce)
+        await self._app.promises.resolve(promise_id, transaction_hash)
+
     async def _claim(self, promise_id: str, logical_id: str) -> str:
         """Create the claim unless it exists; return the logical id that it names for ever."""
-        raise NotImplementedError
+        record = await self._app.promises.create(promise_id, param=Value(headers={OWNER_HEADER: logical_id}))
+        owner = (record.param.headers or {}).get(OWNER_HEADER)
+        if owner is None:
+            raise ForeignClaim(promise_id)
+        return owner

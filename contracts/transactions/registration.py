@@ -17,7 +17,7 @@ from contracts.transactions.steps import (
     sign_transaction,
 )
 from contracts.transactions.values import SendingPolicy
-from orchestrator import Orchestrator
+from orchestrator import Orchestrator, RetryPolicy
 
 STEPS = (
     prepare_transaction,
@@ -31,11 +31,19 @@ STEPS = (
 
 
 def register_transactions(
-    app: Orchestrator, *, node: Node, signer: Signer, policy: SendingPolicy | None = None
+    app: Orchestrator,
+    *,
+    node: Node,
+    signer: Signer,
+    policy: SendingPolicy | None = None,
+    retry: RetryPolicy = STEP_RETRY,
 ) -> None:
-    """Register `send_transaction` with its steps. The node must stay open while the application runs."""
-    for dependency in (node, signer, policy or SendingPolicy(), NonceBook(app.promises)):
+    """Register `send_transaction` with its steps. The node must stay open while the application runs.
+
+    `retry` is the policy of each step's attempts, before its workflow parks.
+    """
+    for dependency in (node, signer, policy or SendingPolicy(), NonceBook(app)):
         app.set_dependency(dependency)
     for step in STEPS:
-        app.register(step, retry=STEP_RETRY)
+        app.register(step, retry=retry)
     app.register(send_transaction)

@@ -164,6 +164,14 @@ async def confirm_transaction(
         seen = await look(node, intent.sender, nonce, hashes, policy.confirmations)
         taken = seen.position is Position.TAKEN
         if seen.position is Position.FINAL or (taken and taken_before):
+            await info.dependency(NonceBook).spent(
+                chain_id=intent.chain_id,
+                address=intent.sender,
+                nonce=nonce,
+                transaction_hash=seen.transaction_hash,
+            )
+            if taken:
+                log.error("transaction.foreign_nonce", logical_id=intent.logical_id, nonce=nonce)
             return seen
         if loop.time() >= end:
             return Confirmation(position=Position.PENDING) if taken else seen

@@ -34,10 +34,10 @@ class SendingPolicy:
     """How patiently and at what price to send. Durations are milliseconds, fees wei a gas.
 
     A step watches the chain for `watch_ms`, every `poll_ms`; between watches the workflow sleeps durably,
-    from `pause_ms` up to `pause_ms_max`. After `bump_after_watches` in which nothing was mined the transaction is
-    replaced at `bump_percent` more, at most `bumps_max` times. A limit of gas gets `gas_margin_percent` more
-    than was estimated. A mined transaction counts when its block is finalised and has `confirmations` blocks,
-    its own included.
+    from `pause_ms` up to `pause_ms_max`. After `bump_after_watches` in which nothing was mined the
+    transaction is replaced at `bump_percent` more, at most `bumps_max` times. A limit of gas gets
+    `gas_margin_percent` more than was estimated. A mined transaction counts when its block is finalised and
+    has `confirmations` blocks, its own included.
     """
 
     watch_ms: int = 8_000

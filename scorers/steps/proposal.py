@@ -67,7 +67,11 @@ async def read_proposal(info: Info, request: ProposalRequest) -> Proposal:
 
     Raises VotingNotEnded while the node's finalised block is not beyond the deadline, which may have moved.
     """
-    node = info.dependency(Node)
+    return await proposal_facts(info.dependency(Node), request)
+
+
+async def proposal_facts(node: Node, request: ProposalRequest) -> Proposal:
+    """Return the facts as a node tells them; see `read_proposal`."""
     finalized = await node.header("finalized")
     proposal_id, dao = int(request.proposal_id), reputation_dao
     answers = await node.call_many(

@@ -21,7 +21,11 @@ async def fetch_votes(info: Info, proposal: Proposal) -> Votes:
     A node behind a load balancer may answer with fewer logs than there are: what does not add up to the DAO's
     own tally is read again some times before it is taken for the truth.
     """
-    node = info.dependency(Node)
+    return await read_settled_votes(info.dependency(Node), proposal)
+
+
+async def read_settled_votes(node: Node, proposal: Proposal) -> Votes:
+    """Return the votes as a node tells them, read again while they do not add up; see `fetch_votes`."""
     votes = await read_votes(node, proposal)
     for attempt in range(1, READS_MAX):
         if votes.tally == proposal.tally:

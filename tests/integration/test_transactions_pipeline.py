@@ -1,0 +1,265 @@
+"""The pipeline on the real engine, over a node whose weather the test decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from eth_account import Account
+
+from contracts.rpc import NodeUnavailable
+from contracts.transactions import (
+    Intent,
+    SendingPolicy,
+    Sent,
+    SentStatus,
+    Signer,
+    register_transactions,
+    send_transaction,
+)
+from contracts.transactions.fees import Price
+from contracts.transactions.nonces import nonce_promise_id
+from orchestrator import Orchestrator
+from tests.transactions_weather import CHAIN_ID, GWEI, REGISTRY, WeatherNode, refused, transaction_of
+
+KEY = "0x" + "4c" * 32
+SENDER = str(Account.from_key(KEY).address).lower()
+FAST = SendingPolicy(watch_ms=60, poll_ms=5, pause_ms=5, pause_ms_max=20, bump_after_watches=2)
+TIMEOUT_S = 20
+
+
+def intent(number: int = 1) -> Intent:
+    return Intent(
+        chain_id=CHAIN_ID,
+        sender=SENDER,
+        to=REGISTRY,
+        data_hex=f"0x{number:04x}",
+        logical_id=f"submit-{number}",
+    )
+
+
+@asynccontextmanager
+async def running(
+    node: WeatherNode, url: str = ":memory:", policy: SendingPolicy = FAST
+) -> AsyncIterator[Orchestrator]:
+    app = Orchestrator.local(url)
+    register_transactions(app, node=node, signer=Signer.from_key(KEY), policy=policy)
+    async with app:
+        yield app
+
+
+async def send(app: Orchestrator, number: int = 1) -> Sent:
+    async with asyncio.timeout(TIMEOUT_S):
+        return await app.run(f"send-{number}", send_transaction, intent(number))
+
+
+async def test_a_transaction_is_sent_once_and_confirmed() -> None:
+    node = WeatherNode()
+    async with running(node) as app:
+        sent = await send(app)
+        assert sent.status is SentStatus.CONFIRMED
+        assert sent == await send(app)
+    (transaction,) = node.succeeded()
+    assert sent.transaction_hash == "0x" + transaction.hash.hex()
+    assert (sent.nonce, len(node.broadcasts)) == (0, 1)
+
+
+async def test_it_is_confirmed_only_when_its_block_is_final() -> None:
+    node = WeatherNode(finality_lag=3)
+    async with running(node) as app:
+        sending = asyncio.create_task(send(app))
+        while not node.succeeded():
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.1)
+        assert not sending.done()
+        node.mine(3)
+        assert (await sending).status is SentStatus.CONFIRMED
+
+
+async def test_many_at_once_take_a_nonce_each_without_a_gap() -> None:
+    node = WeatherNode(gaps=False)
+    async with running(node) as app:
+        ended = await asyncio.gather(*(send(app, number) for number in range(1, 21)))
+    assert sorted(each.nonce or 0 for each in ended) == list(range(20))
+    assert len(node.succeeded()) == 20
+
+
+async def test_two_workers_with_one_key_and_one_intent_send_it_once(tmp_path: object) -> None:
+    """Both applications share the store through one engine: the second attaches to the first's promise."""
+    node = WeatherNode()
+    async with running(node) as app:
+        both = await asyncio.gather(*(app.rpc("same", send_transaction, intent()) for _ in range(2)))
+    assert both[0] == both[1]
+    assert len(node.succeeded()) == 1
+
+
+async def test_a_refused_trial_takes_no_nonce_and_tells_why() -> None:
+    node = WeatherNode()
+    node.unauthorized = True
+    async with running(node) as app:
+        sent = await send(app)
+        assert sent.status is SentStatus.REFUSED
+        assert (sent.reason or "").startswith("AccessControlUnauthorizedAccount(")
+        node.unauthorized = False
+        assert (await send(app, 2)).nonce == 0
+    assert len(node.mined()) == 1
+
+
+async def test_without_funds_it_waits_and_owns_no_nonce() -> None:
+    node = WeatherNode()
+    node.balances[SENDER] = 1
+    async with running(node) as app:
+        sending = asyncio.create_task(send(app))
+        await asyncio.sleep(0.15)
+        assert not sending.done()
+        page = await app.promises.search(limit=1000)
+        assert not [each for each in page.promises if each.id.startswith("nonce-")]
+        node.balances[SENDER] = 10**21
+        assert (await sending).status is SentStatus.CONFIRMED
+
+
+async def test_an_orphaned_and_forgotten_one_is_sent_again_with_the_same_bytes() -> None:
+    node = WeatherNode(finality_lag=3)
+    async with running(node) as app:
+        sending = asyncio.create_task(send(app))
+        while not node.succeeded():
+            await asyncio.sleep(0.005)
+        node.orphan(1, forget=True)
+        while not node.succeeded():
+            await asyncio.sleep(0.005)
+        node.mine(3)
+        assert (await sending).status is SentStatus.CONFIRMED
+    assert len({each.raw for each in node.broadcasts}) == 1
+    assert len(node.broadcasts) >= 2
+
+
+async def test_a_stuck_one_is_replaced_on_its_nonce_at_a_price_that_nodes_take() -> None:
+    node = WeatherNode(automine=False)
+    node.minable = False
+    async with running(node) as app:
+        sending = asyncio.create_task(send(app))
+        while len({each.hash for each in node.broadcasts}) < 3:
+            await asyncio.sleep(0.005)
+        node.minable = True
+        while not sending.done():
+            node.mine()
+            await asyncio.sleep(0.005)
+        sent = await sending
+    assert {each.nonce for each in node.broadcasts} == {0}
+    assert sent.status is SentStatus.CONFIRMED
+    assert len(node.succeeded()) == 1
+
+
+async def test_replacements_end_at_the_configured_number() -> None:
+    node = WeatherNode(automine=False)
+    node.minable = False
+    policy = SendingPolicy(
+        watch_ms=5, poll_ms=2, pause_ms=2, pause_ms_max=2, bump_after_watches=1, bumps_max=2
+    )
+    async with running(node, policy=policy) as app:
+        sending = asyncio.create_task(send(app))
+        while len(node.broadcasts) < 12:
+            await asyncio.sleep(0.005)
+        assert len({each.hash for each in node.broadcasts}) == 3
+        node.minable = node.automine = True
+        node.mine()
+        assert (await sending).status is SentStatus.CONFIRMED
+
+
+async def test_a_foreign_transaction_on_its_nonce_makes_it_take_another() -> None:
+    node = WeatherNode(automine=False)
+    node.minable = False
+    async with running(node) as app:
+        sending = asyncio.create_task(send(app))
+        while not node.broadcasts:
+            await asyncio.sleep(0.005)
+        foreign = Signer.from_key(KEY).sign(
+            intent(9),
+            nonce=0,
+            gas=100_000,
+            price=Price(max_fee_per_gas=99 * GWEI, max_priority_fee_per_gas=99 * GWEI),
+        )
+        node.pool[SENDER, 0] = transaction_of(bytes.fromhex(foreign.raw_hex[2:]))
+        node.minable = node.automine = True
+        node.mine()
+        sent = await sending
+        spent = await app.promises.get(nonce_promise_id(CHAIN_ID, SENDER, 0))
+    assert (sent.status, sent.nonce) == (SentStatus.CONFIRMED, 1)
+    assert not spent.pending
+    assert len(node.succeeded()) == 2
+
+
+async def test_what_no_node_takes_does_not_jam_the_key() -> None:
+    node = WeatherNode()
+    node.refusal = refused("transaction type not supported")
+    async with running(node) as app:
+        sent = await send(app)
+        node.refusal = None
+        following = await send(app, 2)
+    assert sent.status is SentStatus.REFUSED
+    assert (following.status, following.nonce) == (SentStatus.CONFIRMED, 1)
+    assert [each.data for each in node.succeeded()] == [b"\x00\x02"]
+
+
+async def test_a_second_one_with_the_same_effect_is_refused_with_the_registrys_words() -> None:
+    node = WeatherNode()
+    async with running(node) as app:
+        await send(app)
+        async with asyncio.timeout(TIMEOUT_S):
+            again = await app.run(
+                "again", send_transaction, Intent(**{**_fields(intent()), "logical_id": "other"})
+            )
+    assert again.status is SentStatus.REFUSED
+    assert (again.reason or "").startswith("AlreadySubmitted(")
+    assert len(node.mined()) == 1
+
+
+async def test_a_mined_revert_is_a_recorded_failure() -> None:
+    node = WeatherNode(automine=False)
+    async with running(node) as app:
+        first = asyncio.create_task(send(app))
+        second = asyncio.create_task(
+            app.run("twin", send_transaction, Intent(**{**_fields(intent()), "logical_id": "twin"}))
+        )
+        while len(node.pool) < 2:
+            await asyncio.sleep(0.005)
+        node.mine()
+        ended = sorted([(await first).status, (await second).status])
+    assert ended == [SentStatus.CONFIRMED, SentStatus.REVERTED]
+    assert len(node.succeeded()) == 1
+
+
+async def test_an_answer_lost_after_the_broadcast_sends_nothing_twice() -> None:
+    node = WeatherNode()
+    lost = iter([True])
+    deliver = node.send_raw
+
+    async def send_and_lose(raw: bytes) -> bytes:
+        transaction_hash = await deliver(raw)
+        if next(lost, False):
+            raise NodeUnavailable(node.endpoint, "the answer was lost")
+        return transaction_hash
+
+    node.send_raw = send_and_lose  # type: ignore[method-assign]
+    async with running(node) as app:
+        assert (await send(app)).status is SentStatus.CONFIRMED
+    assert len({each.raw for each in node.broadcasts}) == 1
+    assert len(node.mined()) == 1
+
+
+@pytest.mark.parametrize("nonce", [0])
+async def test_the_claim_names_its_transaction_for_everyone_to_read(nonce: int) -> None:
+    async with running(WeatherNode()) as app:
+        sent = await send(app)
+        claim = await app.promises.get(nonce_promise_id(CHAIN_ID, SENDER, nonce))
+    assert claim.param.headers == {"logical-transaction": "submit-1"}
+    assert not claim.pending
+    assert sent.nonce == nonce
+
+
+def _fields(of: Intent) -> dict[str, object]:
+    return {
+        name: getattr(of, name) for name in ("chain_id", "sender", "to", "data_hex", "logical_id", "value")
+    }
