@@ -1,12 +1,15 @@
 """What a transaction is refused for, in go-ethereum's words, and what the pool keeps."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from eth_typing import Address
 
 from hardhat_free_chain import ChainSettings, LocalChain
+from hardhat_free_chain.calls import Call
 from hardhat_free_chain.errors import TransactionRejected
-from tests.chain_support import ACCOUNTS, CHAIN_ID, GWEI, legacy, signed
+from tests.chain_support import ACCOUNTS, CHAIN_ID, GWEI, call_data, deploy_on, legacy, signed
 
 
 @pytest.fixture
@@ -141,3 +144,26 @@ def test_an_account_without_funds_is_refused_and_can_be_funded(chain: LocalChain
     chain.send_raw_transaction(signed())
     assert chain.ledger.height == 1
     assert ACCOUNTS[0][0].lower() == "0x" + chain.accounts[0].hex()
+
+
+def test_threads_that_share_a_chain_do_not_disturb_each_other() -> None:
+    """eth-tester itself fails most of such calls; the chain serialises them."""
+    chain = LocalChain(ChainSettings())
+    probe = Address(deploy_on(chain, 9))
+    count = Call(sender=chain.accounts[0], to=probe, data=bytes.fromhex("06661abd"), value=0, gas=100_000)
+
+    def work(index: int) -> list[int]:
+        seen = []
+        for nonce in range(10):
+            raw = signed(
+                index, nonce=nonce, to=probe, value=0, gas=90_000, data=call_data("note", nonce, b"")
+            )
+            chain.send_raw_transaction(raw)
+            seen.append(int.from_bytes(chain.call(count, chain.head), "big"))
+        return seen
+
+    with ThreadPoolExecutor(4) as threads:
+        results = list(threads.map(work, range(4)))
+    assert all(seen == sorted(set(seen)) for seen in results)
+    assert int.from_bytes(chain.call(count, chain.head), "big") == 40
+    assert chain.ledger.height == 41
