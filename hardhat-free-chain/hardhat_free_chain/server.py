@@ -240,9 +240,9 @@ async def serve(
     settings: ChainSettings,
     host: str = "127.0.0.1",
     port: int = 8545,
-    on_ready: Callable[[str], None] | None = None,
+    on_ready: Callable[[ChainServer], None] | None = None,
 ) -> None:
-    """Serve a chain until cancelled, or until SIGTERM or SIGINT; `on_ready` gets the URL once it listens."""
+    """Serve a chain until cancelled, or until SIGTERM or SIGINT; `on_ready` is called once it listens."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     async with ChainServer(settings, host=host, port=port) as server:
@@ -252,7 +252,7 @@ async def serve(
                 loop.add_signal_handler(number, stopped.set)
         try:
             if on_ready is not None:
-                on_ready(server.url)
+                on_ready(server)
             await stopped.wait()
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):

@@ -14,7 +14,7 @@ WAIT_S = 30
 PROGRAM = """
 import asyncio
 from hardhat_free_chain import ChainSettings, serve
-asyncio.run(serve(ChainSettings(), port=0, on_ready=lambda url: print(url, flush=True)))
+asyncio.run(serve(ChainSettings(), port=0, on_ready=lambda server: print(server.url, flush=True)))
 """
 
 
