@@ -138,7 +138,7 @@ class Orchestrator(Application):
             return
         life, self._life = self._life, None
         life.cancel()
-        await asyncio.wait((life,))
+        await asyncio.gather(life, return_exceptions=True)
 
     async def __aenter__(self) -> Self:
         """Start."""
