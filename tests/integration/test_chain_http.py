@@ -309,6 +309,9 @@ def test_ranges_past_the_head_are_cut_and_ranges_beyond_it_are_empty(client: Web
     assert len(client.eth.get_logs({"fromBlock": head, "toBlock": head + 100})) == 1
     assert client.eth.get_logs({"fromBlock": head + 1, "toBlock": head + 100}) == []
     assert client.eth.get_logs({"fromBlock": head + 1}) == []
+    assert client.eth.get_logs({"fromBlock": head + 1, "toBlock": "latest"}) == []
+    assert client.eth.get_logs({"fromBlock": head + 1, "toBlock": "finalized"}) == []
+    assert client.eth.get_logs({"fromBlock": "latest", "toBlock": 0}) == []
     assert len(client.eth.get_logs({"fromBlock": "earliest", "toBlock": "finalized"})) == 1
     assert len(client.eth.get_logs({"fromBlock": "earliest", "toBlock": "pending"})) == 1
 

@@ -31,14 +31,14 @@ def get_logs(node: Node, arguments: list[Any]) -> list[Log]:
 
 
 def _range(node: Node, fields: dict[str, Any]) -> tuple[int, int]:
-    head = node.chain.ledger.height
-    start = _height(node, fields.get("fromBlock"))
-    stop = _height(node, fields.get("toBlock"))
+    bounds = (fields.get("fromBlock"), fields.get("toBlock"))
+    start, stop = (_height(node, bound) for bound in bounds)
     if start > stop:
-        if fields.get("toBlock") is None and start > head:
+        # Only two numbers can be in the wrong order; a tag may well stand below the height that is asked for.
+        if any(bound is None or bound in parameters.BLOCK_TAGS for bound in bounds):
             return start, stop
         raise InvalidParams(f"invalid block range params: fromBlock {start} is above toBlock {stop}")
-    stop = min(stop, head)
+    stop = min(stop, node.chain.ledger.height)
     limit = node.chain.settings.log_range_max
     if limit is not None and stop - start + 1 > limit:
         raise LimitExceeded(f"exceed maximum block range: {limit}; asked for {stop - start + 1} blocks")
