@@ -7,11 +7,13 @@ where it is committed to: nobody needs the arguments of a step to run it, so oth
 
 from __future__ import annotations
 
-from base64 import b64encode
+import binascii
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.client import codec
+from orchestrator.commitments.proof import StepValues
 from orchestrator.domain import tags as tag
 from orchestrator.domain.promise import PromiseRecord, Value
 
@@ -46,6 +48,20 @@ def step_value(name: str, version: int, canonical_arguments: bytes | None = None
     """Return the param of a step in its caller's process."""
     data = b64encode(canonical_arguments).decode("ascii") if canonical_arguments is not None else None
     return Value(headers={FUNCTION_HEADER: name, VERSION_HEADER: str(version)}, data=data)
+
+
+def committed_texts(record: PromiseRecord) -> StepValues:
+    """Return the canonical texts of a committed step as they are stored; absent where none are readable."""
+    return StepValues(input=_plain(record.param.data), output=_plain(record.value.data))
+
+
+def _plain(data: str | None) -> bytes | None:
+    if data is None:
+        return None
+    try:
+        return b64decode(data, validate=True)
+    except binascii.Error:
+        return None
 
 
 def read_invocation(record: PromiseRecord) -> Invocation:

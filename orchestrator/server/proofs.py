@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from orchestrator.client.invocation import committed_texts
 from orchestrator.commitments.bundle import Bundle
 from orchestrator.commitments.closing import CLOSE_HEADER
 from orchestrator.commitments.errors import ProofError
@@ -43,10 +44,13 @@ class Call(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofSource:
-    """What an application adds to bundles: named sections, and how to read stored values (or not)."""
+    """What an application adds to bundles: named sections, and how stored values are read.
+
+    `decode` is None where they are not to be shown: leaves and paths are served all the same.
+    """
 
     sections: Mapping[str, EvidenceSection] = field(default_factory=dict)
-    decode: Decode | None = None
+    decode: Decode | None = committed_texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +66,7 @@ async def fetch_bundle(
     promise_id: str,
     sections: Mapping[str, EvidenceSection] | None = None,
     *,
-    decode: Decode | None = None,
+    decode: Decode | None = committed_texts,
 ) -> Bundle:
     """Return the evidence bundle of a promise.
 

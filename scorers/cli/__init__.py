@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from scorers.cli import chain, invoke, logs, promise, services, tree
+from scorers.cli import chain, invoke, logs, promise, replay, services, tree
 
 app = typer.Typer(
     name="dao-scorer",
@@ -28,6 +28,7 @@ def configure(
 
 
 for run in (
+    replay.replay,
     services.up,
     services.serve,
     services.worker,

@@ -27,14 +27,13 @@ def actor(address: str) -> Signer:
 
 
 class Player:
-    """Sends the actions of a time line in order, one block each, at their shifted times."""
+    """Sends the actions of a time line in order, one block each, at their recorded times."""
 
-    def __init__(self, node: Node, admin: DirectSender, dao: str, chain_id: int, shift_s: int) -> None:
+    def __init__(self, node: Node, admin: Signer, dao: str, chain_id: int) -> None:
         self._node = node
-        self._admin = admin
+        self._admin = DirectSender(node, admin, chain_id)
         self._dao = dao
         self._chain_id = chain_id
-        self._shift_s = shift_s
         self._actors: dict[str, DirectSender] = {}
         self._nonces: dict[str, int] = {}
 
@@ -66,7 +65,7 @@ class Player:
         sender, data, gas = self._message(action)
         # Refused when another block holds that second already: then this one follows right after it.
         with suppress(RpcRefused):
-            await self._node.request("evm_setNextBlockTimestamp", [action.at + self._shift_s])
+            await self._node.request("evm_setNextBlockTimestamp", [action.at])
         if sender.address not in self._nonces:
             self._nonces[sender.address] = await self._node.nonce(sender.address)
         nonce = self._nonces[sender.address]

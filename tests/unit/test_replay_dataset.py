@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from scorers.replay.dataset import DatasetError, load_dataset
+from scorers.errors import DatasetError
+from scorers.replay.dataset import load_dataset
 from scorers.replay.timeline import CastVote, Propose, SetReputations, timeline, voting_period
 from tests.data import DXDAO, needs_dxdao
 
