@@ -1,0 +1,293 @@
+"""The SQLite file: what opens, what is refused and how it says so, what lasts, how it is read."""
+
+import asyncio
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from orchestrator.domain.task import TaskState
+from orchestrator.engine import ManualClock
+from orchestrator.protocol import commands as c
+from orchestrator.store import MemoryStore, SqliteStore, StoreError, open_store, schema, statements
+from orchestrator.store.migration import _KNOWN, upgrade_file
+from tests.engine_world import GROUP, RESOLVED, TARGET, Ear, claim, create, settle, suspend, world
+
+
+async def _refused(url: str) -> str:
+    store = open_store(url)
+    with pytest.raises(StoreError) as caught:
+        await store.open()
+    message = str(caught.value)
+    assert "\n" not in message
+    await store.close()
+    return message
+
+
+@asynccontextmanager
+async def _opened(path: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(path)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+# -- URLs
+
+
+def test_urls() -> None:
+    assert isinstance(open_store("memory://"), MemoryStore)
+    assert isinstance(open_store("sqlite:///:memory:"), SqliteStore)
+    relative, absolute = open_store("sqlite:///scores.db"), open_store("sqlite:////var/scores.db")
+    assert isinstance(relative, SqliteStore)
+    assert isinstance(absolute, SqliteStore)
+    assert (relative._path, absolute._path) == (Path("scores.db"), Path("/var/scores.db"))
+
+
+@pytest.mark.parametrize("url", ["", "scores.db", "sqlite:///", "mysql://localhost/x", "sqlite://scores.db"])
+def test_unknown_urls(url: str) -> None:
+    with pytest.raises(StoreError, match="sqlite:///FILE"):
+        open_store(url)
+
+
+# -- what cannot be opened
+
+
+async def test_a_missing_directory(tmp_path: Path) -> None:
+    assert "does not exist; create it" in await _refused(f"sqlite:///{tmp_path}/none/s.db")
+
+
+async def test_a_directory(tmp_path: Path) -> None:
+    assert "is a directory" in await _refused(f"sqlite:///{tmp_path}")
+
+
+async def test_something_else_than_a_database(tmp_path: Path) -> None:
+    file = tmp_path / "s.db"
+    file.write_bytes(b"proposal,score\n" * 1000)
+    assert "not a SQLite database" in await _refused(f"sqlite:///{file}")
+    assert file.read_bytes() == b"proposal,score\n" * 1000
+
+
+async def test_somebody_elses_database(tmp_path: Path) -> None:
+    file = tmp_path / "s.db"
+    connection = sqlite3.connect(file)
+    connection.execute("CREATE TABLE cats (name TEXT)")
+    connection.close()
+    assert "not this program's" in await _refused(f"sqlite:///{file}")
+
+
+async def test_a_database_of_a_newer_program(tmp_path: Path) -> None:
+    file = tmp_path / "s.db"
+    async with _opened(file):
+        pass
+    connection = sqlite3.connect(file)
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.commit()
+    connection.close()
+    message = await _refused(f"sqlite:///{file}")
+    assert "revision 9999" in message
+    assert "upgrade dao-scorer" in message
+
+
+async def test_a_database_that_another_program_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.store.sqlite.BUSY_TIMEOUT_S", 0.05)
+    file = tmp_path / "s.db"
+    async with _opened(file):
+        pass
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        assert "locked" in await _refused(f"sqlite:///{file}")
+    finally:
+        other.close()
+    async with _opened(file):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anything")
+async def test_a_read_only_file(tmp_path: Path) -> None:
+    file = tmp_path / "s.db"
+    async with _opened(file):
+        pass
+    file.chmod(0o444)
+    assert "read-only" in await _refused(f"sqlite:///{file}")
+
+
+async def test_a_second_owner_in_this_process_is_refused(tmp_path: Path) -> None:
+    async with _opened(tmp_path / "s.db"):
+        message = await _refused(f"sqlite:///{tmp_path}/s.db")
+        assert f"process {os.getpid()}" in message
+    async with _opened(tmp_path / "s.db"):
+        pass
+
+
+_HOLD = """
+import asyncio, sys
+from pathlib import Path
+from orchestrator.store import SqliteStore
+
+async def hold():
+    await SqliteStore(Path(sys.argv[1])).open()
+    print("open", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(hold())
+"""
+
+
+async def test_a_second_process_is_told_who_owns_the_file_until_that_dies(tmp_path: Path) -> None:
+    file = tmp_path / "s.db"
+    process = subprocess.Popen([sys.executable, "-c", _HOLD, str(file)], stdout=subprocess.PIPE)  # noqa: ASYNC220
+    try:
+        assert process.stdout is not None
+        assert await asyncio.to_thread(process.stdout.readline) == b"open\n"
+        assert f"process {process.pid}" in await _refused(f"sqlite:///{file}")
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+    async with _opened(file):
+        pass
+
+
+async def test_a_closed_store_says_so(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "s.db")
+    with pytest.raises(StoreError, match="closed"):
+        await store.run(lambda _: iter(()), 0)  # type: ignore[arg-type, return-value]
+    await store.open()
+    with pytest.raises(StoreError, match="open already"):
+        await store.open()
+    await store.close()
+    await store.close()
+
+
+# -- schema
+
+
+def test_migrations_make_the_schema_that_the_code_declares(tmp_path: Path) -> None:
+    upgrade_file(tmp_path / "migrated.db")
+    declared = sa.create_engine(f"sqlite:///{tmp_path}/declared.db", poolclass=sa.pool.NullPool)
+    schema.metadata.create_all(declared)
+    assert _schema_of(tmp_path / "migrated.db") == _schema_of(tmp_path / "declared.db")
+
+
+def _schema_of(path: Path) -> dict[str, str]:
+    connection = sqlite3.connect(path)
+    query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'alembic_version'"
+    found = {name: re.sub(r"\s+", " ", sql) for name, sql in connection.execute(query)}
+    connection.close()
+    return found
+
+
+def test_the_newest_script_is_the_head_that_the_code_knows() -> None:
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    scripts = ScriptDirectory.from_config(config)
+    assert scripts.get_current_head() == schema.HEAD
+    assert {script.revision for script in scripts.walk_revisions()} == _KNOWN
+
+
+async def test_the_file_is_durable_by_default(tmp_path: Path) -> None:
+    async with _opened(tmp_path / "s.db") as store:
+        connection = store._connection
+        assert connection is not None
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def _statements() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in vars(statements).items():
+        if not name.isupper() or name.startswith("_") or name.endswith("_COLUMNS"):
+            continue
+        found |= (
+            {f"{name}_{key}": text for key, text in value.items()}
+            if isinstance(value, dict)
+            else {name: value}
+        )
+    return found
+
+
+async def test_no_statement_scans_a_table() -> None:
+    store = SqliteStore(None)
+    await store.open()
+    connection = store._connection
+    assert connection is not None
+    counted = {"COUNT_EXECUTES", "COUNT_UNBLOCKS", "COUNT_TASKS", "COUNT_PENDING"}  # gauges read an index
+    for name, text in _statements().items():
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {text}", (None,) * text.count("?")).fetchall()
+        for *_, step in plan:
+            scan = re.match(r"SCAN (?!anon_\d|json_each|CONSTANT|\(subquery)", step)
+            indexed = name in counted and "INDEX" in step
+            assert not scan or indexed, (name, step)
+            assert "TEMP B-TREE FOR ORDER" not in step or name in _SORTED, (name, step)
+    await store.close()
+
+
+_SORTED = {"LOAD_PRELOAD", "LOAD_CALLBACKS", "LOAD_LISTENERS"}
+"""They sort no more rows than they return."""
+
+
+# -- what lasts
+
+
+async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
+    url, clock = f"sqlite:///{tmp_path}/s.db", ManualClock()
+    async with world(url, clock) as w:
+        await w.do(claim("r"))
+        await w.do(c.PromiseCreate(id="r:1", timeout_at=w.now + 1_000, tags={"é": "\u2028"}))
+        await w.do(c.PromiseRegisterListener(awaited="r:1", address="poll://uni@clients/c1"))
+        await w.do(suspend("r", 1, "r:1"))
+        await w.do(create("waiting", target=TARGET))
+        await w.do(create("settled"))
+        await w.do(settle("settled", data="v"))
+        before = [(await w.do(c.PromiseGet(id=key))).promise for key in ("r", "r:1", "waiting", "settled")]
+    clock.advance(999)
+    async with world(url, clock) as w:
+        after = [(await w.do(c.PromiseGet(id=key))).promise for key in ("r", "r:1", "waiting", "settled")]
+        assert after == before
+        assert after[3].state is RESOLVED
+        ear, client = Ear(), Ear()
+        w.engine.connect(GROUP, "w1", ear)
+        w.engine.connect("clients", "c1", client)
+        await ear.hear(1)
+        clock.advance(1)
+        await ear.hear(2)
+        await client.hear(1)
+        assert ear.executes == [("waiting", 0), ("r", 1)]
+        assert (await w.task("r")).state is TaskState.PENDING
+
+
+async def test_a_rolled_back_program_leaves_nothing() -> None:
+    from orchestrator.store.port import Changes, LoadRows, Write, ask  # noqa: PLC0415
+    from tests.unit.test_engine_transitions import _promise  # noqa: PLC0415
+
+    def program(_: int) -> Any:
+        yield from ask(Write(changes=Changes(promises_created=[_promise()], callbacks_added=[("p", "q")])))
+        assert len((yield from ask(LoadRows(ids=["p"])))) == 1
+        raise ZeroDivisionError
+
+    def read(_: int) -> Any:
+        return (yield from ask(LoadRows(ids=["p"])))
+
+    for store in (MemoryStore(), SqliteStore(None)):
+        await store.open()
+        with pytest.raises(ZeroDivisionError):
+            await store.run(program, 0)
+        assert await store.run(read, 0) == []
+        await store.close()

@@ -1,0 +1,243 @@
+"""Random histories give equal answers and equal contents on every store.
+
+Each operation must have been seen to succeed, and each kind of refusal to happen: a generator that only
+ever fails proves nothing.
+"""
+
+import asyncio
+import os
+import random
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from orchestrator.domain.errors import Refused
+from orchestrator.domain.promise import PromiseState, Value
+from orchestrator.domain.task import TaskState
+from orchestrator.engine import ManualClock
+from orchestrator.engine.validation import validate
+from orchestrator.protocol import commands as c
+from orchestrator.protocol.records import TaskRecord
+from tests.engine_world import TARGET, World, world
+
+SEQUENCES, STEPS = 60, 120
+IDS = ["a", "a:1", "a:2", "a:1.1", "b", "b:1", "e"]
+PIDS = ["w1", "w2"]
+URLS = ["memory://", "sqlite:///:memory:"]
+
+
+class Generator:
+    """Commands over few ids and versions, so that they meet."""
+
+    def __init__(self, chance: random.Random, now_ms: int, tasks: list[TaskRecord]) -> None:
+        self.chance = chance
+        self.now_ms = now_ms
+        self.tasks = {task.id: task for task in tasks}
+
+    def holder(self) -> tuple[str, int]:
+        """Return a task and a version, mostly such that its next event is not refused."""
+        likely = [t for t in self.tasks.values() if t.state in (TaskState.ACQUIRED, TaskState.PENDING)]
+        if likely and self.chance.random() < 0.8:
+            task = self.chance.choice(likely)
+            return task.id, task.version
+        return self.key(), self.version()
+
+    def create(self) -> c.PromiseCreate:
+        chance, key = self.chance, self.chance.choice(IDS)
+        timeout_at = self.now_ms + chance.choice([-5, 20, 200, 5_000, 2**40])
+        tags = {"resonate:branch": key.split(":", 1)[0]} if chance.random() < 0.5 else {}
+        if chance.random() < 0.6:
+            tags["resonate:target"] = TARGET
+            if chance.random() < 0.2:
+                tags["resonate:delay"] = str(self.now_ms + chance.choice([0, 30, 100]))
+        for name in ("resonate:timer", "resonate:external"):
+            if chance.random() < 0.15:
+                tags[name] = "true"
+        return c.PromiseCreate(id=key, timeout_at=max(timeout_at, 0), tags=tags)
+
+    def settle(self) -> c.PromiseSettle:
+        state = self.chance.choice(
+            [PromiseState.RESOLVED, PromiseState.REJECTED, PromiseState.REJECTED_CANCELED]
+        )
+        return c.PromiseSettle(id=self.key(), state=state, value=Value(data=str(self.chance.random())))
+
+    def key(self) -> str:
+        return self.chance.choice([*IDS, "none"]) if self.chance.random() < 0.3 else self.chance.choice(IDS)
+
+    def related(self, key: str) -> str:
+        """Return an id that a task may await, more often than not."""
+        same = [each for each in IDS if each != key and each[0] == key[0]]
+        return self.chance.choice(same) if same and self.chance.random() < 0.8 else self.key()
+
+    def version(self) -> int:
+        return self.chance.choice([0, 1, 1, 1, 2, 2, 3])
+
+    def callback(self, awaiter: str | None = None) -> c.PromiseRegisterCallback:
+        awaiter = awaiter or self.key()
+        return c.PromiseRegisterCallback(awaited=self.related(awaiter), awaiter=awaiter)
+
+    def record(self) -> c.PromiseRecordStep:
+        return c.PromiseRecordStep(
+            id=self.key(), timeout_at=self.now_ms + 500, created_at=self.now_ms, state=PromiseState.RESOLVED
+        )
+
+    def command(self) -> c.Command[Any]:
+        chance, pid = self.chance, self.chance.choice(PIDS)
+        key, version = self.holder()
+        ttl = chance.choice([50, 5_000])
+        refs = [c.TaskReference(id=self.key(), version=self.version()) for _ in range(chance.randint(0, 2))]
+        makers = [
+            lambda: c.PromiseGet(id=key),
+            self.create,
+            self.create,
+            self.create,
+            self.settle,
+            self.callback,
+            lambda: c.PromiseRegisterListener(awaited=key, address=f"poll://uni@clients/{pid}"),
+            lambda: c.PromiseSearch(limit=chance.randint(1, 9)),
+            lambda: c.PromiseSearch(tags={"resonate:branch": "a"}, cursor=chance.choice([None, "a", "a:1"])),
+            lambda: c.TaskGet(id=key),
+            lambda: c.TaskCreate(pid=pid, ttl=ttl, action=self.create()),
+            lambda: c.TaskCreate(pid=pid, ttl=ttl, action=self.create()),
+            lambda: c.TaskAcquire(id=key, version=version, pid=pid, ttl=ttl),
+            lambda: c.TaskAcquire(id=key, version=version, pid=pid, ttl=ttl),
+            lambda: c.TaskRelease(id=key, version=version),
+            lambda: c.TaskFulfill(
+                id=key, version=version, action=c.PromiseSettle(id=key, state=PromiseState.RESOLVED)
+            ),
+            lambda: c.TaskSuspend(id=key, version=version, actions=[self.callback(key)]),
+            lambda: c.TaskSuspend(id=key, version=version, actions=[self.callback(key), self.callback(key)]),
+            lambda: c.TaskFence(id=key, version=version, action=self.create()),
+            lambda: c.TaskFence(id=key, version=version, action=self.settle()),
+            lambda: c.TaskFence(id=key, version=version, action=self.record()),
+            lambda: c.TaskHeartbeat(pid=pid, tasks=refs),
+            lambda: c.TaskContinue(id=self.key()),
+            lambda: c.TaskHalt(id=key) if chance.random() < 0.3 else c.TaskContinue(id=self.key()),
+            lambda: c.TaskSearch(state=chance.choice([None, *TaskState]), limit=chance.randint(1, 5)),
+        ]
+        made: c.Command[Any] = chance.choice(makers)()
+        return made
+
+
+async def test_equal_histories_on_every_store() -> None:
+    seed = int(os.environ.get("ENGINE_SEED", random.randrange(2**32)))  # noqa: S311
+    print("seed", seed, "(set ENGINE_SEED to repeat)")  # noqa: T201
+    seen: Counter[tuple[str, int]] = Counter()
+    for number in range(SEQUENCES):
+        chance = random.Random(seed + number)  # noqa: S311
+        await _compare(chance, seen, f"seed {seed}, sequence {number}")
+    succeeded = {kind for kind, status in seen if status == 200}
+    assert succeeded == set(c.COMMANDS) - {c.Describe.KIND}
+    for kind, statuses in _REFUSALS.items():
+        assert statuses <= {status for seen_kind, status in seen if seen_kind == kind}, (kind, seen)
+
+
+_REFUSALS = {
+    "promise.get": {404},
+    "promise.settle": {404},
+    "promise.register_callback": {400, 404, 422},
+    "promise.register_listener": {404},
+    "task.get": {404},
+    "task.create": {409, 422},
+    "task.acquire": {404, 409},
+    "task.release": {404, 409},
+    "task.fulfill": {404, 409},
+    "task.suspend": {300, 400, 404, 409, 422},
+    "task.fence": {400, 404, 409},
+    "task.halt": {404, 409},
+    "task.continue": {404, 409},
+}
+
+
+async def _compare(chance: random.Random, seen: Counter[tuple[str, int]], where: str) -> None:
+    async with AsyncExitStack() as stack:
+        worlds = [await stack.enter_async_context(world(url, ManualClock())) for url in URLS]
+        for step in range(STEPS):
+            if chance.random() < 0.15:
+                jump = chance.choice([1, 25, 300, 31_000])
+                for each in worlds:
+                    await each.pass_time(jump)
+            tasks = (await worlds[0].do(c.TaskSearch())).tasks
+            generator = Generator(chance, worlds[0].now, tasks)
+            commands = _valid(generator.command() for _ in range(chance.choice([1, 1, 1, 4])))
+            answers = [await each.together(*commands) for each in worlds]
+            told = [[_told(answer) for answer in some] for some in answers]
+            assert told[0] == told[1], (where, step, commands)
+            for command, answer in zip(commands, answers[0], strict=True):
+                seen[command.KIND, _status(answer)] += 1
+            if step % 10 == 9:
+                contents = [await _contents(each) for each in worlds]
+                assert contents[0] == contents[1], (where, step)
+                _check_invariants(contents[0], worlds[0].now, where)
+        for command in _malformed(chance):
+            for each in worlds:
+                await each.refused(400, command)
+            seen[command.KIND, 400] += 1
+
+
+def _valid(commands: Iterable[c.Command[Any]]) -> list[c.Command[Any]]:
+    """Leave out what is refused before it reaches a store."""
+    kept = []
+    for command in commands:
+        try:
+            validate(command)
+        except Refused:
+            continue
+        kept.append(command)
+    return kept
+
+
+def _malformed(chance: random.Random) -> list[c.Command[Any]]:
+    own = chance.choice(IDS)
+    inner = c.PromiseCreate(id=own, timeout_at=1)
+    return [
+        c.PromiseRegisterCallback(awaited=own, awaiter=own),
+        c.TaskFence(id=own, version=1, action=inner),
+        c.TaskSuspend(id=own, version=1, actions=[]),
+    ]
+
+
+def _status(answer: object) -> int:
+    if isinstance(answer, Refused):
+        return answer.status
+    return 300 if isinstance(answer, c.SuspendAnswer) and not answer.suspended else 200
+
+
+def _told(answer: object) -> object:
+    if isinstance(answer, Refused):
+        return (answer.status, answer.message)
+    assert isinstance(answer, c.Answer), answer
+    return answer
+
+
+async def _contents(w: World) -> tuple[Any, ...]:
+    promises = (await w.do(c.PromiseSearch(limit=1000))).promises
+    tasks = (await w.do(c.TaskSearch(limit=1000))).tasks
+    return promises, tasks, await w.engine.gauges()
+
+
+def _check_invariants(contents: tuple[Any, ...], now_ms: int, where: str) -> None:
+    promises, tasks, _ = contents
+    by_id = {promise.id: promise for promise in promises}
+    for task in tasks:
+        promise = by_id[task.id]
+        assert (task.state is TaskState.FULFILLED) == (not promise.pending), (where, task)  # T3
+        assert (task.pid is not None) == (task.state is TaskState.ACQUIRED), (where, task)  # T1
+    for promise in promises:
+        assert (promise.settled_at is None) == promise.pending, (where, promise)
+        assert promise.pending or promise.settled_at <= now_ms, (where, promise)
+
+
+def test_a_difference_would_be_found() -> None:
+    """The comparison itself can fail: two clocks that differ give different records."""
+
+    async def answers() -> list[Any]:
+        found = []
+        for start in (1_700_000_000_000, 1_700_000_000_001):
+            async with world("memory://", ManualClock(start)) as w:
+                found.append(_told((await w.together(c.PromiseCreate(id="a", timeout_at=2**50)))[0]))
+        return found
+
+    first, second = asyncio.run(answers())
+    assert first != second
