@@ -13,8 +13,8 @@ from dataclasses import replace
 import structlog
 
 from contracts.bindings import decode_error
-from contracts.rpc import CallReverted, Node, RpcRefused
-from contracts.transactions.chain import look
+from contracts.rpc import CallReverted, Node, RpcError, RpcRefused
+from contracts.transactions.chain import PENDING, look
 from contracts.transactions.fees import FeeCapReached, Price, first_price, replacement_price
 from contracts.transactions.nonces import NonceBook
 from contracts.transactions.refusals import means_short_of_funds, read_refusal
@@ -154,29 +154,47 @@ async def confirm_transaction(
 ) -> Confirmation:
     """Watch the chain until the nonce's transaction is final, or for a while, and return where it stands.
 
-    That another transaction took the nonce is believed when it is seen twice: one node of several may lag.
+    A look that fails is made up for by the next one. That another transaction took the nonce is believed when
+    it is seen twice in a row: one node of several may lag. Raises RpcError if no look at all succeeded.
     """
     node = info.dependency(Node)
+    seen = await _watch(node, intent.sender, nonce, hashes, policy)
+    if seen.position in (Position.FINAL, Position.TAKEN):
+        await info.dependency(NonceBook).spent(
+            chain_id=intent.chain_id,
+            address=intent.sender,
+            nonce=nonce,
+            transaction_hash=seen.transaction_hash,
+        )
+    if seen.position is Position.TAKEN:
+        log.error("transaction.foreign_nonce", logical_id=intent.logical_id, nonce=nonce)
+    return seen
+
+
+async def _watch(
+    node: Node, sender: str, nonce: int, hashes: list[str], policy: SendingPolicy
+) -> Confirmation:
     loop = asyncio.get_running_loop()
     end = loop.time() + policy.watch_ms / 1000
-    taken_before = False
+    seen: Confirmation | None = None
     while True:
-        seen = await look(node, intent.sender, nonce, hashes, policy.confirmations)
-        taken = seen.position is Position.TAKEN
-        if seen.position is Position.FINAL or (taken and taken_before):
-            await info.dependency(NonceBook).spent(
-                chain_id=intent.chain_id,
-                address=intent.sender,
-                nonce=nonce,
-                transaction_hash=seen.transaction_hash,
-            )
-            if taken:
-                log.error("transaction.foreign_nonce", logical_id=intent.logical_id, nonce=nonce)
+        before, failure = seen, None
+        try:
+            seen = await look(node, sender, nonce, hashes, policy.confirmations)
+        except RpcError as error:
+            failure = error
+        if failure is None and seen is not None and _settled(seen, before):
             return seen
         if loop.time() >= end:
-            return Confirmation(position=Position.PENDING) if taken else seen
-        taken_before = taken
+            break
         await asyncio.sleep(policy.poll_ms / 1000)
+    if seen is None and failure is not None:
+        raise failure
+    return PENDING if seen is None or seen.position is Position.TAKEN else seen
+
+
+def _settled(seen: Confirmation, before: Confirmation | None) -> bool:
+    return seen.position is Position.FINAL or (seen.position is Position.TAKEN and seen == before)
 
 
 async def explain_revert(info: Info, intent: Intent) -> Prepared:

@@ -1,0 +1,295 @@
+"""A proposal from its vote to a verified score, on a real local chain and the real engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from fractions import Fraction
+from math import trunc
+
+import pytest
+
+from contracts.bindings import Log, proposal_scores, reputation_dao
+from contracts.bindings.reputation_dao import ClockUnit, Support
+from contracts.rpc import Node, NodeUnavailable
+from contracts.transactions import check_sender, patience
+from listener.invocation import EndReason, ProposalRequest
+from orchestrator import Orchestrator
+from scorers import submission
+from scorers.policy import Policy, policy_hash
+from scorers.steps import votes as votes_module
+from scorers.values import ScoreOutcome, ScoreStatus
+from scorers.workflow import score_proposal
+from tests.scorers_chain import ACCOUNTS, World, world
+
+TIMEOUT_S = 30
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "PARK_S", 0.05)
+    monkeypatch.setattr(patience, "PARK_S_MAX", 0.2)
+    monkeypatch.setattr(votes_module, "READ_PAUSE_S", 0.01)
+
+
+@pytest.fixture
+async def blocks() -> AsyncIterator[World]:
+    async with world() as made:
+        await made.reputations({2: 10, 3: 20, 4: 2**200})
+        yield made
+
+
+async def score(app: Orchestrator, request: ProposalRequest) -> ScoreOutcome:
+    async with asyncio.timeout(TIMEOUT_S):
+        return await app.rpc(request.promise_id, score_proposal, request)
+
+
+async def voted(made: World, *cast: tuple[int, Support]) -> ProposalRequest:
+    request = await made.propose()
+    await made.mine()
+    for voter, support in cast:
+        await made.vote(voter, request, support)
+    return request
+
+
+async def submissions(made: World) -> list[proposal_scores.ScoreSubmitted]:
+    head = await made.node.header("latest")
+    event = proposal_scores.SCORE_SUBMITTED
+    return [event.decode(log) for log in await made.node.logs(made.registry, [event.topic0], 0, head.number)]
+
+
+async def test_a_proposal_is_scored_and_submitted_once(blocks: World) -> None:
+    request = await voted(blocks, (2, Support.FOR), (3, Support.AGAINST))
+    await blocks.mine(25)
+    async with blocks.scoring() as app:
+        await blocks.end(app, request)
+        outcome = await score(app, request)
+        assert outcome == await score(app, request)
+    expected = trunc(Fraction(10_000 * (10 - 20), 30))
+    assert (outcome.status, outcome.score, outcome.detail) == (ScoreStatus.SCORED, expected, None)
+    assert (outcome.for_votes, outcome.against_votes, outcome.counted, outcome.leaf_count) == (10, 20, 2, 5)
+    (submitted,) = await submissions(blocks)
+    assert (submitted.score, "0x" + submitted.root.hex()) == (-3333, outcome.root)
+    assert submitted.scorer.lower() == outcome.scorer == ACCOUNTS[1][0]
+
+
+async def test_nothing_is_read_or_sent_before_the_vote_has_ended(blocks: World) -> None:
+    """The published example scored at creation, before any vote."""
+    request = await voted(blocks)
+    async with blocks.scoring() as app:
+        before = sum(blocks.node.requests_by_method.values())
+        scoring = asyncio.create_task(score(app, request))
+        await asyncio.sleep(0.3)
+        assert sum(blocks.node.requests_by_method.values()) == before
+        await blocks.vote(2, request, Support.FOR)
+        await blocks.mine(25)
+        await blocks.end(app, request)
+        assert (await scoring).score == 10_000
+
+
+async def test_an_end_that_came_too_early_is_waited_out(blocks: World) -> None:
+    """A deadline may be extended after its promise has settled: the chain is asked, not the promise."""
+    request = await voted(blocks, (2, Support.FOR))
+    async with blocks.scoring() as app:
+        await blocks.end(app, request)
+        scoring = asyncio.create_task(score(app, request))
+        await asyncio.sleep(0.3)
+        assert not scoring.done()
+        await blocks.vote(3, request, Support.FOR)
+        await blocks.mine(25)
+        assert (await scoring).for_votes == 30
+
+
+@pytest.mark.parametrize("lag", [0, 3])
+async def test_seconds_are_seconds(lag: int) -> None:
+    """The published example compared milliseconds with seconds: nobody was eligible, every score was 0."""
+    async with world(ClockUnit.TIMESTAMP, 3_600, finality_lag=lag) as made:
+        await made.reputations({2: 10, 3: 20})
+        await made.mine(lag)
+        request = await voted(made, (2, Support.FOR), (3, Support.AGAINST))
+        await made.pass_time(4_000)
+        await made.mine(3 + lag)
+        async with made.scoring() as app:
+            await made.end(app, request)
+            scoring = asyncio.create_task(score(app, request))
+            while not scoring.done():
+                await made.mine()
+                await asyncio.sleep(0.02)
+            outcome = await scoring
+    assert (outcome.status, outcome.score, outcome.counted, outcome.excluded) == (
+        ScoreStatus.SCORED,
+        -3333,
+        2,
+        0,
+    )
+
+
+async def test_a_proposal_without_votes_is_submitted_as_such(blocks: World) -> None:
+    request = await voted(blocks)
+    await blocks.mine(25)
+    async with blocks.scoring() as app:
+        await blocks.end(app, request)
+        outcome = await score(app, request)
+    assert (outcome.status, outcome.score) == (ScoreStatus.NO_VOTES, 0)
+    (submitted,) = await submissions(blocks)
+    assert submitted.status is proposal_scores.Status.NO_VOTES
+
+
+async def test_a_proposal_withdrawn_during_its_vote_sends_nothing(blocks: World) -> None:
+    request = await voted(blocks, (2, Support.FOR))
+    await blocks.execute(0, blocks.dao, reputation_dao.CANCEL, int(request.proposal_id))
+    async with blocks.scoring() as app:
+        await blocks.end(app, request, EndReason.CANCELED)
+        outcome = await score(app, request)
+    assert (outcome.status, outcome.transaction_hash) == (ScoreStatus.CANCELLED, None)
+    assert await submissions(blocks) == []
+
+
+async def test_a_proposal_withdrawn_after_its_vote_sends_nothing(blocks: World) -> None:
+    request = await voted(blocks, (2, Support.FOR))
+    await blocks.mine(25)
+    await blocks.execute(0, blocks.dao, reputation_dao.CANCEL, int(request.proposal_id))
+    async with blocks.scoring() as app:
+        await blocks.end(app, request)
+        outcome = await score(app, request)
+    assert (outcome.status, outcome.transaction_hash) == (ScoreStatus.CANCELLED, None)
+    assert await submissions(blocks) == []
+
+
+class HidingNode(Node):
+    """Tells one vote less than there are, so often."""
+
+    times = 0
+
+    async def logs(self, address: object, topics: object, first: int, last: int) -> list[Log]:
+        found = await super().logs(address, topics, first, last)  # type: ignore[arg-type]
+        if self.times > 0 and found and reputation_dao.VOTE_CAST.matches(found[0]):
+            self.times -= 1
+            return found[:-1]
+        return found
+
+
+@pytest.mark.parametrize(("times", "status"), [(2, ScoreStatus.SCORED), (99, ScoreStatus.TALLY_MISMATCH)])
+async def test_votes_that_a_node_hides(blocks: World, times: int, status: ScoreStatus) -> None:
+    request = await voted(blocks, (2, Support.FOR), (3, Support.AGAINST))
+    await blocks.mine(25)
+    async with HidingNode(blocks.server.url) as node:
+        node.times = times
+        async with blocks.scoring(node=node) as app:
+            await blocks.end(app, request)
+            outcome = await score(app, request)
+    assert outcome.status is status
+    assert len(await submissions(blocks)) == (status is ScoreStatus.SCORED)
+    if status is ScoreStatus.TALLY_MISMATCH:
+        assert "the DAO counted 10 for, 20 against" in (outcome.detail or "")
+
+
+async def test_a_submission_of_the_same_verdict_is_a_success_and_another_a_conflict(blocks: World) -> None:
+    request = await voted(blocks, (2, Support.FOR))
+    await blocks.mine(25)
+    async with blocks.scoring() as app:
+        await blocks.end(app, request)
+        first = await score(app, request)
+    async with blocks.scoring() as app:  # a store that has forgotten everything
+        await blocks.end(app, request)
+        second = await score(app, request)
+    assert first == second
+    other = await voted(blocks, (2, Support.FOR))
+    await blocks.mine(25)
+    await blocks.execute(
+        1, blocks.registry, proposal_scores.SUBMIT_SCORE, int(other.proposal_id), 1, 77, b"\x09" * 32
+    )
+    async with blocks.scoring() as app:
+        await blocks.end(app, other)
+        conflict = await score(app, other)
+    assert conflict.status is ScoreStatus.CONFLICT
+    assert "score 77" in (conflict.detail or "")
+    assert len(await submissions(blocks)) == 2
+
+
+async def test_a_missing_role_parks_the_proposal_until_it_is_granted(blocks: World) -> None:
+    role = (proposal_scores.SCORER_ROLE, ACCOUNTS[1][0])
+    await blocks.execute(0, blocks.registry, proposal_scores.REVOKE_ROLE, *role)
+    assert (
+        "lacks the scorer role"
+        in (await check_sender(blocks.node, ACCOUNTS[1][0], blocks.registry)).faults[0]
+    )
+    request = await voted(blocks, (2, Support.FOR))
+    await blocks.mine(25)
+    async with blocks.scoring() as app:
+        await blocks.end(app, request)
+        scoring = asyncio.create_task(score(app, request))
+        await asyncio.sleep(0.5)
+        assert not scoring.done()
+        await blocks.execute(0, blocks.registry, proposal_scores.GRANT_ROLE, *role)
+        assert (await scoring).status is ScoreStatus.SCORED
+    assert (await check_sender(blocks.node, ACCOUNTS[1][0], blocks.registry)).faults == ()
+
+
+class RefusingNode(Node):
+    """Answers no call about one proposal."""
+
+    refused = -1
+
+    async def call_many(self, calls: object, block: object = "latest") -> list[bytes]:
+        word = self.refused.to_bytes(32, "big")
+        if any(word in data for _, data in calls):  # type: ignore[attr-defined]
+            raise NodeUnavailable(self.endpoint, "no answer")
+        return await super().call_many(calls, block)  # type: ignore[arg-type]
+
+
+async def test_a_proposal_that_cannot_be_read_parks_visibly_and_stops_no_other(blocks: World) -> None:
+    stuck, free = await voted(blocks, (2, Support.FOR)), await voted(blocks, (3, Support.AGAINST))
+    await blocks.mine(25)
+    async with RefusingNode(blocks.server.url) as node:
+        node.refused = int(stuck.proposal_id)
+        async with blocks.scoring(node=node) as app:
+            for request in (stuck, free):
+                await blocks.end(app, request)
+            scoring = asyncio.create_task(score(app, stuck))
+            assert (await score(app, free)).score == -10_000
+            assert not scoring.done()
+            page = await app.promises.search(tags={"resonate:origin": stuck.promise_id}, limit=1000)
+            assert any(each.is_timer for each in page.promises)
+            node.refused = 2**255
+            assert (await scoring).score == 10_000
+
+
+async def test_roots_do_not_depend_on_when_where_or_by_whom_they_are_computed(blocks: World) -> None:
+    request = await voted(blocks, (2, Support.FOR), (4, Support.ABSTAIN))
+    await blocks.mine(22)
+    snapshot = await blocks.node.request("evm_snapshot", [])
+    roots = set()
+    for later in (0, 7):
+        async with blocks.scoring() as app:
+            await blocks.mine(later)
+            await blocks.end(app, request)
+            roots.add((await score(app, request)).root)
+        await blocks.node.request("evm_revert", [snapshot])
+        snapshot = await blocks.node.request("evm_snapshot", [])
+    assert len(roots) == 1
+
+
+async def test_a_bound_policy_is_kept_and_changes_the_root(blocks: World) -> None:
+    policy = Policy(minimum_weight=15)
+    bound = bytes.fromhex(policy_hash(policy)[2:])
+    await blocks.execute(0, blocks.registry, proposal_scores.REGISTER_POLICY, bound)
+    await blocks.mine()
+    request = await voted(blocks, (2, Support.FOR), (3, Support.AGAINST))
+    await blocks.mine(25)
+    async with blocks.scoring() as app:  # the default policy: it waits
+        await blocks.end(app, request)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await app.rpc(request.promise_id, score_proposal, request)
+    assert await submissions(blocks) == []
+    async with blocks.scoring(policy=policy) as app:
+        await blocks.end(app, request)
+        outcome = await score(app, request)
+    assert (outcome.score, outcome.excluded, outcome.policy_hash) == (-10_000, 1, policy_hash(policy))
+
+
+def test_every_status_that_is_submitted_has_a_code_in_the_registry() -> None:
+    assert set(submission.STATUS_CODES.values()) == set(proposal_scores.Status) - {
+        proposal_scores.Status.NONE
+    }
