@@ -30,11 +30,13 @@ Fault = Callable[[str], Exception | None]
 
 @dataclass(slots=True)
 class StubNode:
-    """Blocks 0 to `head`; the last `lag` of them are not final. `fork` gives all hashes another form."""
+    """Blocks 0 to `head`; the last `lag` of them are not final. `fork` gives all hashes another form,
+    `forks` those of single blocks."""
 
     head: int = 100
     lag: int = 10
     fork: int = 0
+    forks: dict[int, int] = field(default_factory=dict)
     served_chain_id: int = CHAIN_ID
     has_code: bool = True
     created: dict[int, list[int]] = field(default_factory=dict)
@@ -55,6 +57,12 @@ class StubNode:
     def cancel(self, block_number: int, proposal_id: int) -> None:
         self.canceled.setdefault(block_number, []).append(proposal_id)
         self.states[proposal_id] = ProposalState.CANCELED
+
+    def reorganise(self, fork: int) -> None:
+        """Replace every block that is not final, and lose what stood in them."""
+        for number in range(self.head - self.lag + 1, self.head + 1):
+            self.forks[number] = fork
+            self.created.pop(number, None)
 
     # -- the face of Node
 
@@ -102,7 +110,7 @@ class StubNode:
     # -- inner
 
     def hash_of(self, number: int) -> bytes:
-        return keccak(f"{self.fork}/{number}".encode())
+        return keccak(f"{self.forks.get(number, self.fork)}/{number}".encode())
 
     def _answer(self, method: str) -> None:
         self.asked[method] += 1
