@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from contracts.rpc import Node
 from contracts.transactions import SendingPolicy, Signer, register_transactions
 from contracts.transactions.patience import STEP_RETRY
@@ -14,6 +16,10 @@ from scorers.steps.score import calculate_score
 from scorers.steps.votes import fetch_votes
 from scorers.submission import read_standing
 from scorers.workflow import policy_in_force, score_proposal
+
+COMMITTED_READS: tuple[Callable[..., object], ...] = (read_proposal, fetch_votes, score_reputations)
+COMMITTED_DECISIONS: tuple[Callable[..., object], ...] = (check_eligibility, calculate_score)
+LOOKS: tuple[Callable[..., object], ...] = (policy_in_force, read_standing)
 
 
 def register_scoring(
@@ -30,11 +36,11 @@ def register_scoring(
     The node must stay open while the application runs. Names and versions are part of every proof.
     """
     app.set_dependency(policy or Policy())
-    for step in (read_proposal, fetch_votes, score_reputations):
-        app.register(step, commit=True, retry=retry)
-    for step in (check_eligibility, calculate_score):
-        app.register(step, commit=True, executor="inline")
-    for step in (policy_in_force, read_standing):
-        app.register(step, retry=retry)
+    for reading in COMMITTED_READS:
+        app.register(reading, commit=True, retry=retry)
+    for deciding in COMMITTED_DECISIONS:
+        app.register(deciding, commit=True, executor="inline")
+    for looking in LOOKS:
+        app.register(looking, retry=retry)
     app.register(score_proposal)
     register_transactions(app, node=node, signer=signer, policy=sending, retry=retry)

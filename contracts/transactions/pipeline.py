@@ -174,4 +174,4 @@ def _refused(intent: Intent, reason: str | None, revert_hex: str | None) -> Sent
 
 def pause_s(policy: SendingPolicy, attempt: int) -> float:
     """Return the durable pause after the `attempt`-th watch (from 0): doubling, up to the policy's limit."""
-    return min(policy.pause_ms * 2 ** min(attempt, 32), policy.pause_ms_max) / 1000
+    return float(min(policy.pause_ms * 2 ** min(attempt, 32), policy.pause_ms_max)) / 1000

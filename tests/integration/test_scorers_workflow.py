@@ -239,7 +239,8 @@ class RefusingNode(Node):
 
 
 async def test_a_proposal_that_cannot_be_read_parks_visibly_and_stops_no_other(blocks: World) -> None:
-    stuck, free = await voted(blocks, (2, Support.FOR)), await voted(blocks, (3, Support.AGAINST))
+    # The stuck one is proposal 2: the word 1 stands in other calls, too, as the number of a round.
+    free, stuck = await voted(blocks, (3, Support.AGAINST)), await voted(blocks, (2, Support.FOR))
     await blocks.mine(25)
     async with RefusingNode(blocks.server.url) as node:
         node.refused = int(stuck.proposal_id)
