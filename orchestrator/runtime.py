@@ -19,6 +19,7 @@ DEFAULT_GROUP = "default"
 TTL_MS = 10_000
 MEMORY = ":memory:"
 ASK_PAUSE_S = 0.5
+CLIENTS = "-clients"
 
 Opening = Callable[[], AbstractAsyncContextManager[Transport]]
 
@@ -166,10 +167,13 @@ class Orchestrator(Application):
                 self._threads = None
 
     async def _serve(self, transport: Transport, ready: asyncio.Future[None]) -> None:
-        around = self._surround(transport)
+        # A member of the group is sent its tasks: who does not execute them must not stand among the workers.
+        member_of = self.group if self._works else self.group + CLIENTS
+        around = self._surround(transport, member_of)
         worker = Worker(around, self._settings)
         around.extensions = await self._extensions(transport)
-        async with transport.connect(self.group, self.pid, worker.receive), asyncio.TaskGroup() as group:
+        receive = worker.receive if self._works else around.subscriptions.receive
+        async with transport.connect(member_of, self.pid, receive), asyncio.TaskGroup() as group:
             refreshing = group.create_task(around.subscriptions.refresh_forever())
             working = group.create_task(worker.run(self._stopping))
             # The worker is ready once its task has run up to its first wait.

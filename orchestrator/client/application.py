@@ -43,9 +43,12 @@ class NotStarted(OrchestratorError):
 class Runner(Protocol):
     """Executes tasks in this process."""
 
-    @property
-    def has_room(self) -> bool:
-        """Tell whether another task can be taken now."""
+    def reserve(self) -> bool:
+        """Keep room for one task until `unreserve`; return False if there is none."""
+        ...
+
+    def unreserve(self) -> None:
+        """Give reserved room back, or leave it to the task that was taken meanwhile."""
         ...
 
     def take(self, claim: c.TaskClaim, claimed_at: float) -> None:
@@ -180,13 +183,30 @@ class Application(Invoker):
         self, options: CallOptions, promise_id: str, fn: Function | str, args: Any, kwargs: Any
     ) -> Handle[Any]:
         """Create and claim an invocation for this process, or attach to it."""
-        around = self._started()
-        if self._runner is None:
+        self._started()
+        runner = self._runner
+        if runner is None:
             raise NotStarted("this application has no worker: use rpc, or create it with worker=True")
         function = self._registry.of(fn, options.version)
-        if options.delay_until_ms is not None or options.target is not None or not self._runner.has_room:
-            # Not now, not here: the same invocation, dispatched by the engine.
+        elsewhere = options.delay_until_ms is not None or options.target is not None
+        if elsewhere or not runner.reserve():
+            # Not here, or not now: the same invocation, dispatched by the engine.
             return await self._create_remote(options, promise_id, function, args, kwargs)
+        try:
+            return await self._claim(runner, options, promise_id, function, args, kwargs)
+        finally:
+            runner.unreserve()
+
+    async def _claim(  # noqa: PLR0917 - runner and invocation
+        self,
+        runner: Runner,
+        options: CallOptions,
+        promise_id: str,
+        function: RegisteredFunction,
+        args: Any,
+        kwargs: Any,
+    ) -> Handle[Any]:
+        transport = self._started().transport
         create = self._create(
             promise_id,
             any_of(self.group, self.pid),
@@ -198,14 +218,14 @@ class Application(Invoker):
         )
         claimed_at = asyncio.get_running_loop().time()
         try:
-            claim = await around.transport.call(c.TaskCreate(pid=self.pid, ttl=self._ttl_ms, action=create))
+            claim = await transport.call(c.TaskCreate(pid=self.pid, ttl=self._ttl_ms, action=create))
         except Refused as refusal:
             if refusal.status not in _ATTACHED:
                 raise
-            existing = await around.transport.call(c.PromiseGet(id=promise_id))
+            existing = await transport.call(c.PromiseGet(id=promise_id))
             return self._handle(existing.promise, function.returns)
         if claim.task.state is TaskState.ACQUIRED:
-            self._runner.take(claim, claimed_at)
+            runner.take(claim, claimed_at)
         return self._handle(claim.promise, function.returns)
 
     async def begin_remote(
@@ -263,12 +283,12 @@ class Application(Invoker):
 
     # -- for the composition root
 
-    def _surround(self, transport: Transport) -> Surroundings:
+    def _surround(self, transport: Transport, member_of: str) -> Surroundings:
         self._surroundings = Surroundings(
             transport=transport,
             registry=self._registry,
             dependencies=self._dependencies,
-            subscriptions=Subscriptions(transport, only(self.group, self.pid)),
+            subscriptions=Subscriptions(transport, only(member_of, self.pid)),
             clock=self._clock,
             group=self.group,
             pid=self.pid,

@@ -8,6 +8,7 @@ import structlog
 
 from orchestrator.domain.errors import OrchestratorError, Refused, Unavailable
 from orchestrator.protocol.commands import PromiseRegisterListener
+from orchestrator.protocol.messages import Message, Unblock
 from orchestrator.protocol.records import PromiseRecord
 from orchestrator.protocol.transport import Transport
 
@@ -73,6 +74,11 @@ class Subscriptions:
         waiter = self._waiters.get(record.id)
         if waiter is not None and not record.pending and not waiter.future.done():
             waiter.future.set_result(record)
+
+    def receive(self, message: Message) -> None:
+        """Take a message of the engine where nothing is executed; never blocks."""
+        if isinstance(message, Unblock):
+            self.observe(message.promise)
 
     def fail(self, promise_id: str, error: Exception) -> None:
         """Tell those who wait here that this process cannot go on with the promise; its record stays open."""

@@ -62,7 +62,7 @@ class Worker:
         self._settings = settings
         self._hints: OrderedDict[str, int] = OrderedDict()
         self._running: dict[str, _Running] = {}
-        self._claiming = 0
+        self._reserved = 0
         self._hinted = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -71,10 +71,17 @@ class Worker:
 
     # -- what the application and the connection call
 
-    @property
-    def has_room(self) -> bool:
-        """Tell whether another task can be taken now."""
-        return not self._draining and len(self._running) + self._claiming < self._settings.concurrency
+    def reserve(self) -> bool:
+        """Keep room for one task until `unreserve`; return False if there is none."""
+        if self._draining or len(self._running) + self._reserved >= self._settings.concurrency:
+            return False
+        self._reserved += 1
+        return True
+
+    def unreserve(self) -> None:
+        """Give reserved room back, or leave it to the task that was taken meanwhile."""
+        self._reserved -= 1
+        self._hinted.set()
 
     def receive(self, message: Message) -> None:
         """Take a message of the engine; never blocks."""
@@ -91,6 +98,10 @@ class Worker:
         if self._group is None:
             raise RuntimeError("the worker is not running")
         lease = Lease(claim.task.id, claim.task.version, self._settings.ttl_ms / 1000, claimed_at)
+        if self._draining:
+            # Claimed just before the stop: somebody else is to have it at once.
+            self._group.create_task(self._release(lease))
+            return
         known = self._running.pop(lease.task_id, None)
         if known is not None:
             known.abandon()
@@ -130,12 +141,12 @@ class Worker:
     async def _claim_forever(self, group: asyncio.TaskGroup) -> None:
         while True:
             await self._hinted.wait()
-            while self._hints and self.has_room:
+            while self._hints and self.reserve():
                 task_id, version = self._hints.popitem(last=False)
                 known = self._running.get(task_id)
                 if known is not None and known.lease.version > version:
+                    self.unreserve()
                     continue
-                self._claiming += 1
                 group.create_task(self._claim(task_id, version))
             self._hinted.clear()
 
@@ -154,8 +165,7 @@ class Worker:
             if claim.task.state is TaskState.ACQUIRED and not claim.promise.is_timer:
                 self.take(claim, claimed_at)
         finally:
-            self._claiming -= 1
-            self._hinted.set()
+            self.unreserve()
 
     # -- executing
 

@@ -152,9 +152,7 @@ async def records(transport: LocalTransport) -> dict[str, PromiseRecord]:
 
 def shown(stored: dict[str, PromiseRecord]) -> dict[str, object]:
     """What W3 speaks of: not times, attempts or task versions."""
-    return {
-        promise_id: (record.state, record.param, record.value) for promise_id, record in stored.items()
-    }
+    return {promise_id: (record.state, record.param, record.value) for promise_id, record in stored.items()}
 
 
 async def settled_tree(transport: LocalTransport) -> dict[str, PromiseRecord]:
@@ -217,11 +215,10 @@ async def test_same_answer_wherever_it_is_cut(
         if not crashed:
             break
         log = ExecutionLog()
-        async with engine_on(store()) as transport:
-            async with application(transport, log) as app:
-                async with asyncio.timeout(10):
-                    outcome = await outcome_of(app, workflow)
-                    tree = shown(await settled_tree(transport))
+        async with engine_on(store()) as transport, application(transport, log) as app:
+            async with asyncio.timeout(10):
+                outcome = await outcome_of(app, workflow)
+                tree = shown(await settled_tree(transport))
         place = f"{'after' if after else 'before'} command {cut}"
         assert (outcome, tree) == expected, place
         settled = {promise_id for promise_id, record in before.items() if not record.pending}

@@ -1,0 +1,124 @@
+"""Committed steps: canonical texts in the record, the closing, and the evidence rebuilt from the store alone."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64decode
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+import pytest
+
+from orchestrator import ApplicationError, Context, Info, Orchestrator
+from orchestrator.commitments.closing import Closing
+from orchestrator.commitments.integers import Uint256
+from orchestrator.commitments.proof import StepValues, build_bundle
+from orchestrator.protocol.records import PromiseRecord
+
+DOMAIN = bytes(range(32))
+
+
+class Side(StrEnum):
+    FOR = "for"
+    AGAINST = "against"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    voter: str
+    weight: Uint256
+    side: Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    votes: tuple[Vote, ...]
+    share: Decimal
+    total: Uint256
+
+
+async def fetch(info: Info, proposal: Uint256) -> list[Vote]:
+    return [Vote(voter="0xa", weight=2**255, side=Side.FOR), Vote(voter="0xb", weight=5, side=Side.AGAINST)]
+
+
+def tally(votes: list[Vote], *, factor: int = 1) -> Tally:
+    total = sum(vote.weight for vote in votes)
+    return Tally(votes=tuple(votes), share=Decimal("0.50"), total=total * factor)
+
+
+async def plain(number: int) -> int:
+    return number
+
+
+async def nested(ctx: Context, votes: list[Vote]) -> Tally:
+    return await ctx.run(tally, votes, factor=1)
+
+
+async def score(ctx: Context, proposal: int) -> tuple[Tally, Closing]:
+    votes = await ctx.run(fetch, proposal)
+    await ctx.run(plain, 1)
+    await ctx.run(nested, votes)
+    for _ in range(10):
+        await ctx.run(tally, votes)
+    await ctx.rpc(nested, votes)
+    last = await ctx.run(tally, votes)
+    return last, await ctx.close_commitments(DOMAIN)
+
+
+async def hasty(ctx: Context) -> None:
+    ctx.begin_run(slow)
+    await ctx.close_commitments(DOMAIN)
+
+
+async def slow() -> int:
+    await asyncio.sleep(0.05)
+    return 1
+
+
+async def empty(ctx: Context) -> None:
+    await ctx.close_commitments(DOMAIN)
+
+
+def application() -> Orchestrator:
+    app = Orchestrator.local(":memory:")
+    for function in (score, nested, plain, hasty, empty):
+        app.register(function)
+    for function in (fetch, tally, slow):
+        app.register(function, commit=True)
+    return app
+
+
+def stored_values(record: PromiseRecord) -> StepValues:
+    return StepValues(input=b64decode(record.param.data or ""), output=b64decode(record.value.data or ""))
+
+
+async def test_the_closing_and_its_evidence_follow_from_the_store() -> None:
+    async with application() as app:
+        last, closing = await app.run("w", score, 7)
+        records = (await app.promises.search(tags={"resonate:origin": "w"}, limit=1000)).promises
+    assert last.votes[0] == Vote(voter="0xa", weight=2**255, side=Side.FOR)
+    assert (closing.domain, closing.count) == (DOMAIN, 14)
+    bundle = build_bundle(records, decode=stored_values)
+    assert bundle.count == 14
+    by_id = {record.id: record for record in records}
+    assert by_id["w:1"].param.headers == {"func": "fetch", "version": "1"}
+    assert b64decode(by_id["w:1"].param.data or "") == b'{"proposal":"7"}'
+    assert "commitment-input" in (by_id["w:1"].value.headers or {})
+
+
+async def test_equal_inputs_give_equal_roots() -> None:
+    roots = []
+    for _ in range(2):
+        async with application() as app:
+            roots.append((await app.run("w", score, 7))[1].root)
+    assert roots[0] == roots[1]
+
+
+async def test_a_closing_refuses_running_and_missing_steps() -> None:
+    async with application() as app:
+        with pytest.raises(ApplicationError, match="hasty-1:1 is still running") as caught:
+            await app.run("hasty-1", hasty)
+        assert caught.value.type_name == "CommitmentsOpen"
+        with pytest.raises(ApplicationError, match="at least one"):
+            await app.run("empty-1", empty)

@@ -1,0 +1,440 @@
+"""Workers: take-over of a lost lease, drain, unknown functions, changed workflows, deadlines, dependencies."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from orchestrator import (
+    ApplicationError,
+    Constant,
+    Context,
+    Info,
+    Never,
+    NondeterminismError,
+    NotRegistered,
+    Orchestrator,
+    PromiseCanceled,
+    PromiseTimedOut,
+    Refused,
+    Unavailable,
+)
+from orchestrator.client.application import NotStarted
+from orchestrator.engine import Engine, EngineSettings
+from orchestrator.protocol.commands import Command, TaskHeartbeat
+from orchestrator.protocol.transport import Receiver
+from orchestrator.store.memory import MemoryStore
+from orchestrator.testing import ExecutionLog, SimulatedCrash, crash_at
+from orchestrator.transport.local import LocalTransport
+
+PATIENCE_S = 5
+
+
+@pytest.fixture
+async def transport() -> AsyncIterator[LocalTransport]:
+    async with Engine(MemoryStore(), settings=EngineSettings(retry_timeout_ms=50)) as engine:
+        yield LocalTransport(engine)
+
+
+async def plus_one(number: int) -> int:
+    return number + 1
+
+
+class Cut:
+    """A transport that a test can cut: nothing gets through, as if the network had gone."""
+
+    def __init__(self, inner: LocalTransport) -> None:
+        self.inner = inner
+        self.cut = False
+        self.heartbeats = 0
+        self._connection = AsyncExitStack()
+
+    async def call(self, command: Command[Any]) -> Any:
+        self.heartbeats += isinstance(command, TaskHeartbeat)
+        if self.cut:
+            raise Unavailable("the network is cut")
+        return await self.inner.call(command)
+
+    def connect(self, group: str, pid: str, receive: Receiver) -> AbstractAsyncContextManager[None]:
+        return self._connected(group, pid, receive)
+
+    @asynccontextmanager
+    async def _connected(self, group: str, pid: str, receive: Receiver) -> AsyncIterator[None]:
+        async with self._connection:
+            await self._connection.enter_async_context(self.inner.connect(group, pid, receive))
+            yield
+
+    async def sever(self) -> None:
+        self.cut = True
+        await self._connection.aclose()
+
+    async def close(self) -> None: ...
+
+
+async def test_another_worker_takes_over_and_the_first_stops_in_time(transport: LocalTransport) -> None:
+    started: list[str] = []
+    stopped = asyncio.Event()
+    gate = asyncio.Event()
+
+    def worker(name: str, through: Any) -> Orchestrator:
+        app = Orchestrator(transport=through, pid=name, ttl_ms=300)
+
+        async def slow(number: int) -> int:
+            started.append(name)
+            if name == "first":
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    stopped.set()
+            await gate.wait()
+            return number * 2
+
+        async def flow(ctx: Context) -> int:
+            one = await ctx.run(plus_one, 1)
+            return await ctx.run(slow, one)
+
+        app.register(slow)
+        app.register(flow)
+        app.register(plus_one)
+        return app
+
+    cut = Cut(transport)
+    async with worker("first", cut) as first:
+        await first.begin_run("w", flow := first._registry.named("flow").fn)
+        async with asyncio.timeout(PATIENCE_S):
+            while not started:
+                await asyncio.sleep(0.005)
+            await cut.sever()
+            async with worker("second", transport) as second:
+                handle = await second.get("w")
+                await stopped.wait()
+                gate.set()
+                assert await handle.result() == 4
+        assert started == ["first", "second"]
+        assert flow is not None
+
+
+async def test_leases_are_renewed_while_a_step_runs(transport: LocalTransport) -> None:
+    through = Cut(transport)
+    log = ExecutionLog()
+
+    async def long_step() -> str:
+        await asyncio.sleep(0.5)
+        return "done"
+
+    app = Orchestrator(transport=through, ttl_ms=150)
+    app.register(long_step)
+    app.observe(log)
+    async with app, asyncio.timeout(PATIENCE_S):
+        assert await app.run("long", long_step) == "done"
+    assert through.heartbeats >= 3
+    assert log.started["long"] == 1
+
+
+async def test_stop_lets_running_work_finish(transport: LocalTransport) -> None:
+    entered = asyncio.Event()
+
+    async def short() -> str:
+        entered.set()
+        await asyncio.sleep(0.05)
+        return "finished"
+
+    app = Orchestrator(transport=transport)
+    app.register(short)
+    await app.start()
+    await app.begin_run("short", short)
+    await entered.wait()
+    await app.stop()
+    async with Orchestrator(transport=transport, worker=False) as reader:
+        handle = await reader.get("short")
+        assert await handle.done()
+        assert await handle.result() == "finished"
+
+
+async def test_stop_releases_what_does_not_finish(transport: LocalTransport) -> None:
+    entered = asyncio.Event()
+
+    def register(app: Orchestrator, answer: str | None) -> Callable[..., Any]:
+        @app.register
+        async def endless() -> str:
+            entered.set()
+            if answer is None:
+                await asyncio.Event().wait()
+            return str(answer)
+
+        return endless
+
+    app = Orchestrator(transport=transport, grace_s=0.05, ttl_ms=60_000)
+    endless = register(app, None)
+    await app.start()
+    await app.begin_run("endless", endless)
+    await entered.wait()
+    await app.stop()
+    other = Orchestrator(transport=transport)
+    register(other, "taken over")
+    async with other, asyncio.timeout(PATIENCE_S):
+        assert await (await other.get("endless")).result() == "taken over"
+
+
+async def test_an_unknown_function_waits_for_a_worker_that_has_it(transport: LocalTransport) -> None:
+    through = Cut(transport)
+    async with Orchestrator(transport=through) as ignorant:
+        handle = await ignorant.begin_rpc("job", "plus_one", 41)
+        await asyncio.sleep(0.1)
+        assert not await handle.done()
+        with pytest.raises(NotRegistered, match="plus_one"):
+            await ignorant.run("job2", "plus_one", 1)
+        knowing = Orchestrator(transport=transport)
+        knowing.register(plus_one)
+        async with asyncio.timeout(30):
+            await ignorant.stop()
+            async with knowing:
+                assert await (await knowing.get("job")).result() == 42
+
+
+async def test_a_changed_workflow_is_reported_and_its_record_kept(transport: LocalTransport) -> None:
+    async def other(number: int) -> int:
+        return number
+
+    def old(app: Orchestrator) -> Callable[..., Any]:
+        @app.register(name="flow")
+        async def flow(ctx: Context) -> int:
+            await ctx.run(plus_one, 1)
+            return await ctx.promise()
+
+        return flow
+
+    def new(app: Orchestrator) -> Callable[..., Any]:
+        @app.register(name="flow")
+        async def flow(ctx: Context) -> int:
+            try:
+                await ctx.run(other, 1)
+            except Exception:
+                return -1
+            return await ctx.promise()
+
+        return flow
+
+    before = Orchestrator(transport=transport)
+    flow = old(before)
+    async with before:
+        await before.begin_run("w", flow)
+        async with asyncio.timeout(PATIENCE_S):
+            while (await transport_task(transport, "w")) != "suspended":
+                await asyncio.sleep(0.005)
+    after = Orchestrator(transport=transport)
+    new(after)
+    async with after:
+        waiting = asyncio.create_task((await after.get("w")).result())
+        await asyncio.sleep(0)
+        await after.promises.resolve("w:2", 7)
+        with pytest.raises(NondeterminismError) as caught:
+            await asyncio.wait_for(waiting, PATIENCE_S)
+        assert caught.value.promise_id == "w:1"
+        assert caught.value.recorded == "step plus_one version 1"
+        assert caught.value.requested == "step other version 1 (call 1 of w)"
+        assert (await after.promises.get("w")).pending
+    repaired = Orchestrator(transport=transport)
+    old(repaired)
+    async with repaired, asyncio.timeout(30):
+        assert await (await repaired.get("w")).result() == 7
+
+
+async def transport_task(transport: LocalTransport, task_id: str) -> str:
+    from orchestrator.protocol.commands import TaskGet
+
+    return str((await transport.call(TaskGet(id=task_id))).task.state)
+
+
+async def test_deadlines_of_steps_calls_and_roots(transport: LocalTransport) -> None:
+    cancelled = asyncio.Event()
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async def flow(ctx: Context) -> list[str]:
+        names = []
+        for call in (
+            ctx.options(timeout_s=0.05).run(hang),
+            ctx.options(timeout_s=0.05, target="nobody").rpc("anything"),
+            ctx.promise(timeout_s=0.05),
+        ):
+            try:
+                await call
+            except PromiseTimedOut as error:
+                names.append(error.type_name)
+        return names
+
+    app = Orchestrator(transport=transport)
+    app.register(flow)
+    async with app, asyncio.timeout(PATIENCE_S):
+        assert await app.run("w", flow) == ["PromiseTimedOut"] * 3
+        assert cancelled.is_set()
+        with pytest.raises(PromiseTimedOut):
+            await app.options(timeout_s=0.05, target="nobody").rpc("late", "anything")
+
+
+async def test_cancelling_a_root_stops_its_leaves(transport: LocalTransport) -> None:
+    entered, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def hang() -> None:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    app = Orchestrator(transport=transport, ttl_ms=200)
+    app.register(hang)
+    async with app, asyncio.timeout(PATIENCE_S):
+        handle = await app.begin_run("w", hang)
+        await entered.wait()
+        await app.promises.cancel("w")
+        with pytest.raises(PromiseCanceled):
+            await handle.result()
+        await cancelled.wait()
+
+
+async def test_threads_infos_dependencies_and_retries(transport: LocalTransport) -> None:
+    seen: list[tuple[int, str, bool]] = []
+
+    class Node:
+        name = "mainnet"
+
+    def blocking(info: Info, number: int) -> str:
+        seen.append((info.attempt, info.promise_id, threading.current_thread() is threading.main_thread()))
+        if info.attempt < 3:
+            raise ConnectionError("again")
+        return f"{info.dependency(Node).name} {info.dependency('factor') * number}"
+
+    async def flow(ctx: Context) -> str:
+        assert ctx.dependency(Node).name == "mainnet"
+        return await ctx.options(retry=Constant(delay_s=0.001)).run(blocking, 2)
+
+    app = Orchestrator(transport=transport)
+    app.register(flow)
+    app.set_dependency(Node())
+    app.set_dependency(21, "factor")
+    async with app:
+        assert await app.run("w", flow) == "mainnet 42"
+    assert seen == [(1, "w:1", False), (2, "w:1", False), (3, "w:1", False)]
+
+
+async def test_errors_say_what_failed_and_settle_once(transport: LocalTransport) -> None:
+    class Broken(Exception):
+        def __init__(self) -> None:
+            super().__init__("no such vote")
+            self.data = {"vote": 7}
+
+    async def leaf() -> None:
+        raise Broken
+
+    async def unstorable() -> object:
+        return object()
+
+    async def flow(ctx: Context) -> None:
+        await ctx.run(leaf)
+
+    async def bad_result(ctx: Context) -> None:
+        await ctx.run(unstorable)
+
+    async def bad_argument(ctx: Context) -> None:
+        await ctx.rpc(leaf, object())
+
+    app = Orchestrator(transport=transport)
+    for function in (flow, bad_result, bad_argument):
+        app.register(function)
+    app.register(leaf, retry=Never())
+    async with app:
+        with pytest.raises(ApplicationError, match="no such vote") as caught:
+            await app.run("w", flow)
+        assert (caught.value.type_name, caught.value.data) == ("Broken", {"vote": 7})
+        with pytest.raises(
+            ApplicationError, match="result of unstorable version 1 .*builtins.object"
+        ) as caught:
+            await app.run("w2", bad_result)
+        with pytest.raises(ApplicationError, match="argument 1 of leaf") as caught:
+            await app.run("w3", bad_argument)
+        assert caught.value.type_name == "EncodingError"
+        with pytest.raises(Refused):
+            await app.get("nothing")
+        with pytest.raises(ValueError, match="':'"):
+            await app.run("a:b", flow)
+        with pytest.raises(ApplicationError, match="unexpected keyword"):
+            await app.rpc("w4", flow, surplus=1)
+
+
+async def test_unawaited_children_hold_the_parent(transport: LocalTransport) -> None:
+    order: list[str] = []
+    gate = asyncio.Event()
+
+    async def slow() -> None:
+        await gate.wait()
+        order.append("child")
+
+    async def flow(ctx: Context) -> str:
+        ctx.begin_run(slow)
+        ctx.begin_rpc(slow)
+        order.append("body")
+        return "ok"
+
+    app = Orchestrator(transport=transport)
+    app.register(flow)
+    app.register(slow)
+    async with app, asyncio.timeout(PATIENCE_S):
+        handle = await app.begin_run("w", flow)
+        while order != ["body"]:
+            await asyncio.sleep(0)
+        assert not await handle.done()
+        gate.set()
+        assert await handle.result() == "ok"
+    assert order == ["body", "child", "child"]
+
+
+async def test_a_crashed_start_says_so_and_a_stopped_application_refuses(transport: LocalTransport) -> None:
+    app = Orchestrator(transport=crash_at(transport, 1))
+    with pytest.raises(SimulatedCrash):
+        await app.start()
+    unstarted = Orchestrator(transport=transport)
+    with pytest.raises(NotStarted):
+        await unstarted.get("x")
+    async with Orchestrator(transport=transport, worker=False) as client:
+        with pytest.raises(NotStarted, match="no worker"):
+            await client.begin_run("x", "f")
+
+
+async def test_a_pure_client_takes_no_tasks_of_its_group(transport: LocalTransport) -> None:
+    async with Orchestrator(transport=transport, worker=False) as client:
+        handle = await client.begin_rpc("job", "plus_one", 1)
+        worker = Orchestrator(transport=transport)
+        worker.register(plus_one)
+        async with worker, asyncio.timeout(PATIENCE_S):
+            assert await handle.result() == 2
+
+
+async def test_many_at_once_stay_within_the_bound_and_all_end(transport: LocalTransport) -> None:
+    running, most = 0, 0
+
+    async def busy(number: int) -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.001)
+        running -= 1
+        return number
+
+    app = Orchestrator(transport=transport, concurrency=4)
+    app.register(busy)
+    async with app, asyncio.timeout(PATIENCE_S):
+        local = [app.run(f"run-{number}", busy, number) for number in range(20)]
+        remote = [app.rpc(f"rpc-{number}", busy, number) for number in range(20)]
+        assert await asyncio.gather(*local, *remote) == [*range(20), *range(20)]
+    assert most <= 4
