@@ -1,4 +1,4 @@
-"""Committed steps: canonical texts in the record, the closing, and the evidence rebuilt from the store alone."""
+"""Committed steps: canonical texts in the record, the closing, the evidence rebuilt from the store."""
 
 from __future__ import annotations
 

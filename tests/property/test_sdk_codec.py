@@ -1,0 +1,190 @@
+"""What is stored comes back as what it was, declared or not, and different values have different texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum, IntEnum, StrEnum
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.client import codec
+from orchestrator.client.codec import DecodingError, EncodingError
+from orchestrator.commitments.canonical import canonical
+from orchestrator.commitments.integers import Uint256
+
+
+class Side(StrEnum):
+    FOR = "for"
+    AGAINST = "against"
+
+
+class Rank(IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+class Odd(Enum):
+    PAIR = (1, 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    voter: str
+    weight: Uint256
+    side: Side
+    share: Decimal | None = None
+
+
+class Ballot(msgspec.Struct, frozen=True):
+    votes: tuple[Vote, ...]
+    ranks: frozenset[Rank] = frozenset()
+
+
+class Point(NamedTuple):
+    x: int
+    label: str
+
+
+votes = st.builds(
+    Vote,
+    voter=st.text(max_size=8),
+    weight=st.integers(0, 2**256 - 1),
+    side=st.sampled_from(Side),
+    share=st.none() | st.decimals(allow_nan=False, allow_infinity=False),
+)
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=12)
+    | st.binary(max_size=12)
+    | st.decimals(allow_nan=False)
+    | st.uuids()
+    | st.dates()
+    | st.times()
+    | st.datetimes(timezones=st.none() | st.just(UTC))
+    | st.timedeltas()
+    | st.sampled_from([*Side, *Rank, *Odd])
+)
+hashables = st.integers() | st.text(max_size=5) | st.sampled_from(Side)
+values = st.recursive(
+    scalars | votes,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(st.text(max_size=4) | st.just("$class"), inner, max_size=4)
+        | st.dictionaries(hashables, inner, max_size=4)
+        | st.sets(hashables, max_size=4)
+        | st.frozensets(hashables, max_size=4)
+        | st.builds(Ballot, votes=st.lists(votes, max_size=2).map(tuple))
+        | st.builds(Point, x=st.integers(), label=st.text(max_size=3))
+    ),
+    max_leaves=12,
+)
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Equal and of the same classes all the way down: True is not 1, 1 is not 1.0."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(alike(value, other[key]) for key, value in one.items())
+    return bool(one == other)
+
+
+@given(values)
+def test_any_value_comes_back_undeclared(value: Any) -> None:
+    assert alike(codec.decode_value(codec.encode_value(value, "value"), None, "value"), value)
+
+
+@given(votes)
+def test_a_declared_record_comes_back_from_its_canonical_text(vote: Vote) -> None:
+    import base64
+
+    text = base64.b64encode(canonical(vote, Vote)).decode()
+    assert codec.decode(codec.from_data(text, "vote"), Vote, "vote") == vote
+
+
+@given(st.sets(hashables, max_size=6))
+def test_the_text_of_a_set_does_not_depend_on_its_order(value: set[Any]) -> None:
+    again = set(reversed(list(value)))
+    assert codec.encode_value(value, "set") == codec.encode_value(again, "set")
+
+
+@pytest.mark.parametrize(
+    ("tree", "declared", "value"),
+    [
+        (
+            {"voter": "a", "weight": "5", "side": "for", "share": "1.5"},
+            Vote,
+            Vote(voter="a", weight=5, side=Side.FOR, share=Decimal("1.5")),
+        ),
+        ([{"x": 1, "label": "a"}], list[Point], [Point(1, "a")]),
+        ([1, 2], tuple[int, ...], (1, 2)),
+        ([1, 1], set[int], {1}),
+        ("0x0102", bytes, b"\x01\x02"),
+        ("2026-01-02", date, date(2026, 1, 2)),
+        ("2026-01-02T03:04:05Z", datetime, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("03:04:05", time, time(3, 4, 5)),
+        ("00000000-0000-0000-0000-000000000001", UUID, UUID(int=1)),
+        (3, float, 3.0),
+        ({"$timedelta": -1}, timedelta, timedelta(microseconds=-1)),
+        ("115792089237316195423570985008687907853269984665640564039457584007913129639935", int, 2**256 - 1),
+    ],
+)
+def test_plain_json_becomes_what_is_declared(tree: object, declared: object, value: object) -> None:
+    assert alike(codec.decode(tree, declared, "argument"), value)
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        (object(), "argument 'votes' of tally"),
+        ({"a": [1, object()]}, "argument 'votes' of tally['a'][1]"),
+        ((lambda: 1,), "argument 'votes' of tally[0]"),
+    ],
+)
+def test_what_has_no_stored_form_is_named(value: object, path: str) -> None:
+    with pytest.raises(EncodingError) as caught:
+        codec.encode_value(value, "argument 'votes' of tally")
+    assert caught.value.path == path
+
+
+def test_a_value_that_contains_itself_is_refused() -> None:
+    loop: list[object] = []
+    loop.append(loop)
+    with pytest.raises(EncodingError, match="contains itself"):
+        codec.encode_value(loop, "value")
+
+
+@pytest.mark.parametrize(
+    ("tree", "declared"),
+    [
+        ({"voter": "a"}, Vote),
+        ({"voter": "a", "weight": 1, "side": "for", "more": 1}, Vote),
+        ({"voter": "a", "weight": 1, "side": "neither"}, Vote),
+        ("abc", int),
+        ({"$decimal": "abc"}, None),
+        ({"$class": "os.system", "fields": {}}, None),
+        ({"$class": "subprocess.Popen", "fields": {"args": "true"}}, None),
+        ({"$enum": "nowhere.Side", "name": "FOR"}, None),
+    ],
+)
+def test_what_is_stored_otherwise_is_named(tree: object, declared: object) -> None:
+    with pytest.raises(DecodingError, match=r"^the place"):
+        codec.decode(tree, declared, "the place")
+
+
+def test_a_text_that_is_no_json_is_named() -> None:
+    with pytest.raises(DecodingError, match="the param"):
+        codec.from_data("!!", "the param")
