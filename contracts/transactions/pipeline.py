@@ -50,7 +50,7 @@ async def send_transaction(ctx: Context, intent: Intent) -> Sent:
         prepared = await _prepared(ctx, intent)
         if prepared.state is PreparedState.REFUSED:
             return _refused(intent, prepared.reason, prepared.revert_hex)
-        nonce = await patiently(ctx, reserve_nonce, intent, floor)
+        nonce = await patiently(ctx, reserve_nonce, intent, max(prepared.first_nonce, floor))
         delivery = Delivery(signed=(await patiently(ctx, sign_transaction, intent, nonce, prepared),))
         delivery = await _delivered(ctx, intent, delivery, prepared.policy)
         if delivery.seen.position is Position.FINAL:

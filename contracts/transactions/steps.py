@@ -64,6 +64,7 @@ async def prepare_transaction(info: Info, intent: Intent) -> Prepared:
         state=PreparedState.READY,
         policy=policy,
         gas=gas,
+        first_nonce=await node.nonce(intent.sender, "latest"),
         max_fee_per_gas=price.max_fee_per_gas,
         max_priority_fee_per_gas=price.max_priority_fee_per_gas,
     )
@@ -78,10 +79,8 @@ def _refused(policy: SendingPolicy, error: CallReverted) -> Prepared:
     )
 
 
-async def reserve_nonce(info: Info, intent: Intent, floor: int) -> int:
-    """Return the nonce that belongs to this logical transaction from now on, `floor` or more."""
-    node = info.dependency(Node)
-    first = max(await node.nonce(intent.sender, "latest"), floor)
+async def reserve_nonce(info: Info, intent: Intent, first: int) -> int:
+    """Return the nonce that belongs to this logical transaction from now on, `first` or more."""
     nonce = await info.dependency(NonceBook).reserve(
         chain_id=intent.chain_id, address=intent.sender, logical_id=intent.logical_id, first=first
     )

@@ -73,6 +73,8 @@ class PreparedState(StrEnum):
 class Prepared:
     """An intent tried out: limit and price of gas if it would succeed, else why not.
 
+    `first_nonce` is the key's next one on the chain. It is recorded before a nonce is claimed, so that a
+    claim that was made and not reported is found again from the same place, whatever the node says by then.
     The policy is recorded here, so that a changed configuration never changes a recorded course.
     """
 
@@ -81,6 +83,7 @@ class Prepared:
     gas: int = 0
     max_fee_per_gas: int = 0
     max_priority_fee_per_gas: int = 0
+    first_nonce: int = 0
     reason: str | None = None
     revert_hex: str | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -55,6 +55,13 @@ async def send(app: Orchestrator, number: int = 1) -> Sent:
         return await app.run(f"send-{number}", send_transaction, intent(number))
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for the scripted chain; it has no events of its own."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while not condition():  # noqa: ASYNC110 - the condition is the test's own, over plain values
+            await asyncio.sleep(0.005)
+
+
 async def test_a_transaction_is_sent_once_and_confirmed() -> None:
     node = WeatherNode()
     async with running(node) as app:
@@ -70,8 +77,7 @@ async def test_it_is_confirmed_only_when_its_block_is_final() -> None:
     node = WeatherNode(finality_lag=3)
     async with running(node) as app:
         sending = asyncio.create_task(send(app))
-        while not node.succeeded():
-            await asyncio.sleep(0.005)
+        await until(lambda: bool(node.succeeded()))
         await asyncio.sleep(0.1)
         assert not sending.done()
         node.mine(3)
@@ -86,13 +92,17 @@ async def test_many_at_once_take_a_nonce_each_without_a_gap() -> None:
     assert len(node.succeeded()) == 20
 
 
-async def test_two_workers_with_one_key_and_one_intent_send_it_once(tmp_path: object) -> None:
-    """Both applications share the store through one engine: the second attaches to the first's promise."""
+async def test_two_services_that_share_a_key_by_mistake_lose_and_double_nothing() -> None:
+    """Their stores do not know each other, so each nonce is claimed twice and the chain decides."""
     node = WeatherNode()
-    async with running(node) as app:
-        both = await asyncio.gather(*(app.rpc("same", send_transaction, intent()) for _ in range(2)))
-    assert both[0] == both[1]
-    assert len(node.succeeded()) == 1
+    async with running(node) as one, running(node) as other:
+        ended = await asyncio.gather(
+            *(send(one, number) for number in range(1, 6)), *(send(other, number) for number in range(6, 11))
+        )
+        same = await send(other, 1)
+    assert {each.status for each in ended} == {SentStatus.CONFIRMED}
+    assert same.status is SentStatus.REFUSED
+    assert sorted(each.data[-1] for each in node.succeeded()) == list(range(1, 11))
 
 
 async def test_a_refused_trial_takes_no_nonce_and_tells_why() -> None:
@@ -124,11 +134,9 @@ async def test_an_orphaned_and_forgotten_one_is_sent_again_with_the_same_bytes()
     node = WeatherNode(finality_lag=3)
     async with running(node) as app:
         sending = asyncio.create_task(send(app))
-        while not node.succeeded():
-            await asyncio.sleep(0.005)
+        await until(lambda: bool(node.succeeded()))
         node.orphan(1, forget=True)
-        while not node.succeeded():
-            await asyncio.sleep(0.005)
+        await until(lambda: bool(node.succeeded()))
         node.mine(3)
         assert (await sending).status is SentStatus.CONFIRMED
     assert len({each.raw for each in node.broadcasts}) == 1
@@ -140,8 +148,7 @@ async def test_a_stuck_one_is_replaced_on_its_nonce_at_a_price_that_nodes_take()
     node.minable = False
     async with running(node) as app:
         sending = asyncio.create_task(send(app))
-        while len({each.hash for each in node.broadcasts}) < 3:
-            await asyncio.sleep(0.005)
+        await until(lambda: len({each.hash for each in node.broadcasts}) >= 3)
         node.minable = True
         while not sending.done():
             node.mine()
@@ -160,8 +167,7 @@ async def test_replacements_end_at_the_configured_number() -> None:
     )
     async with running(node, policy=policy) as app:
         sending = asyncio.create_task(send(app))
-        while len(node.broadcasts) < 12:
-            await asyncio.sleep(0.005)
+        await until(lambda: len(node.broadcasts) >= 12)
         assert len({each.hash for each in node.broadcasts}) == 3
         node.minable = node.automine = True
         node.mine()
@@ -173,8 +179,7 @@ async def test_a_foreign_transaction_on_its_nonce_makes_it_take_another() -> Non
     node.minable = False
     async with running(node) as app:
         sending = asyncio.create_task(send(app))
-        while not node.broadcasts:
-            await asyncio.sleep(0.005)
+        await until(lambda: bool(node.broadcasts))
         foreign = Signer.from_key(KEY).sign(
             intent(9),
             nonce=0,
@@ -223,8 +228,7 @@ async def test_a_mined_revert_is_a_recorded_failure() -> None:
         second = asyncio.create_task(
             app.run("twin", send_transaction, Intent(**{**_fields(intent()), "logical_id": "twin"}))
         )
-        while len(node.pool) < 2:
-            await asyncio.sleep(0.005)
+        await until(lambda: len(node.pool) == 2)
         node.mine()
         ended = sorted([(await first).status, (await second).status])
     assert ended == [SentStatus.CONFIRMED, SentStatus.REVERTED]
