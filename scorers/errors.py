@@ -3,6 +3,7 @@
 ScorerError
 ├── SettingsError      the configuration
 ├── DatasetError       a replay file
+├── ProofFileError     a file that should hold a proof
 └── ScenarioError      a demo or replay that did not come out as it must
 """
 
@@ -17,6 +18,10 @@ class SettingsError(ScorerError):
 
 class DatasetError(ScorerError):
     """The replay file cannot be used; the message names the line."""
+
+
+class ProofFileError(ScorerError):
+    """The file is missing or holds no evidence bundle; the message names it and the place in it."""
 
 
 class ScenarioError(ScorerError):

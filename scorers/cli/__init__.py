@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from scorers.cli import chain, invoke, logs, promise, replay, services, tree
+from scorers.cli import chain, demo, invoke, logs, promise, proof, replay, services, tree
 
 app = typer.Typer(
     name="dao-scorer",
@@ -28,6 +28,7 @@ def configure(
 
 
 for run in (
+    demo.demo,
     replay.replay,
     services.up,
     services.serve,
@@ -40,6 +41,7 @@ for run in (
 ):
     app.command()(run)
 app.add_typer(promise.app, name="promise")
+app.add_typer(proof.app, name="proof")
 
 
 def main() -> None:

@@ -57,6 +57,13 @@ def record(title: str, fields: Mapping[str, object]) -> None:
     table(title, ("field", "value"), [(name, escape(str(value))) for name, value in fields.items()])
 
 
+def mark(right: bool | None) -> str:
+    """Return the sign for right, wrong, or not asked."""
+    if right is None:
+        return "-"
+    return "[green]✔[/]" if right else "[red]✘[/]"
+
+
 def progress(*, quiet: bool = False) -> Progress:
     """Return a progress display: bars on a terminal, nothing moving elsewhere."""
     return Progress(
