@@ -25,6 +25,8 @@ Push = Callable[[str, Message], Awaitable[bool]]
 SENT_LINGER_S = 1.0
 """How long removed-to-be outbox rows wait for a batch to travel with."""
 FAILURE_PAUSE_S = 1.0
+FULL_PAUSE_S = 0.1
+"""How long a group in which nobody had room is left alone."""
 
 
 class Courier:
@@ -44,12 +46,21 @@ class Courier:
         self._chores = asyncio.Event()
         self._linger: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
+        self._full: dict[str, asyncio.TimerHandle] = {}
 
     def deliver(self, outgoing: list[Outgoing]) -> None:
         """Send what a commit has brought."""
         for each in self._switchboard.deliver(outgoing):
             self._enqueue_push(each)
         self._schedule_removal()
+        for group in self._switchboard.take_full():
+            if group not in self._full:
+                loop = asyncio.get_running_loop()
+                self._full[group] = loop.call_later(FULL_PAUSE_S, self._try_full, group)
+
+    def _try_full(self, group: str) -> None:
+        del self._full[group]
+        self.flush(group)
 
     def _enqueue_push(self, outgoing: Outgoing) -> None:
         if self._push is None:
@@ -99,7 +110,7 @@ class Courier:
 
     def stop(self) -> None:
         """Forget the timers."""
-        for handle in (self._linger, self._retry):
+        for handle in (self._linger, self._retry, *self._full.values()):
             if handle is not None:
                 handle.cancel()
 
@@ -138,7 +149,10 @@ class Courier:
             waiting = [outgoing_execute(row) for row in page.executes]
             waiting += [outgoing_unblock(row, promise) for row, promise in page.unblocks]
             self.deliver([each for each in waiting if not self._switchboard.left(each)])
-            more = page.more and (group is None or self._switchboard.has_members(group))
+            more = page.more and self._may_take(group)
+
+    def _may_take(self, group: str | None) -> bool:
+        return group is None or (self._switchboard.has_members(group) and group not in self._full)
 
     async def _read(self, query: LoadOutbox) -> Outbox:
         return await self._store.run(lambda _: _outbox(query), self._clock.now_ms())

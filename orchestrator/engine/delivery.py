@@ -1,7 +1,8 @@
 """Delivery: which connection a message goes to, and what becomes of those that cannot go anywhere yet.
 
 Messages are hints, the store is the truth. What finds a connection here is sent at once and its outbox row
-is removed with a later batch; what finds none stays in the outbox until a member of its group connects.
+is removed with a later batch; what finds none stays in the outbox until a member of its group connects,
+and what finds no room is tried again shortly.
 A message that a connection was given shortly before it closed may never have been read: its tasks are
 announced again to whoever is left.
 """
@@ -21,6 +22,8 @@ from orchestrator.engine.workspace import Outgoing
 from orchestrator.protocol.messages import Execute, Message
 
 _log = structlog.get_logger(__name__)
+Receive = Callable[[Message], object]
+"""Takes a message without blocking; False says that it has no room now, and is asked again later."""
 RECENT_MAX = 256
 """How many announcements a connection remembers."""
 
@@ -32,7 +35,7 @@ class Connection:
         self,
         group: str,
         member: str,
-        receive: Callable[[Message], None],
+        receive: Receive,
         on_close: Callable[[Connection], None],
     ) -> None:
         self.group = group
@@ -41,14 +44,16 @@ class Connection:
         self._receive = receive
         self._on_close = on_close
 
-    def send(self, message: Message) -> None:
-        """Hand over one message."""
-        if isinstance(message, Execute):
-            self.recent.append((message.task.id, message.task.version))
+    def send(self, message: Message) -> bool:
+        """Hand over one message; tell whether it was taken."""
         try:
-            self._receive(message)
+            taken = self._receive(message) is not False
         except Exception as error:  # one ear's fault must not deafen the others
             _log.error("receiver failed", group=self.group, member=self.member, error=str(error))
+            return False
+        if taken and isinstance(message, Execute):
+            self.recent.append((message.task.id, message.task.version))
+        return taken
 
     def close(self) -> None:
         """Take no more messages."""
@@ -64,6 +69,7 @@ class Switchboard:
         self._statistics = statistics
         self._sent_executes: dict[str, int] = {}
         self._sent_unblocks: dict[tuple[str, str], None] = {}
+        self._full: dict[str, None] = {}
 
     def add(self, connection: Connection) -> None:
         """Open an ear."""
@@ -98,30 +104,34 @@ class Switchboard:
             if not isinstance(address, PollAddress):
                 pushes.append(each)
                 continue
-            connection = self._choose(address)
             kind = "execute" if isinstance(each.message, Execute) else "unblock"
-            if connection is None:
-                self._statistics.unroutable[kind] += 1
+            candidates = self._candidates(address)
+            if any(connection.send(each.message) for connection in candidates):
+                self._statistics.messages[kind] += 1
+                self.mark_sent(each)
                 continue
-            connection.send(each.message)
-            self._statistics.messages[kind] += 1
-            self.mark_sent(each)
+            self._statistics.unroutable[kind] += 1
+            if candidates:
+                self._full[address.group] = None
         return pushes
 
-    def _choose(self, address: PollAddress) -> Connection | None:
-        members = self._groups.get(address.group)
-        if not members:
-            return None
-        if address.member is not None:
-            # The newest of a name wins: an older one is most likely a socket that died half-open.
-            for connection in reversed(members):
-                if connection.member == address.member:
-                    return connection
-        if address.cast is Cast.UNI:
-            return None
+    def _candidates(self, address: PollAddress) -> list[Connection]:
+        """Return who may take a message, the first choice first."""
+        members = self._groups.get(address.group, [])
+        # The newest of a name wins: an older one is most likely a socket that died half-open.
+        named = [each for each in reversed(members) if each.member == address.member][:1]
+        if address.cast is Cast.UNI or not members:
+            return named
         turn = self._turns.get(address.group, 0) % len(members)
-        self._turns[address.group] = turn + 1
-        return members[turn]
+        if not named:
+            self._turns[address.group] = turn + 1
+        return named + members[turn:] + members[:turn]
+
+    def take_full(self) -> list[str]:
+        """Return, and forget, the groups of which nobody had room for a message."""
+        groups = list(self._full)
+        self._full.clear()
+        return groups
 
     def mark_sent(self, outgoing: Outgoing) -> None:
         """Remember that a message has left, so that its outbox row is removed with the next batch."""

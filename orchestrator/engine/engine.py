@@ -7,7 +7,6 @@ and no SDK; both reach it through commands.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -16,14 +15,13 @@ from orchestrator.engine.batch import BatchResult, Work
 from orchestrator.engine.clock import Clock, SystemClock
 from orchestrator.engine.committer import Committer
 from orchestrator.engine.courier import Courier, Push
-from orchestrator.engine.delivery import Connection, Switchboard
+from orchestrator.engine.delivery import Connection, Receive, Switchboard
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.statistics import Statistics
 from orchestrator.engine.ticker import Ticker
 from orchestrator.engine.validation import validate
 from orchestrator.protocol import commands as c
-from orchestrator.protocol.messages import Message
 from orchestrator.store import Store, StoreError
 from orchestrator.store.port import Gauges, LoadGauges, Program, ask
 
@@ -140,8 +138,10 @@ class Engine:
             raise Unavailable("the engine has not been started")
         return await self._committer.submit(Work(command=command, embedded=embedded))
 
-    def connect(self, group: str, member: str, receive: Callable[[Message], None]) -> Connection:
+    def connect(self, group: str, member: str, receive: Receive) -> Connection:
         """Deliver messages for `member` of `group` to `receive`, which must neither block nor raise.
+
+        It may return False when it has no room: the message is then offered to others, or again shortly.
 
         What waits for the group is sent at once. The newest of several connections of one name is
         preferred. The connection stands until it is closed.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -48,12 +47,6 @@ def ids_text(ids: Sequence[str]) -> str:
     return _encode_json(ids).decode()
 
 
-@lru_cache(maxsize=4096)
-def _tags_of(text: str) -> dict[str, str]:
-    # Siblings share their tags; nobody changes a record's.
-    return _decode_headers(text)
-
-
 def _value(headers: str | None, data: str | None) -> Value:
     if headers is None and data is None:
         return EMPTY
@@ -67,7 +60,7 @@ def promise_of(row: Sequence[Any]) -> PromiseRecord:
         state=PromiseState(row[1]),
         param=_value(row[2], row[3]),
         value=_value(row[4], row[5]),
-        tags=_tags_of(row[6]),
+        tags=_decode_headers(row[6]),
         timeout_at=row[7],
         created_at=row[8],
         settled_at=row[9],

@@ -117,6 +117,40 @@ async def test_a_failing_receiver_harms_nobody(w: World) -> None:
     assert (await w.do(create("p", target=TARGET))).promise.id == "p"
 
 
+async def test_a_full_member_gets_the_backlog_piece_by_piece(w: World) -> None:
+    for number in range(40):
+        await w.do(create(f"p{number:02}", target=TARGET))
+    taken: list[str] = []
+    room = 15
+
+    def bounded(message: Message) -> bool:
+        nonlocal room
+        assert isinstance(message, Execute)
+        if room == 0:
+            return False
+        room -= 1
+        taken.append(message.task.id)
+        return True
+
+    w.engine.connect(GROUP, "w1", bounded)
+    async with asyncio.timeout(5):
+        while len(taken) < 40:
+            await asyncio.sleep(0.005)
+            if room == 0:
+                assert len(taken) % 15 == 0
+                room = 15
+    assert taken == [f"p{number:02}" for number in range(40)]
+
+
+async def test_what_one_member_has_no_room_for_goes_to_another(w: World) -> None:
+    ear = Ear()
+    w.engine.connect(GROUP, "full", lambda _: False)
+    w.engine.connect(GROUP, "free", ear)
+    for number in range(4):
+        await w.do(create(f"p{number}", target=f"{TARGET}/full" if number % 2 else TARGET))
+    assert [task_id for task_id, _ in ear.executes] == ["p0", "p1", "p2", "p3"]
+
+
 async def test_news_that_nobody_fetches_is_forgotten_in_time() -> None:
     async with world("sqlite:///:memory:", unblock_keep_ms=1_000) as w:
         await w.do(create("p"))

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from orchestrator.domain.errors import Unavailable
+from orchestrator.domain.promise import Value
 from orchestrator.domain.task import TaskState
 from orchestrator.engine import ManualClock
 from orchestrator.protocol import commands as c
@@ -244,6 +246,23 @@ _SORTED = {"LOAD_PRELOAD", "LOAD_CALLBACKS", "LOAD_LISTENERS"}
 
 
 # -- what lasts
+
+
+async def test_a_full_disk_is_survived(tmp_path: Path) -> None:
+    async with world(f"sqlite:///{tmp_path}/s.db") as w:
+        assert isinstance(w.store, SqliteStore)
+        connection = w.store._connection
+        assert connection is not None
+        await w.do(create("before"))
+        connection.execute(f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').fetchone()[0]}")
+        large = c.PromiseCreate(id="large", timeout_at=2**50, param=Value(data="x" * 100_000))
+        answers = await w.together(large, large)
+        assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
+        assert "full" in str(answers[0])
+        await w.refused(404, c.PromiseGet(id="large"))
+        connection.execute("PRAGMA max_page_count = 1000000")
+        await w.do(large)
+        assert (await w.state("before")) is not None
 
 
 async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
