@@ -2,7 +2,7 @@
 
 from orchestrator.engine.clock import Clock, ManualClock, SystemClock
 from orchestrator.engine.courier import Push
-from orchestrator.engine.delivery import Connection
+from orchestrator.engine.delivery import Connection, Receive
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.statistics import Histogram, Statistics
@@ -15,6 +15,7 @@ __all__ = [
     "Histogram",
     "ManualClock",
     "Push",
+    "Receive",
     "Statistics",
     "SystemClock",
 ]

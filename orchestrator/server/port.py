@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from orchestrator.engine import Statistics
+from orchestrator.engine import Receive, Statistics
 from orchestrator.protocol.commands import Answer, Command
-from orchestrator.protocol.transport import Receiver
 from orchestrator.store.port import Gauges
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -32,7 +31,7 @@ class ServedEngine(Protocol):
         """Carry out one command. Raises Refused or Unavailable."""
         ...
 
-    def connect(self, group: str, member: str, receive: Receiver) -> Connection:
+    def connect(self, group: str, member: str, receive: Receive) -> Connection:
         """Deliver the messages of `group` and `member` to `receive` until the connection is closed."""
         ...
 

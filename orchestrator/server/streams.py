@@ -1,8 +1,8 @@
 """One delivery stream: messages in from the engine, server-sent events out to a member.
 
 Invariant: `receive` neither blocks nor raises, and a stream never holds more than its bounds and the one
-message that reached them. Messages are hints, so one that finds the buffer full is dropped and counted; the
-engine's retry timers bring it again.
+message that reached them. One that finds the buffer full is refused and counted; the engine offers it to
+another connection, or again shortly.
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ class DeliveryStream:
         self._wake = asyncio.Event()
         self._closed = False
 
-    def receive(self, message: Message) -> None:
-        """Take a message, or drop it when the reader is too far behind."""
+    def receive(self, message: Message) -> bool:
+        """Take a message; return False, without taking it, when the reader is too far behind."""
         if self._closed or len(self._events) >= self._buffer_messages or self._bytes >= self._buffer_bytes:
             self.dropped += 1
-            return
+            return False
         event = event_of(message)
         self.received += 1
         self._bytes += len(event)
         self._events.append(event)
         self._wake.set()
+        return True
 
     def close(self) -> None:
         """Let the reader have what is buffered, then end the stream."""
