@@ -16,7 +16,6 @@ from orchestrator.engine.delivery import Connection
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.workspace import Outgoing, outgoing_execute, outgoing_unblock
 from orchestrator.protocol.messages import Execute, Message
-from orchestrator.store import StoreError
 from orchestrator.store.port import LoadOutbox, Outbox, Program, ask
 
 _log = structlog.get_logger(__name__)
@@ -120,20 +119,31 @@ class Courier:
             self._chores.clear()
             try:
                 await self._dispatch_lost()
-                while self._flushes:
-                    group, _ = self._flushes.popitem()
-                    await self._flush(group)
-            except StoreError as error:
-                _log.error("delivery from the outbox failed", error=str(error))
+                await self._flush_all()
+            except Exception as error:  # what was not sent is still in the outbox
+                _log.error("delivery from the outbox failed", exc_info=error)
                 await asyncio.sleep(FAILURE_PAUSE_S)
+                self._chores.set()
 
     async def _dispatch_lost(self) -> None:
         if self._lost:
-            references, self._lost = list(self._lost), {}
+            references = list(self._lost)
             outgoing = await self._store.run(
                 lambda now: dispatch_program(now, self._settings, references), self._clock.now_ms()
             )
+            for reference in references:
+                self._lost.pop(reference, None)
             self.deliver(outgoing)
+
+    async def _flush_all(self) -> None:
+        while self._flushes:
+            # Taken first, since whoever connects meanwhile asks for another.
+            group, _ = self._flushes.popitem()
+            try:
+                await self._flush(group)
+            except Exception:
+                self._flushes[group] = None
+                raise
 
     async def _flush(self, group: str | None) -> None:
         after_task, after_unblock, more = "", ("", ""), True

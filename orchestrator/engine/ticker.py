@@ -14,7 +14,6 @@ import structlog
 from orchestrator.engine.batch import TickResult, recover_program, tick_program
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.workspace import Outgoing
-from orchestrator.store import StoreError
 
 _log = structlog.get_logger(__name__)
 FAILURE_PAUSE_S = 1.0
@@ -68,8 +67,8 @@ class Ticker:
         while True:
             try:
                 await self.tick()
-            except StoreError as error:
-                _log.error("tick failed", error=str(error))
+            except Exception as error:  # time must go on, whatever one tick met
+                _log.error("tick failed", exc_info=error)
                 await asyncio.sleep(FAILURE_PAUSE_S)
                 continue
             await self._sleep()

@@ -12,7 +12,7 @@ from orchestrator.domain.task import TaskState
 from orchestrator.engine import Engine, EngineSettings, ManualClock
 from orchestrator.protocol import commands as c
 from orchestrator.store import MemoryStore, SqliteStore, StoreError
-from orchestrator.store.port import LoadRows, Program, Query
+from orchestrator.store.port import LoadDue, LoadOutbox, LoadRows, Program, Query
 from orchestrator.transport.local import LocalTransport
 from tests.engine_world import (
     FAR,
@@ -119,6 +119,34 @@ async def test_a_failing_store_answers_unavailable_and_recovers() -> None:
         assert w.engine.statistics.requests["promise.create", 503] == 1
         store.fails = lambda _: None
         await w.do(create("a"))
+
+
+@pytest.mark.parametrize("error", [StoreError("disk full"), ZeroDivisionError()])
+async def test_time_and_delivery_outlast_a_failing_store(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("ticker", "courier"):
+        monkeypatch.setattr(f"orchestrator.engine.{module}.FAILURE_PAUSE_S", 0.01)
+    store, failures = _Breaking(MemoryStore()), []
+
+    def fails(query: Query[Any]) -> Exception | None:
+        if isinstance(query, LoadDue | LoadOutbox) and len(failures) < 4:
+            failures.append(query)
+            return error
+        return None
+
+    async with world("", store=store) as w:
+        await w.do(create("late", timeout_at=w.now + 5))
+        await w.do(create("p", target=TARGET))
+        store.fails = fails
+        w.clock.advance(5)
+        ear = Ear()
+        w.engine.connect(GROUP, "w1", ear)
+        async with asyncio.timeout(5):
+            while (await w.engine.gauges()).promises_pending > 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await ear.hear(1)
+        assert {type(query) for query in failures} == {LoadDue, LoadOutbox}
 
 
 async def test_a_fault_of_one_command_is_its_own() -> None:
