@@ -29,6 +29,7 @@ from orchestrator.client.registry import FunctionKind, RegisteredFunction
 from orchestrator.client.surroundings import Surroundings
 from orchestrator.client.verdict import Ending, Verdict
 from orchestrator.client.writing import FencedWriter, search_all
+from orchestrator.commitments.errors import CommitmentError
 from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import Abandoned, NondeterminismError
 from orchestrator.domain.ids import origin_of
@@ -62,6 +63,7 @@ class Execution:
         self._jobs: set[asyncio.Task[None]] = set()
         self._listening: set[asyncio.Task[None]] = set()
         self._listened: set[str] = set()
+        self._watch: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._verdict: Verdict | None = None
         self._group = asyncio.TaskGroup()
@@ -83,6 +85,8 @@ class Execution:
             finally:
                 if self._verdict is None:
                     self._verdict = Verdict(ending=Ending.LOST)
+                if self._watch is not None:
+                    self._watch.cancel()
                 for job in (*self._jobs, *self._listening):
                     job.cancel()
                 self._close_branches()
@@ -102,7 +106,8 @@ class Execution:
         function = self.around.registry.named(invocation.function, invocation.version)
         try:
             args, kwargs = function.decode_arguments(invocation.args, invocation.kwargs)
-        except TypeError as error:
+            steps.bind(function, args, kwargs)
+        except (TypeError, CommitmentError) as error:
             await performing.fulfil(self, steps.settlement(self.promise.id, function, None, Raised(error)))
             return
         if self._preload_cut:
@@ -127,16 +132,22 @@ class Execution:
 
     async def _wait_for_jobs(self) -> None:
         self._wake.clear()
-        try:
-            await asyncio.wait_for(self._wake.wait(), LISTEN_AFTER_S if self._awaited_ids() else None)
-        except TimeoutError:
-            for promise_id in self._awaited_ids():
-                if promise_id not in self._listened:
-                    self._listened.add(promise_id)
-                    self._listening.add(
-                        self._group.create_task(self._guarded(partial(self.listen, promise_id)))
-                    )
-            await self._wake.wait()
+        await self._wake.wait()
+
+    def watch_remote(self) -> None:
+        """Look, a little later, whether remote outcomes have to be listened for beside a running step."""
+        if self._watch is None:
+            self._watch = self._running.call_later(LISTEN_AFTER_S, self._listen_if_busy)
+
+    def _listen_if_busy(self) -> None:
+        self._watch = None
+        if self._verdict is not None or not self._jobs:
+            return
+        for promise_id in self._awaited_ids():
+            if promise_id not in self._listened:
+                self._listened.add(promise_id)
+                self._listening.add(self._group.create_task(self._guarded(partial(self.listen, promise_id))))
+        self.watch_remote()
 
     def _advance(self, branch: Branch) -> None:
         """Step a branch until it has to wait, ends, or has had its turn."""

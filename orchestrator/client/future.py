@@ -104,14 +104,21 @@ class DurableFuture(Durable[T]):
 class Gathered(Durable[list[Any]]):
     """Several at once: all are waited for, then come their results, or the first failure, in order."""
 
-    __slots__ = ("_members",)
+    __slots__ = ("_members", "_settled")
 
     def __init__(self, members: tuple[Durable[Any], ...]) -> None:
         self._members = members
+        self._settled = 0
 
     def pending(self) -> DurableFuture[Any] | None:
         """Return the first open one: all must settle, so it is enough to wait for one after the other."""
-        return next((future for member in self._members if (future := member.pending()) is not None), None)
+        while self._settled < len(self._members):
+            future = self._members[self._settled].pending()
+            if future is not None:
+                return future
+            # What has settled stays so: a fan-out is walked once, however often it is woken.
+            self._settled += 1
+        return None
 
     def outcome(self) -> Outcome:
         """Return all results, or the first error in order of the arguments."""

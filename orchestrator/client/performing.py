@@ -184,6 +184,7 @@ async def call_remote(execution: Execution, pending: PendingCall[Call]) -> None:
         await execution.listen(pending.call.id)
     else:
         pending.future.remote = True
+        execution.watch_remote()
 
 
 async def _written(execution: Execution, pending: PendingCall[Call]) -> PromiseRecord:

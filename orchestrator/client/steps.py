@@ -96,7 +96,10 @@ class LeafRun:
 
     async def run(self, before_retry: Callable[[], Awaitable[None]]) -> Settlement:
         """Attempt until it succeeds or the policy gives up; `before_retry` is awaited before each wait."""
-        bound = bind(self._function, self._args, self._kwargs)
+        try:
+            bound = bind(self._function, self._args, self._kwargs)
+        except CommitmentError as error:
+            return Settlement(state=PromiseState.REJECTED, value=failure_value(error))
         attempt = 0
         while True:
             attempt += 1

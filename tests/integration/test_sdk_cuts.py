@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -184,7 +185,7 @@ async def run_until_crash(
     return crashing.crashed.is_set()
 
 
-def new_store(kind: str, tmp_path: Any, name: str) -> Callable[[], Store]:
+def new_store(kind: str, tmp_path: Path, name: str) -> Callable[[], Store]:
     """Return what opens the same store again and again."""
     if kind == "memory":
         memory = MemoryStore()
@@ -201,13 +202,17 @@ async def uncut(store: Store, workflow: Callable[..., Any]) -> tuple[object, dic
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.__name__)
+@pytest.mark.parametrize(
+    ("workflow", "kind"),
+    [*((workflow, "memory") for workflow in WORKFLOWS), (remote, "sqlite")],
+    ids=lambda parameter: getattr(parameter, "__name__", parameter),
+)
 async def test_same_answer_wherever_it_is_cut(
-    workflow: Callable[..., Any], after: bool, tmp_path: Any
+    workflow: Callable[..., Any], kind: str, after: bool, tmp_path: Path
 ) -> None:
-    expected = await uncut(new_store("memory", tmp_path, "uncut")(), workflow)
+    expected = await uncut(MemoryStore(), workflow)
     for cut in range(1, CUTS_MAX):
-        store = new_store("memory", tmp_path, f"cut{cut}")
+        store = new_store(kind, tmp_path, f"cut{cut}")
         async with engine_on(store()) as transport:
             await approve(transport)
             crashed = await run_until_crash(transport, workflow, cut, after, ExecutionLog())

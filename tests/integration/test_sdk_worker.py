@@ -245,7 +245,7 @@ async def test_a_changed_workflow_is_reported_and_its_record_kept(transport: Loc
 
 
 async def suspended(transport: LocalTransport, task_id: str) -> None:
-    while (await transport.call(TaskGet(id=task_id))).task.state is not TaskState.SUSPENDED:
+    while (await transport.call(TaskGet(id=task_id))).task.state is not TaskState.SUSPENDED:  # noqa: ASYNC110
         await asyncio.sleep(0.005)
 
 
@@ -392,7 +392,8 @@ async def test_unawaited_children_hold_the_parent(transport: LocalTransport) -> 
         assert not await handle.done()
         gate.set()
         assert await handle.result() == "ok"
-    assert order == ["body", "child", "child"]
+    # The body may run again after a suspension; what it called may not.
+    assert order.count("child") == 2
 
 
 async def test_a_crashed_start_says_so_and_a_stopped_application_refuses(transport: LocalTransport) -> None:

@@ -1,0 +1,26 @@
+"""The program on the SDK's page runs, and runs again to the same end without executing anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_program_runs_twice(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "sdk.md").read_text()
+    program = tmp_path / "program.py"
+    program.write_text(page.split("```python\n", 1)[1].split("```", 1)[0])
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", str(program)],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT), "PATH": ""},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (0, "Hello, Ada\nHello, Grace\n"), done.stderr

@@ -1,0 +1,127 @@
+"""The same workflows through a server and without extensions: outcome and record are the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+
+from orchestrator import Context, Orchestrator, Refused
+from orchestrator.engine import Engine
+from orchestrator.protocol.commands import Command, Describe, PromiseRecordStep, TaskFence
+from orchestrator.protocol.transport import Receiver
+from orchestrator.store.memory import MemoryStore
+from orchestrator.testing import ExecutionLog
+from orchestrator.transport.http import HttpTransport
+from orchestrator.transport.local import LocalTransport
+from tests.integration.server_support import served
+from tests.integration.test_sdk_cuts import (
+    EXTERNAL,
+    WORKFLOWS,
+    application,
+    approve,
+    engine_on,
+    outcome_of,
+    settled_tree,
+    shown,
+    uncut,
+)
+
+
+class Published:
+    """An engine that knows the published protocol only."""
+
+    def __init__(self, inner: LocalTransport) -> None:
+        self.inner = inner
+
+    async def call(self, command: Command[Any]) -> Any:
+        fenced = isinstance(command, TaskFence) and isinstance(command.action, PromiseRecordStep)
+        if isinstance(command, Describe) or fenced:
+            raise Refused(400, f"Unknown operation: {command.KIND}")
+        return await self.inner.call(command)
+
+    def connect(self, group: str, pid: str, receive: Receiver) -> AbstractAsyncContextManager[None]:
+        return self.inner.connect(group, pid, receive)
+
+    async def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.__name__)
+async def test_without_extensions(workflow: Callable[..., Any]) -> None:
+    expected = await uncut(MemoryStore(), workflow)
+    async with engine_on(MemoryStore()) as transport, asyncio.timeout(10):
+        await approve(transport)
+        async with application(Published(transport), ExecutionLog()) as app:
+            outcome = await outcome_of(app, workflow)
+            assert (outcome, shown(await settled_tree(transport))) == expected
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.__name__)
+async def test_through_a_server(workflow: Callable[..., Any]) -> None:
+    expected = await uncut(MemoryStore(), workflow)
+    async with Engine(MemoryStore()) as engine, served(engine) as url, asyncio.timeout(15):
+        local = LocalTransport(engine)
+        await approve(local)
+        http = HttpTransport(url)
+        async with application(http, ExecutionLog()) as app:
+            outcome = await outcome_of(app, workflow)
+            assert (outcome, shown(await settled_tree(local))) == expected
+        await http.close()
+
+
+async def test_a_promise_settled_later_wakes_a_task_held_without_extensions() -> None:
+    async def flow(ctx: Context) -> int:
+        return int(await ctx.promise(EXTERNAL))
+
+    async with engine_on(MemoryStore()) as transport, asyncio.timeout(10):
+        app = Orchestrator(transport=Published(transport))
+        app.register(flow)
+        async with app:
+            handle = await app.begin_run("w", flow)
+            await asyncio.sleep(0.05)
+            await approve(transport)
+            assert await handle.result() == 21
+
+
+async def test_more_steps_than_one_preload_holds_are_not_run_again() -> None:
+    async def leaf(number: int) -> int:
+        return number
+
+    async def flow(ctx: Context) -> int:
+        total = sum([await ctx.run(leaf, number) for number in range(2_500)])
+        return total + await ctx.promise(EXTERNAL)
+
+    log = ExecutionLog()
+    async with engine_on(MemoryStore()) as transport, asyncio.timeout(30):
+        app = Orchestrator(transport=transport)
+        app.register(flow)
+        app.observe(log)
+        async with app:
+            handle = await app.begin_run("w", flow)
+            async with Orchestrator(transport=transport, worker=False) as hand:
+                while log.finished["w:2500"] == 0:  # noqa: ASYNC110 - the workflow is about to suspend
+                    await asyncio.sleep(0.01)
+                await hand.promises.resolve(EXTERNAL, 1)
+            assert await handle.result() == sum(range(2_500)) + 1
+    assert set(log.started.values()) == {1}
+
+
+async def test_a_server_that_comes_later_is_waited_for() -> None:
+    async def leaf() -> str:
+        return "there"
+
+    async with Engine(MemoryStore()) as engine:
+        async with served(engine) as url:
+            port = int(url.rsplit(":", 1)[1])
+        app = Orchestrator.remote(url)
+        app.register(leaf)
+        starting = asyncio.create_task(app.start())
+        await asyncio.sleep(0.1)
+        assert not starting.done()
+        async with served(engine, port=port), asyncio.timeout(15):
+            await starting
+            assert await app.run("w", leaf) == "there"
+            await app.stop()
