@@ -11,10 +11,10 @@ import pytest
 
 from contracts.bindings import Log, proposal_scores, reputation_dao
 from contracts.bindings.reputation_dao import ClockUnit, Support
-from contracts.rpc import Node, NodeUnavailable
+from contracts.rpc import CallReverted, Node, NodeUnavailable, RpcError
 from contracts.transactions import check_sender, patience
 from listener.invocation import EndReason, ProposalRequest
-from orchestrator import Orchestrator
+from orchestrator import Orchestrator, PromiseState
 from scorers import submission
 from scorers.policy import Policy, policy_hash
 from scorers.steps import votes as votes_module
@@ -230,20 +230,24 @@ class RefusingNode(Node):
     """Answers no call about one proposal."""
 
     refused = -1
+    error: RpcError = NodeUnavailable("http://node.invalid", "no answer")
 
     async def call_many(self, calls: object, block: object = "latest") -> list[bytes]:
         word = self.refused.to_bytes(32, "big")
         if any(word in data for _, data in calls):  # type: ignore[attr-defined]
-            raise NodeUnavailable(self.endpoint, "no answer")
+            raise self.error
         return await super().call_many(calls, block)  # type: ignore[arg-type]
 
 
-async def test_a_proposal_that_cannot_be_read_parks_visibly_and_stops_no_other(blocks: World) -> None:
+@pytest.mark.parametrize("error", [RefusingNode.error, CallReverted("0xda", b"", "execution reverted")])
+async def test_a_proposal_that_cannot_be_read_parks_visibly_and_stops_no_other(
+    blocks: World, error: RpcError
+) -> None:
     # The stuck one is proposal 2: the word 1 stands in other calls, too, as the number of a round.
     free, stuck = await voted(blocks, (3, Support.AGAINST)), await voted(blocks, (2, Support.FOR))
     await blocks.mine(25)
     async with RefusingNode(blocks.server.url) as node:
-        node.refused = int(stuck.proposal_id)
+        node.refused, node.error = int(stuck.proposal_id), error
         async with blocks.scoring(node=node) as app:
             for request in (stuck, free):
                 await blocks.end(app, request)
@@ -252,6 +256,7 @@ async def test_a_proposal_that_cannot_be_read_parks_visibly_and_stops_no_other(b
             assert not scoring.done()
             page = await app.promises.search(tags={"resonate:origin": stuck.promise_id}, limit=1000)
             assert any(each.is_timer for each in page.promises)
+            assert any(each.state is PromiseState.REJECTED for each in page.promises)
             node.refused = 2**255
             assert (await scoring).score == 10_000
 
