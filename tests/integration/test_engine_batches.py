@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from orchestrator.domain.promise import PromiseState, Value
 from orchestrator.domain.task import TaskState
 from orchestrator.engine import Engine, EngineSettings, ManualClock
 from orchestrator.protocol import commands as c
-from orchestrator.store import MemoryStore, SqliteStore, StoreError
+from orchestrator.store import MemoryStore, SqliteStore, Store, StoreError
 from orchestrator.store.port import LoadDue, LoadOutbox, LoadRows, Program, Query
 from orchestrator.transport.local import LocalTransport
 from tests.engine_world import (
@@ -318,8 +319,10 @@ async def test_a_deadline_that_came_while_ticking_is_not_forgotten() -> None:
 # -- embedded workers
 
 
-async def test_only_leases_of_its_own_process_end_with_an_engine() -> None:
-    store, clock = MemoryStore(), ManualClock()
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_only_leases_of_its_own_process_end_with_an_engine(kind: str, tmp_path: Path) -> None:
+    store: Store = MemoryStore() if kind == "memory" else SqliteStore(tmp_path / "s.db")
+    clock = ManualClock()
     async with world("", clock, store) as w:
         transport = LocalTransport(w.engine)
         await transport.call(claim("embedded", pid="inside"))
