@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from scorers.cli import chain, demo, invoke, logs, promise, proof, replay, services, tree
+from scorers.cli import chain, demo, doctor, invoke, logs, promise, proof, replay, services, tree
 
 app = typer.Typer(
     name="dao-scorer",
@@ -38,6 +38,7 @@ for run in (
     chain.deploy,
     invoke.invoke,
     tree.tree,
+    doctor.doctor,
 ):
     app.command()(run)
 app.add_typer(promise.app, name="promise")

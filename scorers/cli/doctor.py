@@ -1,0 +1,72 @@
+"""`dao-scorer doctor`: look at configuration and surroundings, and say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from scorers.cli import options, output
+from scorers.cli.session import command
+from scorers.doctor import SUBMISSIONS, Finding, State, examine
+from scorers.errors import SettingsError
+from scorers.settings import load_settings
+
+MARKS = {State.OK: output.mark(True), State.FAILED: output.mark(False), State.SKIPPED: output.mark(None)}
+
+
+@command
+async def doctor(
+    submissions: Annotated[
+        int, typer.Option(min=1, help="Submissions that the key's balance has to pay for.")
+    ] = SUBMISSIONS,
+    rpc: options.Rpc = None,
+    chain_id: options.ChainId = None,
+    dao: options.Dao = None,
+    registry: options.Registry = None,
+    start_block: options.StartBlock = None,
+    server_url: options.Server = None,
+    store: options.Store = None,
+    cursor: options.Cursor = None,
+    keystore: options.Keystore = None,
+    password_file: options.PasswordFile = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Check configuration, node, contracts, key, server and files; exit code 0 only if nothing fails."""
+    try:
+        settings = load_settings(
+            config,
+            rpc=rpc,
+            chain_id=chain_id,
+            dao=dao,
+            registry=registry,
+            start_block=start_block,
+            server=server_url,
+            store=store,
+            cursor=cursor,
+            keystore=keystore,
+            keystore_password_file=password_file,
+        )
+    except SettingsError as error:
+        found = [Finding(name="configuration", state=State.FAILED, detail=str(error))]
+    else:
+        found = await examine(settings, submissions=submissions)
+    _report(found, as_json=as_json)
+
+
+def _report(found: Sequence[Finding], *, as_json: bool) -> None:
+    failed = [finding for finding in found if finding.state is State.FAILED]
+    if as_json:
+        shown = [
+            {"name": finding.name, "state": finding.state, "detail": finding.detail} for finding in found
+        ]
+        output.emit({"ok": not failed, "checks": shown})
+    else:
+        rows = [(finding.name, MARKS[finding.state], escape(finding.detail)) for finding in found]
+        output.table("doctor", ("check", "", "what was seen, or what to do"), rows)
+    if failed:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        output.fail(f"{failed[0].name}: {failed[0].detail}{more}")

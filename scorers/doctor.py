@@ -1,0 +1,342 @@
+"""Looks at configuration and surroundings, one question after another, and changes nothing.
+
+Every question gets an answer of its own: a failure never hides the ones after it, and what cannot be asked
+(no key on this host, a node that is away) is said to be skipped and why. No secret is ever part of a finding.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from contracts.bindings import BindingError, proposal_scores, reputation_dao
+from contracts.rpc import Node, NodeUnavailable, RpcError, WrongChain
+from contracts.transactions import SenderStatus, SignerError, check_sender
+from listener import ListenerError, Source, SqliteCursorStore
+from orchestrator import OrchestratorError, Refused, Unavailable
+from orchestrator.protocol.commands import PromiseSearch
+from orchestrator.store.inspection import inspect_file
+from orchestrator.transport.http import HttpTransport
+from scorers import composition
+from scorers.errors import ScorerError
+from scorers.settings import Settings
+from scorers.steps.proposal import BLOCK_CLOCK, TIMESTAMP_CLOCK
+
+SUBMISSIONS = 10
+FINALITY_LAG_S_MAX = 3600
+"""Ethereum finalises after 13 minutes and roll-ups within the hour; what lags more has a stalled finality."""
+HEAD_AGE_S_MAX = 900
+LOCAL_CHAINS = frozenset({1337, 31337})
+"""Development chains: their head is as old as their last transaction."""
+COUNTING = "support=bravo"
+TIMEOUT_S = 10.0
+SQLITE = "sqlite:///"
+UNAUTHORIZED = frozenset({401, 403})
+KNOWN_ERRORS = (
+    BindingError,
+    ListenerError,
+    OrchestratorError,
+    OSError,
+    RpcError,
+    ScorerError,
+    SignerError,
+)
+
+
+class State(StrEnum):
+    """What came of a question."""
+
+    OK = "ok"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A question's name, what came of it, and what was seen or what to do."""
+
+    name: str
+    state: State
+    detail: str
+
+
+class Fault(ScorerError):
+    """What was asked does not hold; the message says what to do."""
+
+
+class Skipped(Exception):
+    """The question does not arise here; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the questions are put to. `submissions` is how many the balance has to last for."""
+
+    settings: Settings
+    node: Node
+    submissions: int
+
+
+Question = Callable[[Surroundings], Awaitable[str]]
+
+
+async def examine(settings: Settings, *, submissions: int = SUBMISSIONS) -> list[Finding]:
+    """Return the findings about these settings, in the order in which to mend what failed."""
+    found = [Finding(name="configuration", state=State.OK, detail="every value is valid")]
+    async with AsyncExitStack() as stack:
+        try:
+            node = await stack.enter_async_context(Node(settings.rpc, timeout_s=TIMEOUT_S))
+        except RpcError as error:
+            return [*found, Finding(name="node", state=State.FAILED, detail=str(error))]
+        around = Surroundings(settings=settings, node=node, submissions=submissions)
+        found.append(await _ask("node", _node, around))
+        reached = found[-1].state is State.OK
+        for name, question in ON_CHAIN:
+            found.append(await _ask(name, question if reached else _unreachable, around))
+        for name, question in ON_HOST:
+            found.append(await _ask(name, question, around))
+        found.append(await _ask("cursor", _cursor if reached else _unreachable, around))
+    return found
+
+
+async def _ask(name: str, question: Question, around: Surroundings) -> Finding:
+    try:
+        return Finding(name=name, state=State.OK, detail=await question(around))
+    except Skipped as reason:
+        return Finding(name=name, state=State.SKIPPED, detail=str(reason))
+    except KNOWN_ERRORS as error:
+        return Finding(name=name, state=State.FAILED, detail=str(error))
+
+
+async def _unreachable(around: Surroundings) -> str:
+    raise Skipped("not asked: the node does not answer")
+
+
+# -- the chain
+
+
+async def _node(around: Surroundings) -> str:
+    try:
+        actual = await around.node.chain_id()
+    except NodeUnavailable as error:
+        raise Fault(f"{error}; start it, or correct --rpc") from error
+    return f"{around.node.endpoint} serves chain {actual}"
+
+
+async def _chain_id(around: Surroundings) -> str:
+    actual, expected = await around.node.chain_id(), around.settings.chain_id
+    if expected is None:
+        raise Skipped(f"any chain is taken: pin this one with --chain-id {actual}")
+    if actual != expected:
+        raise WrongChain(expected, actual, around.node.endpoint)
+    return f"chain {actual}, as configured"
+
+
+async def _finality(around: Surroundings) -> str:
+    node = around.node
+    head, finalized = await node.header("latest"), await node.header("finalized")
+    if finalized.number > head.number:
+        raise Fault(
+            f"the node calls block {finalized.number} final and its head is {head.number}: use another"
+        )
+    lag_s = head.timestamp - finalized.timestamp
+    if lag_s > FINALITY_LAG_S_MAX:
+        raise Fault(
+            f"the finalized block {finalized.number} is {lag_s} s older than the head {head.number}: finality"
+            " stalls, or the node has lost its consensus client"
+        )
+    age_s = int(time.time()) - head.timestamp
+    if age_s > HEAD_AGE_S_MAX and await node.chain_id() not in LOCAL_CHAINS:
+        raise Fault(f"the head {head.number} is {age_s} s old: the node is behind, wait until it has synced")
+    return f"block {finalized.number} is final, {head.number - finalized.number} behind the head"
+
+
+async def _dao(around: Surroundings) -> str:
+    dao, read = _configured(around, "dao", "listen and up"), reputation_dao
+    reads = (read.CLOCK, read.CLOCK_MODE, read.COUNTING_MODE)
+    answers = await around.node.call_many([(dao, each.encode()) for each in reads])
+    clock, mode = read.CLOCK.decode(answers[0]), read.CLOCK_MODE.decode(answers[1])
+    counting = read.COUNTING_MODE.decode(answers[2])
+    if mode not in (BLOCK_CLOCK, TIMESTAMP_CLOCK):
+        raise Fault(f"{dao} has CLOCK_MODE {mode!r}: known are {BLOCK_CLOCK!r} and {TIMESTAMP_CLOCK!r}")
+    if COUNTING not in counting.split("&"):
+        raise Fault(f"{dao} has COUNTING_MODE {counting!r}: only {COUNTING!r} can be scored")
+    return f"{dao} answers: clock {clock} ({mode}), {counting}"
+
+
+async def _history(around: Surroundings) -> str:
+    """Ask for the logs of the start block: the first range of a back-fill."""
+    dao, first = _configured(around, "dao", "listen and up"), around.settings.start_block
+    head = await around.node.header("latest")
+    if first > head.number:
+        raise Fault(
+            f"start block {first} lies beyond the head {head.number}: give the DAO's block of deployment"
+        )
+    await around.node.logs(dao, [reputation_dao.PROPOSAL_CREATED.topic0], first, first)
+    return f"the logs of block {first}, where back-fill begins, are served"
+
+
+async def _registry(around: Surroundings) -> str:
+    registry, read = _configured(around, "registry", "listen and up"), proposal_scores
+    answers = await around.node.call_many([(registry, read.DAO.encode()), (registry, read.PAUSED.encode())])
+    owner = read.DAO.decode(answers[0]).lower()
+    if around.settings.dao is not None and owner != around.settings.dao:
+        raise Fault(
+            f"{registry} keeps the scores of {owner}, not of {around.settings.dao}: correct one of them"
+        )
+    if read.PAUSED.decode(answers[1]):
+        raise Fault(f"{registry} is paused: submissions wait until its admin calls unpause()")
+    return f"{registry} keeps the scores of {owner} and is open"
+
+
+async def _archive(around: Surroundings) -> str:
+    """Ask for old state. The facts that are scored are checkpointed: only the newest state is needed."""
+    dao = _configured(around, "dao", "listen and up")
+    finalized = await around.node.header("finalized")
+    first = min(max(around.settings.start_block, 1), finalized.number)
+    try:
+        await around.node.code(dao, first)
+    except RpcError:
+        raise Skipped(f"state at block {first} is pruned; the configured DAO does not need it") from None
+    return f"state at block {first} is served"
+
+
+# -- the key
+
+
+async def _key(around: Surroundings) -> str:
+    settings = around.settings
+    if settings.keystore is None and settings.private_key is None:
+        raise Skipped(
+            f"none: worker and up need --keystore or {composition.KEY_VARIABLE}; serve and listen do not"
+        )
+    return composition.signer_of(settings).address
+
+
+async def _role(around: Surroundings) -> str:
+    sender = await _sender(around)
+    if not sender.has_role:
+        raise Fault(
+            f"{sender.address} lacks the scorer role of {sender.registry}: have its admin call "
+            "grantRole(SCORER_ROLE, address)"
+        )
+    return f"{sender.address} may submit"
+
+
+async def _balance(around: Surroundings) -> str:
+    sender = await _sender(around)
+    needed = sender.needed * around.submissions
+    if sender.balance < needed:
+        raise Fault(
+            f"{sender.address} has {sender.balance} wei and {around.submissions} submissions cost up to "
+            f"{needed}: send it funds"
+        )
+    lasts = f"{sender.balance // sender.needed} submissions" if sender.needed else "any number of submissions"
+    return f"{sender.balance} wei, enough for {lasts}"
+
+
+async def _sender(around: Surroundings) -> SenderStatus:
+    registry = _configured(around, "registry", "this question")
+    try:
+        address = await _key(around)
+    except SignerError as error:
+        raise Skipped("not asked: the key cannot be read") from error
+    return await check_sender(around.node, address, registry)
+
+
+# -- this host
+
+
+async def _server(around: Surroundings) -> str:
+    settings = around.settings
+    transport = HttpTransport(settings.server, token=composition.token_of(settings), timeout_s=TIMEOUT_S)
+    try:
+        await transport.call(PromiseSearch(limit=1))
+    except Unavailable as error:
+        if "server" in settings.model_fields_set:
+            raise Fault(f"{error}; start it with dao-scorer serve, or correct --server") from error
+        raise Skipped(f"none at {settings.server}: dao-scorer serve or up starts it") from error
+    except Refused as error:
+        if error.status in UNAUTHORIZED:
+            raise Fault(f"{settings.server} refuses the token: {error}") from error
+        raise
+    finally:
+        await transport.close()
+    return f"{settings.server} answers" + (" and takes the token" if settings.token else "")
+
+
+async def _store(around: Surroundings) -> str:
+    store = around.settings.store
+    if not store.startswith(SQLITE):
+        raise Skipped(f"{store} keeps nothing in a file")
+    path = Path(store.removeprefix(SQLITE))
+    status = inspect_file(path)
+    if status.owner is not None:
+        try:
+            await _server(around)
+        except (Skipped, *KNOWN_ERRORS) as error:
+            raise Fault(
+                f"{path} is in use by process {status.owner} and no server answers at "
+                f"{around.settings.server}: stop that process, or correct --server"
+            ) from error
+        return f"{path} is in use by process {status.owner}, and the server answers"
+    if not status.exists:
+        return f"{path} does not exist yet and can be created"
+    return f"{path} is free, schema {status.revision or 'empty'}" + (
+        " (to be upgraded)" if status.upgrade_due else ""
+    )
+
+
+async def _cursor(around: Surroundings) -> str:
+    settings, dao = around.settings, _configured(around, "dao", "listen and up")
+    path = Path(settings.cursor.removeprefix(SQLITE))
+    if not settings.cursor.startswith(SQLITE) or not _exists(path):
+        raise Skipped(
+            f"{settings.cursor} is not there yet: the first scan begins at block {settings.start_block}"
+        )
+    source = Source(chain_id=settings.chain_id or await around.node.chain_id(), dao=dao)
+    async with await SqliteCursorStore.open(path) as store:
+        cursor = await store.cursor(source)
+    if cursor is None:
+        raise Skipped(f"{path} has no place of this DAO yet: the first scan begins at {settings.start_block}")
+    finalized = await around.node.header("finalized")
+    if finalized.number < cursor.block_number:
+        raise Fault(
+            f"the cursor stands at block {cursor.block_number} and the node has finalised {finalized.number}:"
+            " the node is behind, or serves another chain"
+        )
+    if (await around.node.header(cursor.block_number)).hash != cursor.block_hash:
+        raise Fault(
+            f"block {cursor.block_number} of the cursor has another hash on this chain: compare with another "
+            f"node; if this is another chain, remove {path} to scan again"
+        )
+    return f"block {cursor.block_number} is dispatched, {finalized.number - cursor.block_number} to go"
+
+
+def _exists(path: Path) -> bool:
+    return path.exists()
+
+
+def _configured(around: Surroundings, name: str, needed_by: str) -> str:
+    value: str | None = getattr(around.settings, name)
+    if value is None:
+        raise Skipped(f"not configured: {needed_by} need --{name}")
+    return value
+
+
+ON_CHAIN: tuple[tuple[str, Question], ...] = (
+    ("chain id", _chain_id),
+    ("finality", _finality),
+    ("DAO", _dao),
+    ("history", _history),
+    ("registry", _registry),
+    ("archive", _archive),
+    ("key", _key),
+    ("scorer role", _role),
+    ("balance", _balance),
+)
+ON_HOST: tuple[tuple[str, Question], ...] = (("server", _server), ("store", _store))
