@@ -7,7 +7,7 @@ uninterrupted run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from orchestrator.engine import Engine, EngineSettings
 from orchestrator.store import Store
 from orchestrator.store.memory import MemoryStore
 from orchestrator.store.sqlite import SqliteStore
-from orchestrator.testing import ExecutionLog, SimulatedCrash, crash_at
+from orchestrator.testing import CrashingTransport, ExecutionLog, SimulatedCrash, crash_at
 from orchestrator.transport.local import LocalTransport
 
 ROOT = "cut"
@@ -165,14 +165,13 @@ async def settled_tree(transport: LocalTransport) -> dict[str, PromiseRecord]:
         await asyncio.sleep(0.005)
 
 
-async def run_until_crash(
-    transport: LocalTransport, workflow: Callable[..., Any], cut: int, after: bool, log: ExecutionLog
+async def stopped_by_crash(
+    app: Orchestrator, crashing: CrashingTransport, invoke: Callable[[Orchestrator], Coroutine[Any, Any, Any]]
 ) -> bool:
-    crashing = crash_at(transport, cut, after=after)
-    app = application(crashing, log)
+    """Start, invoke, and end at the crash or the outcome, whichever comes first; tell whether it was the crash."""
     try:
         await app.start()
-        running = asyncio.create_task(outcome_of(app, workflow))
+        running = asyncio.create_task(invoke(app))
         crashed = asyncio.create_task(crashing.crashed.wait())
         await asyncio.wait((running, crashed), return_when=asyncio.FIRST_COMPLETED)
         running.cancel()
@@ -215,7 +214,9 @@ async def test_same_answer_wherever_it_is_cut(
         store = new_store(kind, tmp_path, f"cut{cut}")
         async with engine_on(store()) as transport:
             await approve(transport)
-            crashed = await run_until_crash(transport, workflow, cut, after, ExecutionLog())
+            crashing = crash_at(transport, cut, after=after)
+            app = application(crashing, ExecutionLog())
+            crashed = await stopped_by_crash(app, crashing, lambda app: outcome_of(app, workflow))
             before = await records(transport)
         if not crashed:
             break
