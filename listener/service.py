@@ -16,7 +16,7 @@ import structlog
 
 from contracts.bindings import DecodeError
 from contracts.bindings.reputation_dao import CLOCK
-from contracts.rpc import BlockHeader, CallReverted, NoCode, Node, RpcError, WrongChain
+from contracts.rpc import BlockHeader, CallReverted, NoCode, Node, RpcError, RpcRefused, WrongChain
 from listener.backoff import Backoff, pause
 from listener.dispatch import Dispatcher
 from listener.errors import NotADao, StartBeyondHead
@@ -61,6 +61,7 @@ class Listener:
         self._dispatcher = Dispatcher(app, settings)
         self._voting = VotingWatch(settings, node, self._dispatcher, store, now_ms)
         self._on_progress = on_progress
+        self._range_blocks = settings.range_blocks
         self._prepared = False
         self._dispatched = 0
         self._ended = 0
@@ -155,17 +156,28 @@ class Listener:
             await check_cursor(self._node, cursor, finalized)
         first = self._settings.start_block if cursor is None else cursor.block_number + 1
         if first <= finalized.number:
-            last = min(finalized.number, first + self._settings.range_blocks - 1)
-            cursor = await self._take(first, last)
+            cursor = await self._take(first, finalized.number) or cursor
         self._ended += await self._voting.look(finalized)
         caught_up = first > finalized.number or (
             cursor is not None and cursor.block_number >= finalized.number
         )
         return await self._progress(head, finalized, cursor, caught_up=caught_up)
 
-    async def _take(self, first: int, last: int) -> Cursor:
-        """Read and dispatch one range, and only then move the cursor past it (C2)."""
-        scanned = await read_range(self._node, self._settings, first, last)
+    async def _take(self, first: int, final: int) -> Cursor | None:
+        """Read and dispatch one range, and only then move the cursor past it (C2); None if too wide."""
+        last = min(final, first + self._range_blocks - 1)
+        try:
+            scanned = await read_range(self._node, self._settings, first, last)
+        except RpcRefused as error:
+            if first == last:
+                raise
+            self._range_blocks = (last - first + 1) // 2
+            _log.info(
+                "range_refused", first=first, last=last, reason=str(error), next_blocks=self._range_blocks
+            )
+            return None
+        grown = self._range_blocks + max(1, self._range_blocks // 4)
+        self._range_blocks = min(grown, self._settings.range_blocks)
         await self._dispatcher.invoke_all(scanned.created)
         created = [request.proposal_id for request in scanned.created]
         await self._store.advance(self._settings.source, scanned.cursor, created, scanned.canceled)

@@ -62,9 +62,9 @@ class VotingWatch:
         source, count = self._settings.source, 0
         if not (await self._store.counts(source)).open:
             return 0
-        clock = await self._clock_at(finalized)
+        clock, now_ms = await self._clock_at(finalized), self._now_ms()
         # Each look ends a proposal, or makes it due later than this clock or this time: the loop ends.
-        while due := await self._store.due(source, clock, self._now_ms(), LOOK_AT_ONCE):
+        while due := await self._store.due(source, clock, now_ms, LOOK_AT_ONCE):
             looked = await self._look_at(due, finalized, clock)
             await self._dispatcher.end_all([(self._promise_id(each), value) for each, value in looked.ended])
             ended = [each for each, _ in looked.ended]

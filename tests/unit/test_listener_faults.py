@@ -128,6 +128,37 @@ async def test_dispatch_goes_out_in_bounded_groups(world: World) -> None:
     assert world.engine.in_flight_max == 7
 
 
+async def test_a_range_that_the_node_refuses_is_halved_until_it_fits(world: World) -> None:
+    world.node.propose(50, 1)
+    honest = world.node.logs
+
+    async def limited(address: str, topics: object, first: int, last: int) -> Any:
+        if last - first >= 16:
+            raise RpcRefused("eth_getLogs", -32005, "range is limited to 16 blocks")
+        return await honest(address, topics, first, last)
+
+    node = cast(Any, _Overridden(world.node, logs=limited))
+    listener = Listener(SETTINGS, node, cast(Any, world.engine), world.store)
+    while not (await listener.step()).caught_up:
+        pass
+    covered = [number for first, last in world.node.ranges for number in range(first, last + 1)]
+    assert covered == list(range(91))
+    assert world.scored() == {1}
+
+
+async def test_a_refusal_of_a_single_block_is_no_matter_of_width(world: World) -> None:
+    async def refusing(*_arguments: object) -> Any:
+        raise RpcRefused("eth_getLogs", -32601, "method not found")
+
+    node = cast(Any, _Overridden(world.node, logs=refusing))
+    listener = Listener(replace(SETTINGS, range_blocks=4), node, cast(Any, world.engine), world.store)
+    for _ in range(2):
+        assert not (await listener.step()).caught_up
+    with pytest.raises(RpcRefused, match="method not found"):
+        await listener.step()
+    assert await world.cursor() is None
+
+
 async def test_two_listeners_on_one_file_do_no_harm(world: World) -> None:
     world.node.propose(10, 1)
     world.node.propose(60, 2)
