@@ -18,6 +18,7 @@ import structlog
 
 from orchestrator.domain.errors import Refused, Unavailable
 from orchestrator.engine.batch import BatchResult, Sent, Work, batch_program
+from orchestrator.engine.faults import trace_of
 from orchestrator.engine.parts import Parts
 from orchestrator.protocol import commands as c
 from orchestrator.store import InvalidRow, StoreError
@@ -135,7 +136,7 @@ class Committer:
             answer = Unavailable(str(error))
             _log.error("store failed", error=str(error))
         else:
-            _log.error("command failed", kinds=[_kind(each.work) for each in batch], exc_info=error)
+            _log.error("command failed", kinds=[_kind(each.work) for each in batch], trace=trace_of(error))
         for waiting in batch:
             if not waiting.future.done():
                 waiting.future.set_exception(answer)

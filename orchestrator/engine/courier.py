@@ -13,6 +13,7 @@ import structlog
 
 from orchestrator.engine.batch import dispatch_program
 from orchestrator.engine.delivery import Connection
+from orchestrator.engine.faults import trace_of
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.workspace import Outgoing, outgoing_execute, outgoing_unblock
 from orchestrator.protocol.messages import Execute, Message
@@ -121,7 +122,7 @@ class Courier:
                 await self._dispatch_lost()
                 await self._flush_all()
             except Exception as error:  # what was not sent is still in the outbox
-                _log.error("delivery from the outbox failed", exc_info=error)
+                _log.error("delivery from the outbox failed", trace=trace_of(error))
                 await asyncio.sleep(FAILURE_PAUSE_S)
                 self._chores.set()
 

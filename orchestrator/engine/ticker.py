@@ -12,6 +12,7 @@ from collections.abc import Callable
 import structlog
 
 from orchestrator.engine.batch import TickResult, recover_program, tick_program
+from orchestrator.engine.faults import trace_of
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.workspace import Outgoing
 
@@ -68,7 +69,7 @@ class Ticker:
             try:
                 await self.tick()
             except Exception as error:  # time must go on, whatever one tick met
-                _log.error("tick failed", exc_info=error)
+                _log.error("tick failed", trace=trace_of(error))
                 await asyncio.sleep(FAILURE_PAUSE_S)
                 continue
             await self._sleep()

@@ -336,6 +336,17 @@ async def test_only_leases_of_its_own_process_end_with_an_engine(kind: str, tmp_
         assert (await w.task("remote")).state is TaskState.ACQUIRED
 
 
+async def test_a_closed_transport_answers_nothing(w: World) -> None:
+    transport = LocalTransport(w.engine)
+    await transport.call(create("p"))
+    await transport.close()
+    with pytest.raises(Unavailable):
+        await transport.call(create("q"))
+    with pytest.raises(Unavailable):
+        async with transport.connect(GROUP, "w1", Ear()):
+            pass
+
+
 async def test_statistics_count_by_kind_and_status(w: World) -> None:
     await w.do(create("p", target=TARGET))
     await w.refused(409, acquire("p", 5))

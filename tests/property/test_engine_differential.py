@@ -158,10 +158,12 @@ async def _compare(chance: random.Random, seen: Counter[tuple[str, int]], where:
                 jump = chance.choice([1, 25, 300, 31_000])
                 for each in worlds:
                     await each.pass_time(jump)
-            tasks = (await worlds[0].do(c.TaskSearch())).tasks
-            generator = Generator(chance, worlds[0].now, tasks)
+            before = await _contents(worlds[0])
+            generator = Generator(chance, worlds[0].now, before[1])
             commands = _valid(generator.command() for _ in range(chance.choice([1, 1, 1, 4])))
             answers = [await each.together(*commands) for each in worlds]
+            if all(isinstance(answer, Refused) for answer in answers[0]):
+                assert await _contents(worlds[0]) == before, (where, step, commands)
             told = [[_told(answer) for answer in some] for some in answers]
             assert told[0] == told[1], (where, step, commands)
             for command, answer in zip(commands, answers[0], strict=True):
