@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from contracts.bindings import BindingError, proposal_scores, reputation_dao
-from contracts.rpc import Node, NodeUnavailable, RpcError, WrongChain
+from contracts.rpc import Node, RpcError, WrongChain
 from contracts.transactions import SenderStatus, SignerError, check_sender
 from listener import ListenerError, Source, SqliteCursorStore
 from orchestrator import OrchestratorError, Refused, Unavailable
@@ -95,11 +95,9 @@ async def examine(settings: Settings, *, submissions: int = SUBMISSIONS) -> list
         around = Surroundings(settings=settings, node=node, submissions=submissions)
         found.append(await _ask("node", _node, around))
         reached = found[-1].state is State.OK
-        for name, question in ON_CHAIN:
-            found.append(await _ask(name, question if reached else _unreachable, around))
-        for name, question in ON_HOST:
-            found.append(await _ask(name, question, around))
-        found.append(await _ask("cursor", _cursor if reached else _unreachable, around))
+        for name, question in QUESTIONS:
+            asked = question if reached or question in WITHOUT_NODE else _unreachable
+            found.append(await _ask(name, asked, around))
     return found
 
 
@@ -120,11 +118,7 @@ async def _unreachable(around: Surroundings) -> str:
 
 
 async def _node(around: Surroundings) -> str:
-    try:
-        actual = await around.node.chain_id()
-    except NodeUnavailable as error:
-        raise Fault(f"{error}; start it, or correct --rpc") from error
-    return f"{around.node.endpoint} serves chain {actual}"
+    return f"{around.node.endpoint} serves chain {await around.node.chain_id()}"
 
 
 async def _chain_id(around: Surroundings) -> str:
@@ -328,7 +322,7 @@ def _configured(around: Surroundings, name: str, needed_by: str) -> str:
     return value
 
 
-ON_CHAIN: tuple[tuple[str, Question], ...] = (
+QUESTIONS: tuple[tuple[str, Question], ...] = (
     ("chain id", _chain_id),
     ("finality", _finality),
     ("DAO", _dao),
@@ -338,5 +332,8 @@ ON_CHAIN: tuple[tuple[str, Question], ...] = (
     ("key", _key),
     ("scorer role", _role),
     ("balance", _balance),
+    ("server", _server),
+    ("store", _store),
+    ("cursor", _cursor),
 )
-ON_HOST: tuple[tuple[str, Question], ...] = (("server", _server), ("store", _store))
+WITHOUT_NODE = frozenset({_key, _server, _store})

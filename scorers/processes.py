@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from scorers.cli import ready
+from scorers import ready
 from scorers.errors import ScenarioError
 
 START_TIMEOUT_S = 60.0
@@ -60,6 +60,14 @@ class Child:
         if self.running:
             self._process.kill()
         await self._ended()
+
+    def pause(self) -> None:
+        """Freeze the process (SIGSTOP): it holds what it holds and does nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a frozen process go on."""
+        self._process.send_signal(signal.SIGCONT)
 
     async def stop(self) -> int:
         """Ask the process to end (SIGTERM), insist after a while; return its exit code."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
-from scorers.cli import chain, demo, doctor, invoke, logs, promise, proof, replay, services, tree
+from scorers.cli import chain, demo, doctor, invoke, logs, output, promise, proof, replay, services, tree
+
+USAGE = 2
 
 app = typer.Typer(
     name="dao-scorer",
@@ -46,5 +50,28 @@ app.add_typer(proof.app, name="proof")
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; wrong usage is told in one line, with exit code 2."""
+    try:
+        code = app(prog_name=app.info.name, standalone_mode=False)
+    except typer.Abort:
+        sys.exit(1)
+    except Exception as error:
+        if not _is_usage(error):
+            raise
+        _tell_usage(error)
+        sys.exit(USAGE)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _is_usage(error: Exception) -> bool:
+    """Tell whether the arguments are wrong. Typer keeps these errors in a private copy of click."""
+    return hasattr(error, "format_message") and hasattr(error, "ctx")
+
+
+def _tell_usage(error: Any) -> None:
+    path = error.ctx.command_path if error.ctx is not None else app.info.name
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return
+    message = " ".join(error.format_message().split()).rstrip(".")
+    output.err.print(f"[bold red]error:[/] {escape(message)}: see {path} --help", soft_wrap=True)

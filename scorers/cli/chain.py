@@ -10,8 +10,8 @@ from contracts.deployment import deploy_dao
 from contracts.direct import DirectSender
 from scorers import composition
 from scorers.cli import options, output
-from scorers.cli.ready import announce
 from scorers.cli.session import command
+from scorers.ready import announce
 from scorers.settings import load_settings
 
 VOTING_PERIOD_S = 3 * 86_400

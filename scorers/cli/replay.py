@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +38,7 @@ async def replay(
     if as_json:
         for result in results:
             output.emit(_record(result))
-        output.emit({**asdict(summary), "seconds": seconds})
+        output.emit({**_counts(summary), "seconds": seconds})
     else:
         _show(results, summary, seconds)
     if not summary.perfect:
@@ -97,6 +96,16 @@ def _record(result: Replayed) -> dict[str, object]:
     }
 
 
+def _counts(summary: Summary) -> dict[str, int]:
+    return {
+        "proposals": summary.proposals,
+        "submitted": summary.submitted,
+        "tallies_match": summary.tallies_match,
+        "outcomes_match": summary.outcomes_match,
+        "proofs_verified": summary.proofs_verified,
+    }
+
+
 SHOWN = 12
 
 
@@ -123,7 +132,9 @@ def _show(results: Sequence[Replayed], summary: Summary, seconds: float) -> None
         {
             "submitted": f"{summary.submitted} of {summary.proposals}",
             "tallies equal to the record": f"{summary.tallies_match} of {summary.proposals}",
-            "outcomes equal where the votes decided": f"{summary.outcomes_match} of {summary.outcomes_compared}",
+            "outcomes equal where votes decided": (
+                f"{summary.outcomes_match} of {summary.outcomes_compared}"
+            ),
             "proofs verified on the chain": f"{summary.proofs_verified} of {summary.proposals}",
             "time": f"{seconds} s",
         },

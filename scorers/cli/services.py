@@ -18,8 +18,8 @@ from orchestrator.transport.local import LocalTransport
 from orchestrator.transport.push import PushSender
 from scorers import composition
 from scorers.cli import options, output
-from scorers.cli.ready import announce
 from scorers.cli.session import command
+from scorers.ready import announce
 from scorers.settings import Settings, load_settings
 
 

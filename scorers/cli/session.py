@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -12,7 +13,7 @@ from typing import Any, ParamSpec
 from contracts.artifacts import ArtifactNotFoundError
 from contracts.bindings import BindingError, MalformedLogError
 from contracts.rpc import RpcError
-from contracts.transactions import SignerError
+from contracts.transactions import SignerError, WrongSigner
 from listener import ListenerError
 from orchestrator.commitments.errors import CommitmentError
 from orchestrator.domain.errors import OrchestratorError
@@ -21,20 +22,29 @@ from orchestrator.store import StoreError
 from orchestrator.transport.http import HttpTransport
 from scorers.cli.output import fail
 from scorers.errors import ScorerError
+from scorers.evidence import EvidenceError
+from scorers.policy import PolicyMismatch
 from scorers.settings import Settings
+from scorers.steps.proposal import UnknownClock, WrongRegistry
 
 P = ParamSpec("P")
+INTERRUPTED = 130
 KNOWN_ERRORS = (
     ArtifactNotFoundError,
     BindingError,
     CommitmentError,
+    EvidenceError,
     ListenerError,
     MalformedLogError,
     OrchestratorError,
+    PolicyMismatch,
     RpcError,
     ScorerError,
     SignerError,
     StoreError,
+    UnknownClock,
+    WrongRegistry,
+    WrongSigner,
 )
 """The roots of what may go wrong without a fault in this program: each has a message for the operator."""
 
@@ -46,24 +56,39 @@ def command(run: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
     def synchronous(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             asyncio.run(run(*args, **kwargs))
-        except BaseExceptionGroup as group:
-            known = _first_known(group)
+        except BrokenPipeError:
+            raise  # Whoever read the output has seen enough; that is no error to tell them.
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED) from None
+        except Exception as error:
+            known = _first_known(error)
             if known is None:
                 raise
-            fail(str(known))
-        except (*KNOWN_ERRORS, OSError) as error:
-            fail(str(error))
-        except KeyboardInterrupt:
-            raise SystemExit(130) from None
+            fail(_told(known))
 
     return synchronous
 
 
-def _first_known(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
-    """Return the first known error of a group in which nothing else went wrong."""
-    leaves = list(_leaves(group))
-    wrong = [error for error in leaves if not isinstance(error, asyncio.CancelledError)]
-    return wrong[0] if wrong and all(isinstance(error, (*KNOWN_ERRORS, OSError)) for error in wrong) else None
+def _first_known(error: BaseException) -> BaseException | None:
+    """Return the first known error of one, or of a group in which nothing else went wrong."""
+    wrong = [leaf for leaf in _leaves(error) if not isinstance(leaf, asyncio.CancelledError)]
+    return wrong[0] if wrong and all(map(_is_known, wrong)) else None
+
+
+def _is_known(error: BaseException) -> bool:
+    """Tell whether the operator can act on it; anything else is a fault here and keeps its traceback."""
+    if isinstance(error, (*KNOWN_ERRORS, OSError)):
+        return True
+    # The local chain is an extra and slow to import: its errors can only come where it was imported.
+    chain = sys.modules.get("hardhat_free_chain")
+    return chain is not None and isinstance(error, (chain.ListenError, chain.SettingsError))
+
+
+def _told(error: BaseException) -> str:
+    """Return the message of an error; those of the operating system name what they are about first."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}: check the path and its permissions"
+    return str(error) or type(error).__name__
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

@@ -45,10 +45,11 @@ async def read_votes(node: Node, proposal: Proposal) -> Votes:
 def votes_of(proposal: Proposal, logs: list[Log]) -> Votes:
     """Return the proposal's votes among `logs`; each log counts once and late ones not at all."""
     ballots: dict[tuple[int, int], Ballot] = {}
+    # The id is the first word of the data: most logs are other proposals' and need no decoding.
+    word = proposal.proposal_id.to_bytes(32, "big")
     for log in logs:
-        vote = VOTE_CAST.decode(log)
-        in_time = proposal.first_block <= log.block_number <= proposal.last_block
-        if vote.proposal_id == proposal.proposal_id and in_time:
+        if log.data[:32] == word and proposal.first_block <= log.block_number <= proposal.last_block:
+            vote = VOTE_CAST.decode(log)
             ballots[log.block_number, log.log_index] = Ballot(
                 voter=vote.voter.lower(),
                 support=vote.support,
