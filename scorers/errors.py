@@ -2,6 +2,7 @@
 
 ScorerError
 ├── SettingsError      the configuration
+├── NotReady           the surroundings: key, funds, role, addresses
 ├── DatasetError       a replay file
 ├── ProofFileError     a file that should hold a proof
 └── ScenarioError      a demo or replay that did not come out as it must
@@ -14,6 +15,10 @@ class ScorerError(Exception):
 
 class SettingsError(ScorerError):
     """The configuration cannot be used; the message lists every fault with the place to mend it."""
+
+
+class NotReady(ScorerError):
+    """A service cannot do its work here; the message says what is missing and who gives it."""
 
 
 class DatasetError(ScorerError):

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from contracts.rpc import Node
 from orchestrator import Orchestrator
 from orchestrator.engine import Engine
 from orchestrator.server import create_app, listening
@@ -19,8 +20,9 @@ from orchestrator.transport.push import PushSender
 from scorers import composition
 from scorers.cli import options, output
 from scorers.cli.session import command
+from scorers.readiness import check_registry, check_scorer
 from scorers.ready import announce
-from scorers.settings import Settings, load_settings
+from scorers.settings import Settings, load_settings, require
 
 
 @command
@@ -43,6 +45,7 @@ async def worker(
     name: Annotated[str | None, typer.Option(help="This worker's name; unique in its group.")] = None,
     group: options.Group = None,
     server_url: options.Server = None,
+    registry: options.Registry = None,
     rpc: options.Rpc = None,
     chain_id: options.ChainId = None,
     keystore: options.Keystore = None,
@@ -55,6 +58,7 @@ async def worker(
         config,
         group=group,
         server=server_url,
+        registry=registry,
         rpc=rpc,
         chain_id=chain_id,
         keystore=keystore,
@@ -64,6 +68,7 @@ async def worker(
     signer = composition.signer_of(settings)
     with _stop_signals() as stop:
         async with composition.node_of(settings) as node:
+            await check_scorer(node, signer.address, settings.registry)
             app = composition.remote(settings, name=name, worker=True)
             composition.register_scoring(app, node=node, signer=signer)
             async with app:
@@ -99,6 +104,7 @@ async def listen(
     )
     with _stop_signals() as stop:
         async with composition.node_of(settings) as node:
+            await _check_registry(settings, node)
             app = composition.remote(settings, worker=False)
             async with composition.listener_of(settings, node, app) as listener, app:
                 announce(f"{settings.dao} at {settings.rpc}")
@@ -143,6 +149,8 @@ async def up(
     with _stop_signals() as stop:
         async with AsyncExitStack() as stack:
             node = await stack.enter_async_context(composition.node_of(settings))
+            await _check_registry(settings, node)
+            await check_scorer(node, signer.address, settings.registry)
             engine = await stack.enter_async_context(_engine(settings))
             url = await stack.enter_async_context(_served(engine, settings))
             app = _embedded(engine, settings)
@@ -154,6 +162,12 @@ async def up(
                 f"listening to {settings.dao}, scoring as {signer.address}: see dao-scorer promise search"
             )
             await listener.run(stop)
+
+
+async def _check_registry(settings: Settings, node: Node) -> None:
+    require(settings, "dao", "registry")
+    assert settings.dao is not None and settings.registry is not None  # noqa: S101, PT018 - required above
+    await check_registry(node, settings.registry, settings.dao)
 
 
 @asynccontextmanager
