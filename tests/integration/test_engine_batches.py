@@ -230,6 +230,36 @@ async def test_settling_drops_what_the_task_waited_for(w: World) -> None:
     assert (await w.engine.gauges()).outbox_executes == 0
 
 
+async def test_nothing_is_left_of_those_who_waited(w: World) -> None:
+    address = "poll://uni@clients/c1"
+    w.engine.connect("clients", "c1", Ear())
+    for root in ("r", "s"):
+        await w.do(claim(root))
+        for child in (f"{root}:1", f"{root}:2"):
+            await w.do(create(child))
+            await w.do(c.PromiseRegisterListener(awaited=child, address=address))
+        await w.do(suspend(root, 1, f"{root}:1", f"{root}:2"))
+    await w.do(settle("r"))  # the awaiter first: its callbacks go with it
+    assert _waiting(w) == ({("s:1", "s"), ("s:2", "s")}, 4)
+    await w.do(settle("s:1"))  # what is awaited first: each goes with its own
+    assert _waiting(w) == ({("s:2", "s")}, 3)
+    for rest in ("s:2", "r:1", "r:2"):
+        await w.do(settle(rest))
+    assert _waiting(w) == (set(), 0)
+
+
+def _waiting(w: World) -> tuple[set[tuple[str, str]], int]:
+    """Return the stored callbacks, and how many listeners there are."""
+    if isinstance(w.store, SqliteStore):
+        connection = w.store._connection
+        assert connection is not None
+        callbacks = set(connection.execute("SELECT awaited, awaiter FROM callbacks"))
+        return callbacks, connection.execute("SELECT count(*) FROM listeners").fetchone()[0]
+    assert isinstance(w.store, MemoryStore)
+    tables = w.store._tables
+    return set(tables.callbacks), len(tables.listeners)
+
+
 async def test_a_chain_wakes_in_one_step(w: World) -> None:
     await w.do(claim("r"))
     await w.do(fence("r", 1, create("r:1", target=TARGET)))
@@ -300,6 +330,10 @@ async def test_the_engine_sleeps_until_something_is_due() -> None:
         assert w.engine.statistics.ticks == ticks
         w.clock.advance(500)  # nobody calls tick: the loop wakes by itself
         await ear.hear(1)
+        await asyncio.sleep(0.02)
+        ticks = w.engine.statistics.ticks
+        await asyncio.sleep(0.05)
+        assert w.engine.statistics.ticks == ticks  # and sleeps again
 
 
 async def test_a_deadline_that_came_while_ticking_is_not_forgotten() -> None:
