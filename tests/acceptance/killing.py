@@ -3,6 +3,7 @@
 Every port names its operations in one text: a command by kind and ids (`promise.create scoreProposal-…`, with
 its action if it has one), a node's request by method (`rpc eth_getLogs`), a cursor store's by method
 (`store advance`). SIGKILL runs no handler, flushes nothing and closes nothing: what is left was durable.
+`inside` is for operations that can say where their inside is: the transaction of a store, before its commit.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from orchestrator.protocol.transport import Receiver, Transport
 
 T = TypeVar("T")
 AnswerT = TypeVar("AnswerT")
-_FORM = re.compile(r"(before|after):(\d+):(.+)")
+_FORM = re.compile(r"(before|inside|after):(\d+):(.+)")
+When = Literal["before", "inside", "after"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KillPoint:
-    """Where to die: before or after the `nth` operation (from 1) whose name `match` (a regex) is found in."""
+    """Where to die: before, inside or after the `nth` operation (from 1) whose name `match` (a regex) is in."""
 
-    when: Literal["before", "after"]
+    when: When
     match: str
     nth: int = 1
 
@@ -39,8 +41,8 @@ class KillPoint:
         """Read `before:2:promise.settle votingEnded`."""
         found = _FORM.fullmatch(text)
         if found is None:
-            raise ValueError(f"not a kill point: {text!r} (expected before|after:NTH:REGEX)")
-        when = cast('Literal["before", "after"]', found[1])
+            raise ValueError(f"not a kill point: {text!r} (expected before|inside|after:NTH:REGEX)")
+        when = cast(When, found[1])
         return cls(when=when, nth=int(found[2]), match=found[3])
 
     def __str__(self) -> str:
@@ -53,16 +55,23 @@ class Killer:
     def __init__(self, point: KillPoint | None) -> None:
         self._point = point
         self._seen = 0
+        self._inside = False
 
     async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
         """Carry out an operation, unless this is where to die."""
         dying = self._meant(operation)
         if dying == "before":
             _die()
+        self._inside = dying == "inside"
         answer = await call()
         if dying == "after":
             _die()
         return answer
+
+    def inside(self) -> None:
+        """Die if the operation under way is the one to die inside of."""
+        if self._inside:
+            _die()
 
     def _meant(self, operation: str) -> str | None:
         if self._point is None or not re.search(self._point.match, operation):

@@ -1,0 +1,140 @@
+"""The durable boundaries of listener, worker and server, as places to die: the matrix "killed everywhere".
+
+The full matrix dies before and after each of them (the server also inside its transaction), at the first
+proposal to come there and at the last. The part that every change is tested with takes each boundary once at
+least. `DAO_SCORER_FULL_MATRIX=1` chooses the full one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tests.acceptance.killing import KillPoint, When
+
+FULL = os.environ.get("DAO_SCORER_FULL_MATRIX") == "1"
+PROPOSALS = 3
+Role = Literal["listener", "worker", "server"]
+
+_CLOSING = "ctx.close_commitments"
+_STEPS = (
+    "read_proposal",
+    "policy_in_force",
+    "fetch_votes",
+    "score_reputations",
+    "check_eligibility",
+    "calculate_score",
+    _CLOSING,
+    "read_standing",
+    "prepare_transaction",
+    "reserve_nonce",
+    "sign_transaction",
+    "broadcast_transaction",
+    "confirm_transaction",
+)
+_RECORDS = tuple((f"record {name}", f"record {name} ") for name in _STEPS)
+
+LISTENER = (
+    ("look for proposals", "rpc eth_getLogs"),
+    ("dispatch", "promise.create scoreProposal-"),
+    ("move the cursor", "store advance"),
+    ("create votingEnded", "promise.create votingEnded-"),
+    ("settle votingEnded", "promise.settle votingEnded-"),
+    ("note the ended votes", "store record"),
+)
+WORKER = (
+    ("claim", "task.acquire scoreProposal-"),
+    ("create votingEnded", "promise.create votingEnded-"),
+    ("wait for the vote", "task.suspend .* votingEnded-"),
+    *_RECORDS,
+    ("start the transaction", "create send_transaction "),
+    ("wait for the transaction", "task.suspend .*:d"),
+    ("claim the transaction", "task.acquire scoreProposal-.*:d"),
+    ("reserve the nonce", "promise.create nonce-"),
+    ("broadcast", "rpc eth_sendRawTransaction"),
+    ("mark the nonce spent", "promise.settle nonce-"),
+    ("end the transaction", "fulfill send_transaction "),
+    ("end the scoring", "fulfill score_proposal "),
+)
+SERVER = tuple(
+    (f"commit: {label}", rf"commit \[.*{match}")
+    for label, match in (
+        ("dispatch", "promise.create scoreProposal-"),
+        ("settle votingEnded", "promise.settle votingEnded-"),
+        *WORKER[:2],
+        ("wait", "task.suspend "),
+        *_RECORDS,
+        ("start the transaction", "create send_transaction "),
+        ("claim the transaction", "task.acquire scoreProposal-.*:d"),
+        ("reserve the nonce", "promise.create nonce-"),
+        ("mark the nonce spent", "promise.settle nonce-"),
+        ("end the transaction", "fulfill send_transaction "),
+        ("end the scoring", "fulfill score_proposal "),
+    )
+)
+ONCE = frozenset({"move the cursor", "note the ended votes", "look for proposals"})
+"""What a listener does for all proposals together here, and so only once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """One case: who dies, at which boundary, and where exactly."""
+
+    role: Role
+    boundary: str
+    point: KillPoint
+
+    @property
+    def step(self) -> str | None:
+        """The step whose outcome is written here, if it is one that is executed."""
+        name = self.boundary.removeprefix("record ")
+        return name if name in _STEPS and name != _CLOSING else None
+
+    def __str__(self) -> str:
+        return f"{self.role}, {self.point.when} {self.boundary}, {self.point.nth}"
+
+
+def _deaths(role: Role, boundaries: Sequence[tuple[str, str]], moments: Sequence[When]) -> Iterator[Death]:
+    for boundary, match in boundaries:
+        for when in moments:
+            for nth in (1,) if role == "server" or boundary in ONCE else (1, PROPOSALS):
+                yield Death(role=role, boundary=boundary, point=KillPoint(when=when, nth=nth, match=match))
+
+
+MATRIX = [
+    *_deaths("listener", LISTENER, ("before", "after")),
+    *_deaths("worker", WORKER, ("before", "after")),
+    *_deaths("server", SERVER, ("before", "inside", "after")),
+]
+
+_ALWAYS = frozenset(
+    {
+        "dispatch",
+        "move the cursor",
+        "settle votingEnded",
+        "record fetch_votes",
+        "start the transaction",
+        "reserve the nonce",
+        "record sign_transaction",
+        "broadcast",
+        "record confirm_transaction",
+        "end the scoring",
+    }
+)
+
+
+def _chosen() -> Iterator[Death]:
+    """Choose both sides of what matters most, and of every other boundary one side, in turn."""
+    first = [death for death in MATRIX if death.point.nth == 1]
+    places = list(dict.fromkeys((death.role, death.boundary) for death in first))
+    for number, (role, boundary) in enumerate(places):
+        here = [death for death in first if (death.role, death.boundary) == (role, boundary)]
+        if role != "server" and boundary in _ALWAYS:
+            yield from here
+        elif role != "server" or number % 2:
+            yield here[number % len(here)]
+
+
+CASES = MATRIX if FULL else list(_chosen())

@@ -1,0 +1,234 @@
+"""A chain with proposals whose votes have ended, and the `dao-scorer` processes that score them.
+
+The chain is prepared once and put back to the same block for every scenario, so that all of them start from
+the same facts and must come to the same roots. Store, cursor, journal and ports are each scenario's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from contracts.bindings import reputation_dao
+from contracts.bindings.reputation_dao import ClockUnit, Support
+from contracts.deployment import deploy_dao
+from contracts.direct import DirectSender
+from contracts.rpc import Node
+from contracts.transactions import Signer
+from hardhat_free_chain import deterministic_accounts
+from listener import score_promise_id
+from orchestrator.domain.errors import Unavailable
+from orchestrator.protocol.commands import PromiseSearch, TaskSearch
+from orchestrator.protocol.records import PromiseRecord, TaskRecord, TaskState
+from orchestrator.transport.http import HttpTransport
+from tests.acceptance.journal import History
+from tests.acceptance.nursery import Nursery, Process
+
+CHAIN_ID = 31337
+VOTING_PERIOD_BLOCKS = 60
+ACCOUNTS = deterministic_accounts(10)
+ADMIN, SCORER, VOTERS = 0, 1, range(2, 6)
+WEIGHTS = (1000, 300, 70, 5)
+KILLED = -9
+LOOK_S = 0.02
+END_S = 90.0
+LEASE_S = 2.0
+
+
+def signer(index: int) -> Signer:
+    """Return one of the development keys."""
+    return Signer.from_key(str(ACCOUNTS[index][1]))
+
+
+@dataclass(slots=True, kw_only=True)
+class Ground:
+    """A chain process with one DAO; `rewind` puts it back to where every vote had just ended."""
+
+    nursery: Nursery
+    url: str
+    dao: str
+    registry: str
+    start_block: int
+    proposals: int
+    scorer_nonce: int
+    snapshot: str = ""
+
+    async def rewind(self) -> None:
+        """Put the chain back; a snapshot can be used once, so another is taken."""
+        async with Node(self.url) as node:
+            if self.snapshot:
+                assert await node.request("evm_revert", [self.snapshot])
+            self.snapshot = str(await node.request("evm_snapshot", []))
+
+    def promise_id(self, proposal_id: int) -> str:
+        """The invocation of a proposal's scoring."""
+        return score_promise_id(CHAIN_ID, self.dao, proposal_id)
+
+
+async def prepare(nursery: Nursery, folder: Path, proposals: int) -> Ground:
+    """Start a chain and hold votes on so many proposals; nobody votes on the last one."""
+    arguments = [str(folder / "chain.journal"), "", "chain", "--port", "0"]
+    chain = nursery.start("chain", arguments, environment={}, directory=folder)
+    url = await chain.ready()
+    async with Node(url) as node:
+        admin = DirectSender(node, signer(ADMIN), CHAIN_ID)
+        deployed = await deploy_dao(
+            admin,
+            voting_period=VOTING_PERIOD_BLOCKS,
+            scorers=[signer(SCORER).address],
+            clock=ClockUnit.BLOCK_NUMBER,
+        )
+        dao = deployed.dao.lower()
+        await _vote(node, admin, dao, proposals)
+        await node.request("hardhat_mine", [hex(VOTING_PERIOD_BLOCKS + 1)])
+        nonce = await node.nonce(signer(SCORER).address)
+    ground = Ground(
+        nursery=nursery,
+        url=url,
+        dao=dao,
+        registry=deployed.registry.lower(),
+        start_block=deployed.block_number,
+        proposals=proposals,
+        scorer_nonce=nonce,
+    )
+    await ground.rewind()
+    return ground
+
+
+async def _vote(node: Node, admin: DirectSender, dao: str, proposals: int) -> None:
+    addresses = [signer(index).address for index in VOTERS]
+    await admin.send(dao, reputation_dao.SET_REPUTATIONS.encode(addresses, list(WEIGHTS)))
+    voters = [DirectSender(node, signer(index), CHAIN_ID) for index in VOTERS]
+    for number in range(1, proposals + 1):
+        await admin.send(dao, reputation_dao.PROPOSE.encode(number.to_bytes(32, "big")))
+    for number in range(1, proposals):
+        for place, voter in enumerate(voters[: 1 + number % len(voters)]):
+            support = (Support.FOR, Support.AGAINST, Support.ABSTAIN)[(number + place) % 3]
+            await voter.send(dao, reputation_dao.CAST_VOTE.encode(number, int(support)))
+
+
+@dataclass(slots=True, kw_only=True)
+class Scene:
+    """One scenario: the processes that were started, and what they left."""
+
+    ground: Ground
+    folder: Path
+    lease_s: float = LEASE_S
+    server_url: str = ""
+    processes: list[Process] = field(default_factory=list)
+
+    # -- processes
+
+    async def serve(self, kill: str = "") -> Process:
+        """Start the server, on the port that it had before if it had one; do not wait if it is to die."""
+        port = urlsplit(self.server_url).port or 0
+        process = self._start("server", ["serve", "--port", str(port)], kill)
+        self.server_url = await process.ready()
+        return process
+
+    def work(self, kill: str = "", lease_s: float | None = None) -> Process:
+        """Start a worker."""
+        lease = str(lease_s or self.lease_s)
+        return self._start("worker", ["worker", "--server", self.server_url, "--lease", lease], kill)
+
+    def listen(self, kill: str = "", cursor: str = "cursor") -> Process:
+        """Start a listener."""
+        place = ["--server", self.server_url, "--cursor", f"sqlite:///{self.folder}/{cursor}.db"]
+        return self._start("listener", ["listen", *place, "--poll-interval", "0.1"], kill)
+
+    async def up(self) -> Process:
+        """Start everything in one process, on the port that it had before if it had one."""
+        port = urlsplit(self.server_url).port or 0
+        process = self._start("up", ["up", "--port", str(port), "--poll-interval", "0.1"], "")
+        self.server_url = await process.ready()
+        return process
+
+    def _start(self, name: str, command: Sequence[str], kill: str) -> Process:
+        environment = {
+            "DAO_SCORER_RPC": self.ground.url,
+            "DAO_SCORER_CHAIN_ID": str(CHAIN_ID),
+            "DAO_SCORER_DAO": self.ground.dao,
+            "DAO_SCORER_REGISTRY": self.ground.registry,
+            "DAO_SCORER_START_BLOCK": str(self.ground.start_block),
+            "DAO_SCORER_STORE": f"sqlite:///{self.folder}/engine.db",
+            "DAO_SCORER_CURSOR": f"sqlite:///{self.folder}/cursor.db",
+            "DAO_SCORER_PRIVATE_KEY": str(ACCOUNTS[SCORER][1]),
+        }
+        arguments = [str(self.folder / "journal"), kill, *command]
+        process = self.ground.nursery.start(name, arguments, environment=environment, directory=self.folder)
+        self.processes.append(process)
+        return process
+
+    # -- what is there
+
+    @property
+    def history(self) -> History:
+        """What the processes did so far."""
+        return History.read(self.folder / "journal")
+
+    async def promises(self) -> dict[str, PromiseRecord]:
+        """Read all promises."""
+        found: dict[str, PromiseRecord] = {}
+        cursor: str | None = None
+        while True:
+            page = await self._ask(PromiseSearch(limit=1000, cursor=cursor))
+            found.update((record.id, record) for record in page.promises)
+            cursor = page.cursor
+            if cursor is None:
+                return found
+
+    async def tasks(self) -> list[TaskRecord]:
+        """Read the tasks; a scenario has few."""
+        page = await self._ask(TaskSearch(limit=1000))
+        assert page.cursor is None
+        return list(page.tasks)
+
+    async def _ask(self, command):  # type: ignore[no-untyped-def]
+        transport = HttpTransport(self.server_url)
+        try:
+            return await transport.call(command)
+        finally:
+            await transport.close()
+
+    async def finished(self, within_s: float = END_S) -> dict[str, PromiseRecord]:
+        """Wait until every scoring, and everything else, has settled; return all promises."""
+        wanted = {self.ground.promise_id(number) for number in range(1, self.ground.proposals + 1)}
+        end = time.monotonic() + within_s
+        promises: dict[str, PromiseRecord] = {}
+        while time.monotonic() < end:
+            try:
+                promises = await self.promises()
+            except Unavailable:
+                await asyncio.sleep(LOOK_S)
+                continue
+            if wanted <= promises.keys() and not any(each.pending for each in promises.values()):
+                tasks = await self.tasks()
+                if all(task.state is TaskState.FULFILLED for task in tasks):
+                    return promises
+            await asyncio.sleep(LOOK_S)
+        waiting = sorted(wanted - promises.keys()) + [each.id for each in promises.values() if each.pending]
+        raise TimeoutError(f"not finished in {within_s:.0f} s: {waiting}\n{self.words()}")
+
+    def words(self) -> str:
+        """What every process wrote last."""
+        return "\n".join(
+            f"--- {process.name} {process.pid} ({process.code}): {process.words()}"
+            for process in self.processes
+        )
+
+
+@asynccontextmanager
+async def scene(ground: Ground, folder: Path, lease_s: float = LEASE_S) -> AsyncIterator[Scene]:
+    """Rewind the chain and hold the processes of one scenario; all are killed when it is left."""
+    await ground.rewind()
+    made = Scene(ground=ground, folder=folder, lease_s=lease_s)
+    try:
+        yield made
+    finally:
+        for process in reversed(made.processes):
+            await process.kill()

@@ -1,0 +1,82 @@
+"""Killed everywhere: SIGKILL on each side of every durable boundary of listener, worker and server.
+
+Each case runs a chain, a server, a listener and a worker as real processes. One of them ends itself at its
+boundary, an unarmed one takes over, and the end is compared with the uninterrupted run on the same chain. A
+case that does not come to its boundary fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.boundaries import CASES, Death
+from tests.acceptance.conftest import ROW
+from tests.acceptance.scene import END_S, KILLED, Ground, Scene, scene
+from tests.acceptance.verdict import NEEDS_SERVER, Interruption, Reference, interruption, judge
+
+pytestmark = pytest.mark.acceptance
+PATIENT_LEASE_S = 6.0
+"""Where the worker lives on, it keeps its tasks for as long as the server is away."""
+DRAIN_S = 0.1
+"""How long the server may take to store what a victim had sent it."""
+
+
+async def _worker_dies(scene: Scene, kill: str) -> Interruption:
+    await scene.serve()
+    victim = scene.work(kill)
+    scene.listen()
+    assert await victim.ended(END_S) == KILLED, victim.words()
+    await asyncio.sleep(DRAIN_S)
+    stood = await interruption(scene)
+    scene.work()
+    return stood
+
+
+async def _listener_dies(scene: Scene, kill: str) -> None:
+    await scene.serve()
+    scene.work()
+    victim = scene.listen(kill)
+    assert await victim.ended(END_S) == KILLED, victim.words()
+    scene.listen()
+
+
+async def _server_dies(scene: Scene, kill: str) -> None:
+    victim = await scene.serve(kill)
+    scene.work()
+    scene.listen()
+    assert await victim.ended(END_S) == KILLED, victim.words()
+    await scene.serve()
+
+
+@pytest.mark.parametrize("death", CASES, ids=str)
+async def test_killed(
+    death: Death,
+    ground: Ground,
+    measure: Reference,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    kill, began, stood = str(death.point), time.monotonic(), None
+    lease = {} if death.role == "worker" else {"lease_s": PATIENT_LEASE_S}
+    async with scene(ground, tmp_path, **lease) as played:
+        match death.role:
+            case "worker":
+                stood = await _worker_dies(played, kill)
+            case "listener":
+                await _listener_dies(played, kill)
+            case "server":
+                await _server_dies(played, kill)
+        promises = await played.finished()
+        retried = NEEDS_SERVER if death.role == "server" else ()
+        await judge(played, promises, measure, interrupted=stood, retried=retried)
+    executions, names = played.history.executions(), played.history.names()
+    again = [names[step] for step, times in executions.items() if times > 1]
+    if death.role == "worker" and death.point.when == "before" and death.step:
+        assert death.step in again, "what was not recorded has to be executed again"
+    place = (death.role, death.point.when, death.boundary, death.point.nth)
+    record_property(ROW, (*place, f"{time.monotonic() - began:.1f}", len(executions), len(again)))

@@ -1,0 +1,152 @@
+"""What must be true after a scenario, whoever was killed in it: the judgement over chain, store and journal.
+
+The measure is an uninterrupted run on the same chain. S1: one submission and one finality a proposal, and not
+one transaction more. None lost: everything has settled. W1: no step again after it settled; the chain is read
+as often as in the uninterrupted run, and once more by the step that was under way. W3: the same records, the
+same roots, the same scores.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from contracts.bindings import proposal_scores
+from contracts.rpc import Node
+from orchestrator.client.codec import decode_value
+from orchestrator.protocol.records import PromiseRecord, PromiseState
+from scorers.values import ScoreOutcome
+from tests.acceptance.journal import History
+from tests.acceptance.scene import SCORER, Ground, Scene, signer
+
+VARYING = ("broadcast_transaction", "confirm_transaction")
+"""Steps that ask until the chain has come so far, and so as often as that takes."""
+NEEDS_SERVER = ("reserve_nonce", "confirm_transaction")
+"""Steps that call the orchestrator themselves, and are tried again when it is away."""
+
+Record = tuple[str, object, object, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """The uninterrupted run: its outcomes, the records of each tree, all ids, and what each step asked."""
+
+    outcomes: dict[str, ScoreOutcome]
+    records: dict[str, Record]
+    requests: dict[str, Counter[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interruption:
+    """Where things stood when the victim was dead and nobody had taken over yet."""
+
+    executed: Counter[str]
+    settled: frozenset[str]
+
+
+async def interruption(scene: Scene) -> Interruption:
+    """Read where things stand."""
+    promises = await scene.promises()
+    settled = frozenset(each.id for each in promises.values() if not each.pending)
+    return Interruption(executed=scene.history.executions(), settled=settled)
+
+
+def reference(scene: Scene, promises: dict[str, PromiseRecord]) -> Reference:
+    """Take an uninterrupted run for the measure."""
+    history = scene.history
+    assert set(history.executions().values()) == {1}
+    assert not history.retries()
+    return Reference(
+        outcomes=outcomes(scene.ground, promises),
+        records=records(promises),
+        requests={step: history.requests(step) for step in history.names()},
+    )
+
+
+def outcomes(ground: Ground, promises: dict[str, PromiseRecord]) -> dict[str, ScoreOutcome]:
+    """Decode the outcome of each scoring, without what may depend on the order of the transactions."""
+    found = {}
+    for number in range(1, ground.proposals + 1):
+        record = promises[ground.promise_id(number)]
+        assert record.state is PromiseState.RESOLVED, record
+        outcome = decode_value(record.value, ScoreOutcome, "outcome")
+        assert isinstance(outcome, ScoreOutcome)
+        assert outcome.transaction_hash is not None, outcome
+        found[record.id] = replace(outcome, transaction_hash=None, block_number=None, block_hash=None)
+    return found
+
+
+def records(promises: dict[str, PromiseRecord]) -> dict[str, Record]:
+    """Return what W3 says of each promise; without the values of what depends on fees, nonces and blocks."""
+    return {
+        each.id: (
+            each.id,
+            None if each.id.startswith("nonce-") else each.param,
+            each.state,
+            each.value if _is_step_of_scoring(each.id) else None,
+        )
+        for each in promises.values()
+    }
+
+
+def _is_step_of_scoring(promise_id: str) -> bool:
+    return promise_id.startswith("scoreProposal-") and ":" in promise_id and ":d" not in promise_id
+
+
+async def judge(
+    scene: Scene,
+    promises: dict[str, PromiseRecord],
+    expected: Reference,
+    *,
+    interrupted: Interruption | None = None,
+    retried: Collection[str] = (),
+) -> None:
+    """Assert all that must be true; `interrupted` is None where no worker died."""
+    await _judge_chain(scene.ground)
+    assert outcomes(scene.ground, promises) == expected.outcomes
+    assert records(promises) == expected.records
+    history = scene.history
+    assert not history.restarted(), "steps began again after they had settled"
+    assert not [entry for entry in history.retries() if entry.name not in retried]
+    _judge_executions(history, expected, interrupted)
+    _judge_requests(history, expected)
+
+
+async def _judge_chain(ground: Ground) -> None:
+    """One submission and one finality a proposal, and no other transaction of the scorer."""
+    wanted = dict.fromkeys(range(1, ground.proposals + 1), 1)
+    async with Node(ground.url) as node:
+        head = (await node.header("latest")).number
+        for event in (proposal_scores.SCORE_SUBMITTED, proposal_scores.SCORE_FINALIZED):
+            logs = await node.logs(ground.registry, [event.topic0], ground.start_block, head)
+            assert Counter(event.decode(log).proposal_id for log in logs) == wanted, event.name
+        sent = await node.nonce(signer(SCORER).address) - ground.scorer_nonce
+    assert sent == ground.proposals, f"{sent} transactions for {ground.proposals} proposals"
+
+
+def _judge_executions(history: History, expected: Reference, interrupted: Interruption | None) -> None:
+    executions = history.executions()
+    assert executions.keys() == expected.requests.keys()
+    for step, times in executions.items():
+        name = history.names()[step]
+        before = interrupted.executed[step] if interrupted else 0
+        if interrupted is None or step in interrupted.settled or not before:
+            assert times == 1, f"{name} ({step}) was executed {times} times"
+        else:
+            # Under way at the death; what its worker had sent may still have been stored after our look.
+            assert before == 1
+            assert times in (1, 2), f"{name} ({step}) was executed {times} times"
+
+
+def _judge_requests(history: History, expected: Reference) -> None:
+    names = history.names()
+    for step, wanted in expected.requests.items():
+        if names[step] in VARYING:
+            continue
+        lives = history.lives(step)
+        for pid in lives:
+            asked = history.requests(step, pid)
+            assert asked <= wanted, f"{names[step]} ({step}) asked {asked}, not {wanted}"
+        last = history.requests(step, lives[-1])
+        assert last == wanted, f"{names[step]} ({step}) asked {last}, not {wanted}"
