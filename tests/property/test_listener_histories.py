@@ -126,7 +126,7 @@ async def play(seed: int) -> None:
 
 
 @given(st.integers(min_value=0, max_value=2**32))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_invocations_are_those_of_the_final_chain(seed: int) -> None:
     asyncio.run(play(seed))
 
