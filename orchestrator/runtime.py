@@ -117,7 +117,7 @@ class Orchestrator(Application):
         try:
             await asyncio.wait((ready, self._life), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            self._life.cancel()
+            await self.abort()
             raise
         if self._life.done():
             life, self._life = self._life, None

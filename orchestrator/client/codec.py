@@ -26,6 +26,7 @@ from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.promise import EMPTY, Value
 
 DEPTH_MAX = 200
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -52,8 +53,7 @@ class DecodingError(OrchestratorError):
 
 def to_data(tree: object) -> str:
     """Return the text of a JSON tree as it stands in `Value.data`: base64 of UTF-8 JSON."""
-    text = json.dumps(tree, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return base64.b64encode(text.encode()).decode("ascii")
+    return base64.b64encode(_json.encode(tree).encode()).decode("ascii")
 
 
 def from_data(data: str | None, what: str) -> object:

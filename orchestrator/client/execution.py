@@ -258,7 +258,7 @@ class Execution:
     def compare(self, call: Call, record: PromiseRecord) -> None:
         """End the execution if a call is not the one that was recorded in its place."""
         recorded = label_of(record)
-        if call.outside or recorded == call.label:
+        if call.outside or recorded is None or recorded == call.label:
             return
         fault = NondeterminismError(call.id, recorded, f"{call.label} ({call.position})")
         self.end_with(fault)

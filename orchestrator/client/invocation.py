@@ -86,8 +86,11 @@ def call_label(name: str, version: int) -> str:
     return f"call of {name} version {version}"
 
 
-def label_of(record: PromiseRecord) -> str:
-    """Return which durable operation a record was written by."""
+def label_of(record: PromiseRecord) -> str | None:
+    """Return which durable operation a record was written by; None where its writer did not say.
+
+    Workers of the published SDKs leave out, or put into the data, what ours put into the headers.
+    """
     headers = record.param.headers or {}
     if FUNCTION_HEADER in headers:
         return f"step {headers[FUNCTION_HEADER]} version {headers.get(VERSION_HEADER)}"
@@ -98,5 +101,6 @@ def label_of(record: PromiseRecord) -> str:
     try:
         invocation = read_invocation(record)
     except codec.DecodingError:
-        return "something else"
-    return call_label(invocation.function, invocation.version)
+        return None
+    label = step_label if record.target is None else call_label
+    return label(invocation.function, invocation.version)

@@ -63,7 +63,8 @@ class Subscriptions:
     async def left(self, promise_id: str) -> None:
         """Note that the execution has ended; waiters of an open promise are listened for."""
         self._executing.discard(promise_id)
-        if promise_id in self._waiters:
+        waiter = self._waiters.get(promise_id)
+        if waiter is not None and not waiter.future.done():
             try:
                 await self._register(promise_id)
             except OrchestratorError as error:

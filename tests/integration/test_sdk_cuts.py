@@ -168,7 +168,7 @@ async def settled_tree(transport: LocalTransport) -> dict[str, PromiseRecord]:
 async def stopped_by_crash(
     app: Orchestrator, crashing: CrashingTransport, invoke: Callable[[Orchestrator], Coroutine[Any, Any, Any]]
 ) -> bool:
-    """Start, invoke, and end at the crash or the outcome, whichever comes first; tell whether it was the crash."""
+    """Start, invoke, and end at the crash or the outcome; tell whether it was the crash."""
     try:
         await app.start()
         running = asyncio.create_task(invoke(app))

@@ -26,11 +26,11 @@ from orchestrator import (
 )
 from orchestrator.client.application import NotStarted
 from orchestrator.engine import Engine, EngineSettings
-from orchestrator.protocol.commands import Command, TaskGet, TaskHeartbeat
+from orchestrator.protocol.commands import Command, PromiseCreate, TaskGet, TaskHeartbeat
 from orchestrator.protocol.records import TaskState
 from orchestrator.protocol.transport import Receiver
 from orchestrator.store.memory import MemoryStore
-from orchestrator.testing import ExecutionLog, SimulatedCrash, crash_at
+from orchestrator.testing import ExecutionLog, ManualClock, SimulatedCrash, crash_at
 from orchestrator.transport.local import LocalTransport
 
 PATIENCE_S = 5
@@ -435,3 +435,40 @@ async def test_many_at_once_stay_within_the_bound_and_all_end(transport: LocalTr
         remote = [app.rpc(f"rpc-{number}", busy, number) for number in range(20)]
         assert await asyncio.gather(*local, *remote) == [*range(20), *range(20)]
     assert most <= 4
+
+
+async def test_a_manual_clock_skips_the_waiting() -> None:
+    async def flow(ctx: Context) -> int:
+        before = await ctx.now()
+        await ctx.sleep(86_400)
+        return await ctx.now() - before
+
+    clock = ManualClock()
+    app = Orchestrator.local(":memory:", clock=clock)
+    app.register(flow)
+    async with app, asyncio.timeout(PATIENCE_S):
+        handle = await app.begin_run("w", flow)
+        while not await handle.done():
+            clock.advance(3_600_000)
+            await asyncio.sleep(0)
+        assert await handle.result() >= 86_400_000
+
+
+async def test_a_step_recorded_by_another_sdk_is_taken_as_it_is(transport: LocalTransport) -> None:
+    """The published Python SDK stores no param for a local step; such a task can be taken over."""
+
+    async def flow(ctx: Context) -> int:
+        return await ctx.run(plus_one, 1)
+
+    log = ExecutionLog()
+    app = Orchestrator(transport=transport)
+    app.register(flow)
+    app.observe(log)
+    tree = {"resonate:origin": "w", "resonate:branch": "w", "resonate:parent": "w", "resonate:scope": "local"}
+    async with Orchestrator(transport=transport, worker=False) as other, asyncio.timeout(PATIENCE_S):
+        handle = await other.begin_rpc("w", "flow")
+        await transport.call(PromiseCreate(id="w:1", timeout_at=2**53 - 1, tags=tree))
+        await other.promises.resolve("w:1", 40)
+        async with app:
+            assert await handle.result() == 40
+    assert not log.started
