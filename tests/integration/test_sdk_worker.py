@@ -472,3 +472,32 @@ async def test_a_step_recorded_by_another_sdk_is_taken_as_it_is(transport: Local
         async with app:
             assert await handle.result() == 40
     assert not log.started
+
+
+async def test_a_branch_goes_on_while_another_one_runs_a_long_step(transport: LocalTransport) -> None:
+    """A running step keeps the task from suspending, not the other branches from their outcomes."""
+    answered = asyncio.Event()
+
+    async def long_step() -> str:
+        await answered.wait()
+        return "ended"
+
+    async def answer(number: int) -> int:
+        answered.set()
+        return number
+
+    async def other(ctx: Context) -> int:
+        await ctx.sleep(0.01)
+        return await ctx.run(answer, await ctx.rpc(plus_one, await ctx.promise("outside")))
+
+    async def flow(ctx: Context) -> list[object]:
+        return await ctx.gather(ctx.begin_run(long_step), ctx.begin_run(other))
+
+    app = Orchestrator(transport=transport)
+    app.register(flow)
+    app.register(plus_one)
+    async with app, asyncio.timeout(PATIENCE_S):
+        handle = await app.begin_run("w", flow)
+        await app.promises.create("outside")
+        await app.promises.resolve("outside", 1)
+        assert await handle.result() == ["ended", 2]
