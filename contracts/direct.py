@@ -60,7 +60,7 @@ class DirectSender:
         self._nonce += 1
         receipt = await self._mined(await self._node.send_raw(raw))
         if receipt.status != 1:
-            raise CallReverted(b"", to or "contract creation", "the transaction was mined and reverted")
+            raise CallReverted(to or "being created", b"", "the transaction was mined and reverted")
         return receipt
 
     async def deploy(self, name: str, *arguments: object) -> Receipt:

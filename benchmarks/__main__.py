@@ -1,0 +1,20 @@
+"""Run every benchmark, one after the other: `python -m benchmarks [--json]`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import benchmarks
+
+
+def main() -> None:
+    """Find the modules beside this one and run their `main`."""
+    for module in sorted(found.name for found in pkgutil.iter_modules(benchmarks.__path__)):
+        if module != "__main__":
+            print(f"== {module}")
+            importlib.import_module(f"benchmarks.{module}").main()
+
+
+if __name__ == "__main__":
+    main()
