@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from eth_account import Account
 from eth_utils.address import to_checksum_address
 
+from contracts.transactions.account import Account
 from contracts.transactions.fees import Price
 from contracts.transactions.values import Intent, Signed
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
+    from contracts.transactions.account import LocalAccount
 
 KEYSTORE_BYTES_MAX = 64 * 1024
 DYNAMIC_FEE_TRANSACTION = 2

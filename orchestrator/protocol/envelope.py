@@ -13,6 +13,7 @@ import msgspec
 from orchestrator.domain.errors import Refused
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Execute, Message, Unblock
+from orchestrator.protocol.nesting import DEPTH_MAX, too_deep
 from orchestrator.protocol.records import PromiseRecord
 
 VERSION = "2026-04-01"
@@ -150,9 +151,11 @@ def decode_request(body: bytes) -> Request:
 
     Raises Refused(400) that says what is wrong with it; `recover` tells how to address the answer.
     """
+    if too_deep(body):
+        raise Refused(400, f"Invalid request: nested deeper than {DEPTH_MAX} levels")
     try:
         raw = _request_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(400, f"Invalid request: {error}") from error
     if not raw.kind:
         raise Refused(400, "Invalid request: kind is empty")
@@ -163,7 +166,7 @@ def decode_request(body: bytes) -> Request:
         raise Refused(400, f"Unknown operation: {raw.kind}")
     try:
         return Request(head=raw.head, command=_command(command, raw.data))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(400, f"Invalid data of {raw.kind}: {error}") from error
 
 
@@ -203,9 +206,11 @@ def _inner(action: _RawAction, expected: type[CommandT]) -> CommandT:
 
 def recover(body: bytes) -> tuple[str, str]:
     """Return kind and corrId of a request that did not parse, as well as they can be told."""
+    if too_deep(body):
+        return "unknown", "0"
     try:
         parsed = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return "unknown", "0"
     if not isinstance(parsed, dict):
         return "unknown", "0"

@@ -1,5 +1,8 @@
 """The envelope: every command and answer survives the wire, and bad requests are told why."""
 
+import subprocess
+import sys
+
 import msgspec
 import pytest
 
@@ -114,3 +117,26 @@ def test_messages_survive_the_wire_and_unknown_kinds_are_passed_over() -> None:
     for message in (Execute(task=c.TaskReference(id="a", version=4)), Unblock(promise=PROMISE)):
         assert envelope.decode_message(envelope.encode_message(message)) == message
     assert envelope.decode_message(b'{"kind":"news","head":{},"data":{}}') is None
+
+
+@pytest.mark.parametrize("limit", [1_000, 100_000])
+def test_a_deeply_nested_request_is_refused_whatever_the_recursion_limit(limit: int) -> None:
+    before = sys.getrecursionlimit()
+    body = b'{"kind":"promise.get","head":{"corrId":"1","version":"2026-04-01"},"data":' + b"[" * 200_000
+    try:
+        sys.setrecursionlimit(limit)
+        with pytest.raises(Refused, match="nested deeper than 64"):
+            envelope.decode_request(body)
+        assert envelope.recover(body) == ("unknown", "0")
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def test_brackets_in_strings_do_not_nest() -> None:
+    command = c.PromiseGet(id='"[{' * 100)
+    assert envelope.decode_request(envelope.encode_request(command, "1")).command == command
+
+
+def test_the_command_line_leaves_the_recursion_limit_alone() -> None:
+    program = "from sys import getrecursionlimit as now; was = now(); import scorers.cli; assert now() == was"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
