@@ -24,6 +24,8 @@ from orchestrator.protocol.records import TaskState
 
 HINTS_MAX = 10_000
 """Announced tasks that wait for room here; more are left to the engine's next announcement."""
+CLAIM_PAUSE_S = 0.5
+"""How long a claim waits before it is tried again when the server is away."""
 LEASE_MARGIN = 0.1
 """The share of a lease's time before its end at which an unrenewed execution is stopped."""
 _log = structlog.get_logger(__name__)
@@ -159,7 +161,11 @@ class Worker:
             if refusal.status not in (404, 409):
                 _log.warning("task not acquired", promise_id=task_id, reason=str(refusal))
         except Unavailable as error:
-            _log.warning("task not acquired", promise_id=task_id, reason=str(error))
+            # Its announcement has been delivered, so the engine would repeat it only after half a minute.
+            _log.info("task not acquired yet", promise_id=task_id, reason=str(error))
+            await asyncio.sleep(CLAIM_PAUSE_S)
+            if not self._draining:
+                self._hints.setdefault(task_id, version)
         else:
             # A timer has nothing to execute; its lease ends by itself, or with its deadline.
             if claim.task.state is TaskState.ACQUIRED and not claim.promise.is_timer:

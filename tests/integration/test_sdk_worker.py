@@ -26,7 +26,7 @@ from orchestrator import (
 )
 from orchestrator.client.application import NotStarted
 from orchestrator.engine import Engine, EngineSettings
-from orchestrator.protocol.commands import Command, PromiseCreate, TaskGet, TaskHeartbeat
+from orchestrator.protocol.commands import Command, PromiseCreate, TaskAcquire, TaskGet, TaskHeartbeat
 from orchestrator.protocol.records import TaskState
 from orchestrator.protocol.transport import Receiver
 from orchestrator.store.memory import MemoryStore
@@ -117,6 +117,31 @@ async def test_another_worker_takes_over_and_the_first_stops_in_time(transport: 
                 gate.set()
                 assert await handle.result() == 4
         assert started == ["first", "second"]
+
+
+async def test_a_claim_is_repeated_once_the_server_is_back() -> None:
+    # The default engine announces a task again after 30 s: longer than this test has patience.
+    async with Engine(MemoryStore()) as engine:
+        through = Cut(LocalTransport(engine))
+        refused = asyncio.Event()
+        inner = through.call
+
+        async def call(command: Command[Any]) -> Any:
+            if isinstance(command, TaskAcquire) and through.cut:
+                refused.set()
+            return await inner(command)
+
+        through.call = call  # type: ignore[method-assign]
+        app = Orchestrator(transport=through, group="g")
+        app.register(plus_one)
+        async with asyncio.timeout(PATIENCE_S), app:
+            through.cut = True
+            caller = Orchestrator(transport=LocalTransport(engine), worker=False)
+            async with caller:
+                handle = await caller.options(target="poll://any@g").begin_rpc("late", "plus_one", 1)
+                await refused.wait()
+                through.cut = False
+                assert await handle.result() == 2
 
 
 async def test_leases_are_renewed_while_a_step_runs(transport: LocalTransport) -> None:
