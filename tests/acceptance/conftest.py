@@ -32,21 +32,16 @@ def ground(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Ground
 
 
 @pytest.fixture(scope="session")
-def wide_ground(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Ground:
-    """A chain with many proposals."""
-    return asyncio.run(prepare(nursery, tmp_path_factory.mktemp("wide-chain"), MANY))
-
-
-@pytest.fixture(scope="session")
 def measure(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Reference:
     """The uninterrupted run over `ground`."""
     return asyncio.run(_uninterrupted(ground, tmp_path_factory.mktemp("measure")))
 
 
 @pytest.fixture(scope="session")
-def wide_measure(wide_ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    """The uninterrupted run over `wide_ground`."""
-    return asyncio.run(_uninterrupted(wide_ground, tmp_path_factory.mktemp("wide-measure")))
+def wide(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ground, Reference]:
+    """A chain with many proposals, and the uninterrupted run over it."""
+    made = asyncio.run(prepare(nursery, tmp_path_factory.mktemp("wide-chain"), MANY))
+    return made, asyncio.run(_uninterrupted(made, tmp_path_factory.mktemp("wide-measure")))
 
 
 async def _uninterrupted(ground: Ground, folder: Path) -> Reference:

@@ -90,6 +90,10 @@ class History:
         started = (entry.pid for entry in self.entries if entry.what == STARTED and entry.step == step)
         return list(dict.fromkeys(started))
 
+    def begun_by(self, pid: int) -> frozenset[str]:
+        """The steps that a process has begun."""
+        return frozenset(entry.step for entry in self.entries if entry.what == STARTED and entry.pid == pid)
+
     def restarted(self) -> list[str]:
         """Steps that began again after their outcome was known to be stored (W1 forbids it)."""
         finished: set[str] = set()

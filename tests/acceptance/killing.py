@@ -30,7 +30,7 @@ When = Literal["before", "inside", "after"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KillPoint:
-    """Where to die: before, inside or after the `nth` operation (from 1) whose name `match` (a regex) is in."""
+    """Where to die: before, inside or after the `nth` operation (from 1) that `match` (a regex) is in."""
 
     when: When
     match: str

@@ -7,9 +7,11 @@ the same facts and must come to the same roots. Store, cursor, journal and ports
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -181,6 +183,22 @@ class Scene:
             cursor = page.cursor
             if cursor is None:
                 return found
+
+    async def settled(self) -> set[str]:
+        """Ask the server which promises have settled."""
+        return {each.id for each in (await self.promises()).values() if not each.pending}
+
+    def settled_in_file(self) -> set[str]:
+        """Read from a copy of the store's file, while nobody runs, which promises have settled."""
+        copy = self.folder / "copy"
+        copy.mkdir(exist_ok=True)
+        for name in ("engine.db", "engine.db-wal"):
+            (copy / name).unlink(missing_ok=True)
+            if (self.folder / name).exists():
+                shutil.copy(self.folder / name, copy / name)
+        with closing(sqlite3.connect(copy / "engine.db")) as connection:
+            rows = connection.execute("SELECT id FROM promises WHERE state <> 'pending'").fetchall()
+        return {row[0] for row in rows}
 
     async def tasks(self) -> list[TaskRecord]:
         """Read the tasks; a scenario has few."""

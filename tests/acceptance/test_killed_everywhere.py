@@ -32,7 +32,7 @@ async def _worker_dies(scene: Scene, kill: str) -> Interruption:
     scene.listen()
     assert await victim.ended(END_S) == KILLED, victim.words()
     await asyncio.sleep(DRAIN_S)
-    stood = await interruption(scene)
+    stood = interruption(scene, victim, await scene.settled())
     scene.work()
     return stood
 
@@ -61,19 +61,19 @@ async def test_killed(
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
-    kill, began, stood = str(death.point), time.monotonic(), None
+    kill, began, stood = str(death.point), time.monotonic(), []
     lease = {} if death.role == "worker" else {"lease_s": PATIENT_LEASE_S}
     async with scene(ground, tmp_path, **lease) as played:
         match death.role:
             case "worker":
-                stood = await _worker_dies(played, kill)
+                stood = [await _worker_dies(played, kill)]
             case "listener":
                 await _listener_dies(played, kill)
             case "server":
                 await _server_dies(played, kill)
         promises = await played.finished()
         retried = NEEDS_SERVER if death.role == "server" else ()
-        await judge(played, promises, measure, interrupted=stood, retried=retried)
+        await judge(played, promises, measure, interruptions=stood, retried=retried)
     executions, names = played.history.executions(), played.history.names()
     again = [names[step] for step, times in executions.items() if times > 1]
     if death.role == "worker" and death.point.when == "before" and death.step:

@@ -9,7 +9,7 @@ same roots, the same scores.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from contracts.bindings import proposal_scores
@@ -18,6 +18,7 @@ from orchestrator.client.codec import decode_value
 from orchestrator.protocol.records import PromiseRecord, PromiseState
 from scorers.values import ScoreOutcome
 from tests.acceptance.journal import History
+from tests.acceptance.nursery import Process
 from tests.acceptance.scene import SCORER, Ground, Scene, signer
 
 VARYING = ("broadcast_transaction", "confirm_transaction")
@@ -39,17 +40,22 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interruption:
-    """Where things stood when the victim was dead and nobody had taken over yet."""
+    """Where things stood when a victim was dead and nobody had taken its work over yet.
+
+    `executed` counts all executions until then, `by_victim` names the steps that the victim had begun.
+    """
 
     executed: Counter[str]
+    by_victim: frozenset[str]
     settled: frozenset[str]
 
 
-async def interruption(scene: Scene) -> Interruption:
-    """Read where things stand."""
-    promises = await scene.promises()
-    settled = frozenset(each.id for each in promises.values() if not each.pending)
-    return Interruption(executed=scene.history.executions(), settled=settled)
+def interruption(scene: Scene, victim: Process, settled: Collection[str]) -> Interruption:
+    """Take down where things stand; `settled` are the promises that have settled."""
+    history = scene.history
+    return Interruption(
+        executed=history.executions(), by_victim=history.begun_by(victim.pid), settled=frozenset(settled)
+    )
 
 
 def reference(scene: Scene, promises: dict[str, PromiseRecord]) -> Reference:
@@ -99,17 +105,17 @@ async def judge(
     promises: dict[str, PromiseRecord],
     expected: Reference,
     *,
-    interrupted: Interruption | None = None,
+    interruptions: Sequence[Interruption] = (),
     retried: Collection[str] = (),
 ) -> None:
-    """Assert all that must be true; `interrupted` is None where no worker died."""
+    """Assert all that must be true; `interruptions` are the deaths of those that execute steps."""
     await _judge_chain(scene.ground)
     assert outcomes(scene.ground, promises) == expected.outcomes
     assert records(promises) == expected.records
     history = scene.history
     assert not history.restarted(), "steps began again after they had settled"
     assert not [entry for entry in history.retries() if entry.name not in retried]
-    _judge_executions(history, expected, interrupted)
+    _judge_executions(history, expected, interruptions)
     _judge_requests(history, expected)
 
 
@@ -125,18 +131,19 @@ async def _judge_chain(ground: Ground) -> None:
     assert sent == ground.proposals, f"{sent} transactions for {ground.proposals} proposals"
 
 
-def _judge_executions(history: History, expected: Reference, interrupted: Interruption | None) -> None:
-    executions = history.executions()
+def _judge_executions(history: History, expected: Reference, interruptions: Sequence[Interruption]) -> None:
+    executions, names = history.executions(), history.names()
     assert executions.keys() == expected.requests.keys()
     for step, times in executions.items():
-        name = history.names()[step]
-        before = interrupted.executed[step] if interrupted else 0
-        if interrupted is None or step in interrupted.settled or not before:
-            assert times == 1, f"{name} ({step}) was executed {times} times"
-        else:
-            # Under way at the death; what its worker had sent may still have been stored after our look.
-            assert before == 1
-            assert times in (1, 2), f"{name} ({step}) was executed {times} times"
+        said = f"{names[step]} ({step}) was executed {times} times"
+        under_way = 0
+        for each in interruptions:
+            if step in each.settled:
+                assert times == each.executed[step], f"{said}, {each.executed[step]} before it had settled"
+            elif step in each.by_victim:
+                under_way += 1
+        # What a victim had sent may still have been stored after our look: then it is not needed again.
+        assert 1 <= times <= 1 + under_way, said
 
 
 def _judge_requests(history: History, expected: Reference) -> None:

@@ -1,0 +1,135 @@
+"""Killed at random instants: a worker among two, a listener beside another, and the single process of `up`.
+
+The seed is printed, and `DAO_SCORER_SEED` sets it; it decides the instants, the machine the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.boundaries import FULL
+from tests.acceptance.conftest import ROW
+from tests.acceptance.scene import END_S, KILLED, LOOK_S, Ground, Scene, scene
+from tests.acceptance.test_killed_everywhere import DRAIN_S, PATIENT_LEASE_S
+from tests.acceptance.verdict import Reference, interruption, judge
+
+pytestmark = pytest.mark.acceptance
+ROUNDS = 12 if FULL else 3
+UP_DEATHS = 5
+UP_ROUNDS = 4 if FULL else 1
+LIFE_S = 1.2
+LISTENING_S = 0.1
+"""From the first invocation that is seen to the last vote that the listeners settle, about."""
+Record = Callable[[str, object], None]
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    seed = int(os.environ.get("DAO_SCORER_SEED", random.randrange(2**32)))  # noqa: S311
+    print("DAO_SCORER_SEED =", seed)  # noqa: T201
+    return random.Random(seed)  # noqa: S311
+
+
+async def _dispatched(scene: Scene) -> None:
+    """Wait for the first invocation."""
+    end = time.monotonic() + END_S
+    while not await scene.promises():
+        assert time.monotonic() < end, scene.words()
+        await asyncio.sleep(LOOK_S)
+
+
+def _note(record: Record, played: Scene, who: str, when: str, began: float) -> None:
+    executions = played.history.executions()
+    again = sum(times > 1 for times in executions.values())
+    record(
+        ROW, (who, when, "a random instant", "any", f"{time.monotonic() - began:.1f}", len(executions), again)
+    )
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+async def test_one_of_two_workers(
+    number: int,
+    chance: random.Random,
+    wide: tuple[Ground, Reference],
+    tmp_path: Path,
+    record_property: Record,
+) -> None:
+    began = time.monotonic()
+    async with scene(wide[0], tmp_path) as played:
+        await played.serve()
+        victim = played.work()
+        played.work()
+        await asyncio.gather(*(process.ready() for process in played.processes))
+        played.listen()
+        await _dispatched(played)
+        instant_s = chance.uniform(0, LIFE_S)
+        await asyncio.sleep(instant_s)
+        await victim.kill()
+        assert victim.code == KILLED
+        await asyncio.sleep(DRAIN_S)
+        stood = interruption(played, victim, await played.settled())
+        promises = await played.finished()
+        await judge(played, promises, wide[1], interruptions=[stood])
+    _note(record_property, played, "1 of 2 workers", f"{instant_s:.2f} s", began)
+
+
+@pytest.mark.parametrize("cursor", ["its own cursor", "a shared cursor"])
+async def test_one_of_two_listeners(
+    cursor: str,
+    chance: random.Random,
+    wide: tuple[Ground, Reference],
+    tmp_path: Path,
+    record_property: Record,
+) -> None:
+    began = time.monotonic()
+    async with scene(wide[0], tmp_path, PATIENT_LEASE_S) as played:
+        await played.serve()
+        played.work()
+        victim = played.listen(cursor="other" if cursor == "its own cursor" else "cursor")
+        played.listen()
+        await _dispatched(played)
+        instant_s = chance.uniform(0, LISTENING_S)
+        await asyncio.sleep(instant_s)
+        await victim.kill()
+        assert victim.code == KILLED
+        promises = await played.finished()
+        await judge(played, promises, wide[1])
+    _note(record_property, played, f"1 of 2 listeners, {cursor}", f"{instant_s:.2f} s", began)
+
+
+@pytest.mark.parametrize("number", range(UP_ROUNDS))
+async def test_the_single_process_again_and_again(
+    number: int,
+    chance: random.Random,
+    wide: tuple[Ground, Reference],
+    tmp_path: Path,
+    record_property: Record,
+) -> None:
+    began, deaths, instants = time.monotonic(), [], []
+    async with scene(wide[0], tmp_path) as played:
+        for _ in range(UP_DEATHS):
+            victim = await played.up()
+            instants.append(chance.uniform(0, LIFE_S / 2))
+            await asyncio.sleep(instants[-1])
+            await victim.kill()
+            assert victim.code == KILLED, victim.words()
+            deaths.append(interruption(played, victim, played.settled_in_file()))
+        await played.up()
+        promises = await played.finished()
+        await judge(played, promises, wide[1], interruptions=deaths)
+    unfinished = sum(len(each.settled) < len(promises) for each in deaths)
+    assert unfinished, "everything had ended before the first death"
+    _note(
+        record_property,
+        played,
+        f"up, {unfinished} times",
+        " ".join(f"{each:.2f}" for each in instants),
+        began,
+    )
