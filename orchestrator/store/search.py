@@ -33,15 +33,16 @@ def page_of(
 ) -> Page[ItemT]:
     """Take a page from candidates in order of id, of which there are at most `scan_max`.
 
-    The cursor is the last id of a full page, or the last one read when the scan stopped early; it is left
-    out only where nothing can follow.
+    The cursor is the last id of a full page behind which another one is wanted, or the last one read when
+    the scan stopped early; it is left out only where nothing can follow.
     """
     items: list[ItemT] = []
     scanned, last = 0, None
     for candidate in candidates:
+        scanned, last = scanned + 1, candidate.id
+        if not wanted(candidate):
+            continue
         if len(items) == limit:
             return Page(items=items, cursor=items[-1].id)
-        scanned, last = scanned + 1, candidate.id
-        if wanted(candidate):
-            items.append(candidate)
+        items.append(candidate)
     return Page(items=items, cursor=last if scanned >= scan_max else None)

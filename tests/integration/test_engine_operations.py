@@ -223,6 +223,8 @@ async def test_search_pages_in_order_by_state_and_tags(w: World) -> None:
     assert [p.id for p in (await w.do(c.PromiseSearch(state=RESOLVED))).promises] == ["r:1"]
     exact = c.PromiseSearch(tags={"resonate:branch": "r"}, limit=5)
     assert (await w.do(exact)).cursor is None
+    filtered = c.PromiseSearch(state=RESOLVED, limit=1)
+    assert (await w.do(filtered)).cursor is None, "what follows is not wanted: this page is the last"
     for bad in (c.PromiseSearch(limit=0), c.PromiseSearch(limit=1001), c.PromiseSearch(cursor="")):
         await w.refused(400, bad)
 
