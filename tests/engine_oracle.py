@@ -1,0 +1,430 @@
+"""A second, naive engine: plain dictionaries, one rule an operation, written from the protocol's page.
+
+It imports nothing of the orchestrator on purpose: sharing a table or a helper would make both wrong together.
+Requests and answers are the wire's own objects (`kind`, `data`), times Unix milliseconds.
+
+Where the page leaves a choice, the engine's own is taken (docs/engine.md): a promise that is tagged external
+may be awaited from everywhere; a timer's task is never announced, and looked at when it is due; a queued
+announcement goes when its task is no longer pending; a fence carries no preload.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+RETRY_MS = 30_000
+SETTLED = ("resolved", "rejected", "rejected_canceled")
+Json = dict[str, Any]
+
+
+class No(Exception):
+    """The operation is refused with this status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(str(status))
+        self.status = status
+
+
+class Oracle:
+    """Everything that a server remembers."""
+
+    def __init__(self) -> None:
+        self.promises: dict[str, Json] = {}
+        self.tasks: dict[str, Json] = {}
+        self.timers: dict[str, int] = {}
+        self.resumed: dict[str, set[str]] = {}
+        self.callbacks: set[tuple[str, str]] = set()
+        self.listeners: set[tuple[str, str]] = set()
+        self.executes: dict[str, int] = {}
+        self.unblocks: set[tuple[str, str]] = set()
+        self.now = 0
+
+    # -- the door
+
+    def batch(self, requests: list[Json], now: int) -> list[tuple[int, Any]]:
+        """Carry requests out in order; searches see what all of them did."""
+        self.now = now
+        answers = [None if request["kind"].endswith("search") else self.one(request) for request in requests]
+        return [
+            self.one(request) if answer is None else answer
+            for request, answer in zip(requests, answers, strict=True)
+        ]
+
+    def one(self, request: Json) -> tuple[int, Any]:
+        """Carry one request out: its status and, if it succeeded, its data."""
+        rule = getattr(self, request["kind"].replace(".", "_"))
+        try:
+            return rule(request["data"])
+        except No as no:
+            return no.status, None
+
+    # -- promises
+
+    def promise_get(self, data: Json) -> tuple[int, Any]:
+        need(good_id(data["id"]))
+        self.expire(data["id"])
+        return 200, {"promise": self.promise(data["id"])}
+
+    def promise_create(self, data: Json) -> tuple[int, Any]:
+        check_create(data)
+        self.expire(data["id"])
+        if data["id"] not in self.promises:
+            self.add(data)
+            if self.promises[data["id"]]["state"] == "pending" and data["id"] in self.tasks:
+                delay = int(data["tags"].get("resonate:delay", 0))
+                self.wait(data["id"], announce=delay <= self.now, at=delay if delay > self.now else None)
+        return 200, {"promise": dict(self.promises[data["id"]])}
+
+    def promise_settle(self, data: Json) -> tuple[int, Any]:
+        check_settle(data)
+        self.expire(data["id"])
+        promise = self.promise(data["id"])
+        if promise["state"] == "pending":
+            self.settle([data["id"]], {data["id"]: (data["state"], data.get("value", {}), self.now)})
+        return 200, {"promise": self.promise(data["id"])}
+
+    def promise_register_callback(self, data: Json) -> tuple[int, Any]:
+        awaited, awaiter = data["awaited"], data["awaiter"]
+        need(good_id(awaited) and good_id(awaiter) and awaited != awaiter)
+        self.expire(awaited, awaiter)
+        need(self.may_await(awaited, awaiter))
+        promise = self.promise(awaited)
+        need(awaiter in self.promises, 422)
+        need(awaiter in self.tasks, 422)
+        if promise["state"] == "pending":
+            if self.promises[awaiter]["state"] == "pending":
+                self.callbacks.add((awaited, awaiter))
+        elif self.tasks[awaiter]["state"] == "suspended":
+            self.resume(awaited, awaiter)
+        return 200, {"promise": promise}
+
+    def promise_register_listener(self, data: Json) -> tuple[int, Any]:
+        need(good_id(data["awaited"]) and good_address(data["address"]))
+        self.expire(data["awaited"])
+        promise = self.promise(data["awaited"])
+        if promise["state"] == "pending":
+            self.listeners.add((data["awaited"], data["address"]))
+        return 200, {"promise": promise}
+
+    def promise_search(self, data: Json) -> tuple[int, Any]:
+        found = [
+            dict(promise)
+            for _, promise in sorted(self.promises.items())
+            if data.get("state", promise["state"]) == promise["state"]
+            and data.get("tags", {}).items() <= promise["tags"].items()
+        ]
+        return 200, page(found, "promises", data)
+
+    # -- tasks
+
+    def task_get(self, data: Json) -> tuple[int, Any]:
+        need(good_id(data["id"]))
+        self.expire(data["id"])
+        return 200, {"task": self.task(data["id"])}
+
+    def task_create(self, data: Json) -> tuple[int, Any]:
+        action = data["action"]["data"]
+        need(data["ttl"] >= 1 and data["action"]["kind"] == "promise.create")
+        check_create(action)
+        tags = action.get("tags", {})
+        need("resonate:target" in tags and "resonate:delay" not in tags)
+        key = action["id"]
+        self.expire(key)
+        if key not in self.promises:
+            self.add(action)
+            if self.promises[key]["state"] == "pending":
+                self.hold(key, data["pid"], data["ttl"])
+            return 200, self.claimed(key, preload=False)
+        need(key in self.tasks, 422)
+        state = self.tasks[key]["state"]
+        need(state in ("pending", "fulfilled"), 409)
+        if state == "pending":
+            self.hold(key, data["pid"], data["ttl"])
+        return 200, self.claimed(key, preload=state == "pending")
+
+    def task_acquire(self, data: Json) -> tuple[int, Any]:
+        need(good_id(data["id"]) and data["version"] >= 0 and data["ttl"] >= 1)
+        self.expire(data["id"])
+        task = self.task(data["id"])
+        need(task["state"] == "pending" and task["version"] == data["version"], 409)
+        self.hold(data["id"], data["pid"], data["ttl"])
+        return 200, self.claimed(data["id"], preload=True)
+
+    def task_release(self, data: Json) -> tuple[int, Any]:
+        need(good_id(data["id"]) and data["version"] >= 0)
+        self.expire(data["id"])
+        self.fenced(data)
+        self.become(data["id"], "pending")
+        self.wait(data["id"])
+        return 200, {}
+
+    def task_fulfill(self, data: Json) -> tuple[int, Any]:
+        action = data["action"]["data"]
+        need(good_id(data["id"]) and data["version"] >= 0 and data["action"]["kind"] == "promise.settle")
+        check_settle(action)
+        need(action["id"] == data["id"])
+        self.expire(data["id"])
+        self.fenced(data)
+        self.settle([data["id"]], {data["id"]: (action["state"], action.get("value", {}), self.now)})
+        return 200, {"promise": self.promise(data["id"])}
+
+    def task_suspend(self, data: Json) -> tuple[int, Any]:
+        key, actions = data["id"], [action["data"] for action in data["actions"]]
+        need(good_id(key) and data["version"] >= 0 and actions)
+        for action, outer in zip(actions, data["actions"], strict=True):
+            need(outer["kind"] == "promise.register_callback")
+            need(good_id(action["awaited"]) and action["awaited"] != key and action["awaiter"] == key)
+        awaited = [action["awaited"] for action in actions]
+        self.expire(key, *awaited)
+        need(all(self.may_await(one, key) for one in awaited))
+        self.fenced(data)
+        need(all(one in self.promises for one in awaited), 422)
+        self.resumed[key] = set()
+        settled = {one for one in awaited if self.promises[one]["state"] != "pending"}
+        if settled:
+            return 300, {"preload": self.preload(key, settled)}
+        self.become(key, "suspended")
+        self.callbacks |= {(one, key) for one in awaited}
+        return 200, {}
+
+    def task_fence(self, data: Json) -> tuple[int, Any]:
+        kind, action = data["action"]["kind"], data["action"]["data"]
+        need(good_id(data["id"]) and data["version"] >= 0)
+        need(kind in ("promise.create", "promise.settle"))
+        check_create(action) if kind == "promise.create" else check_settle(action)
+        need(action["id"] != data["id"])
+        self.expire(data["id"], action["id"])
+        self.fenced(data)
+        status, inner = self.one({"kind": kind, "data": action})
+        return 200, {"action": (kind, status, inner), "preload": []}
+
+    def task_heartbeat(self, data: Json) -> tuple[int, Any]:
+        wanted = [(reference["id"], reference["version"]) for reference in data["tasks"]]
+        need(all(good_id(key) and version >= 0 for key, version in wanted))
+        held = {
+            key: task["version"]
+            for key, task in self.tasks.items()
+            if task["state"] == "acquired" and task["pid"] == data["pid"]
+        }
+        for key, version in wanted or held.items():
+            if held.get(key) == version:
+                self.timers[key] = self.now + self.tasks[key]["ttl"]
+        lost = [key for key, version in wanted if held.get(key) != version]
+        return 200, {"lost": lost} if lost else {}
+
+    def task_halt(self, data: Json) -> tuple[int, Any]:
+        need(good_id(data["id"]))
+        self.expire(data["id"])
+        need(self.task(data["id"])["state"] != "fulfilled", 409)
+        self.become(data["id"], "halted")
+        return 200, {}
+
+    def task_continue(self, data: Json) -> tuple[int, Any]:
+        need(good_id(data["id"]))
+        self.expire(data["id"])
+        need(self.task(data["id"])["state"] == "halted", 409)
+        self.become(data["id"], "pending")
+        self.wait(data["id"])
+        return 200, {}
+
+    def task_search(self, data: Json) -> tuple[int, Any]:
+        found = [
+            self.task(key)
+            for key in sorted(self.tasks)
+            if data.get("state", self.tasks[key]["state"]) == self.tasks[key]["state"]
+        ]
+        return 200, page(found, "tasks", data)
+
+    # -- time
+
+    def tick(self, now: int) -> None:
+        """Expire promises, all together, then leases and dispatches."""
+        self.now = now
+        self.expire(*self.promises)
+        for key in sorted(self.timers):
+            if self.timers.get(key, now + 1) <= now:
+                if self.tasks[key]["state"] == "acquired":
+                    self.become(key, "pending")
+                self.wait(key)
+
+    def expire(self, *keys: str) -> None:
+        """Settle those of the named promises whose deadline has passed."""
+        late = {}
+        for key in keys:
+            promise = self.promises.get(key)
+            if promise and promise["state"] == "pending" and self.now >= promise["timeoutAt"]:
+                late[key] = (deadline_state(promise), {}, promise["timeoutAt"])
+        if late:
+            self.settle(list(late), late)
+
+    # -- what follows
+
+    def settle(self, keys: list[str], ends: dict[str, tuple[str, Json, int]]) -> None:
+        for key in keys:
+            state, value, at = ends[key]
+            self.promises[key].update(state=state, value=value, settledAt=at)
+        for key in keys:
+            if key in self.tasks:
+                self.become(key, "fulfilled")
+                self.callbacks = {pair for pair in self.callbacks if pair[1] != key}
+        for key in keys:
+            for pair in sorted(pair for pair in self.callbacks if pair[0] == key):
+                self.callbacks.discard(pair)
+                self.resume(*pair)
+            for pair in [pair for pair in self.listeners if pair[0] == key]:
+                self.listeners.discard(pair)
+                self.unblocks.add(pair)
+
+    def resume(self, awaited: str, awaiter: str) -> None:
+        promise = self.promises[awaiter]
+        if promise["state"] != "pending" or self.now >= promise["timeoutAt"]:
+            return
+        self.resumed[awaiter].add(awaited)
+        if self.tasks[awaiter]["state"] == "suspended":
+            self.become(awaiter, "pending")
+            self.wait(awaiter)
+
+    def become(self, key: str, state: str) -> None:
+        """Change a task's state; what belongs to another state goes."""
+        task = self.tasks[key]
+        task["state"] = state
+        self.timers.pop(key, None)
+        self.executes.pop(key, None)
+        if state != "acquired":
+            task.pop("pid", None)
+            task.pop("ttl", None)
+
+    def hold(self, key: str, pid: str, ttl: int) -> None:
+        self.become(key, "acquired")
+        self.tasks[key].update(version=self.tasks[key]["version"] + 1, pid=pid, ttl=ttl)
+        self.timers[key] = self.now + ttl
+        self.resumed[key] = set()
+
+    def wait(self, key: str, *, announce: bool = True, at: int | None = None) -> None:
+        """Set a pending task's timer, and announce it."""
+        promise = self.promises[key]
+        if promise["tags"].get("resonate:timer") == "true":
+            self.timers[key] = promise["timeoutAt"]
+            return
+        self.timers[key] = self.now + RETRY_MS if at is None else at
+        if announce:
+            self.executes[key] = self.tasks[key]["version"]
+
+    def add(self, data: Json) -> None:
+        """Store a new promise, and the task that its target gives it; not dispatched yet."""
+        promise = {
+            "id": data["id"],
+            "state": "pending",
+            "param": data.get("param", {}),
+            "value": {},
+            "tags": data.get("tags", {}),
+            "timeoutAt": data["timeoutAt"],
+            "createdAt": min(self.now, data["timeoutAt"]),
+        }
+        if self.now >= data["timeoutAt"]:
+            promise.update(state=deadline_state(promise), settledAt=data["timeoutAt"])
+        self.promises[data["id"]] = promise
+        if "resonate:target" in promise["tags"]:
+            state = "pending" if promise["state"] == "pending" else "fulfilled"
+            self.tasks[data["id"]] = {"id": data["id"], "state": state, "version": 0}
+            self.resumed[data["id"]] = set()
+
+    # -- looking
+
+    def promise(self, key: str) -> Json:
+        need(key in self.promises, 404)
+        return dict(self.promises[key])
+
+    def task(self, key: str) -> Json:
+        need(key in self.tasks, 404)
+        return {**self.tasks[key], "resumes": len(self.resumed[key])}
+
+    def fenced(self, data: Json) -> None:
+        task = self.task(data["id"])
+        need(task["state"] == "acquired" and task["version"] == data["version"], 409)
+
+    def claimed(self, key: str, *, preload: bool) -> Json:
+        found = self.preload(key) if preload else []
+        return {"task": self.task(key), "promise": self.promise(key), "preload": found}
+
+    def preload(self, key: str, also: set[str] = frozenset()) -> list[Json]:  # type: ignore[assignment]
+        branch = self.promises[key]["tags"].get("resonate:branch", key)
+        return [
+            dict(promise)
+            for child, promise in sorted(self.promises.items())
+            if child != key
+            and (
+                promise["tags"].get("resonate:branch") == branch
+                or promise["tags"].get("resonate:parent") == key
+                or child in also
+            )
+        ]
+
+    def may_await(self, awaited: str, awaiter: str) -> bool:
+        if any(awaited.partition(mark)[0] == awaiter.partition(mark)[0] for mark in ":."):
+            return True
+        there = self.promises.get(awaited, {"tags": {}})["tags"]
+        here = self.promises.get(awaiter, {"tags": {}})["tags"]
+        if there.get("resonate:external") == "true":
+            return True
+        return "resonate:origin" in there and there["resonate:origin"] == here.get("resonate:origin")
+
+    def snapshot(self) -> Json:
+        """Everything that is stored, in one comparable shape."""
+        return {
+            "promises": self.promises,
+            "tasks": {key: self.task(key) for key in self.tasks},
+            "timers": self.timers,
+            "callbacks": self.callbacks,
+            "listeners": self.listeners,
+            "executes": self.executes,
+            "unblocks": self.unblocks,
+        }
+
+
+def need(condition: object, status: int = 400) -> None:
+    if not condition:
+        raise No(status)
+
+
+def deadline_state(promise: Json) -> str:
+    return "resolved" if promise["tags"].get("resonate:timer") == "true" else "rejected_timedout"
+
+
+def good_id(key: str) -> bool:
+    return key != "" and "\0" not in key
+
+
+def good_address(text: str) -> bool:
+    if text.startswith(("http://", "https://")):
+        return len(text.split("/", 2)[2]) > 0
+    group = text.partition("@")[2].partition("/")[0]
+    return text.startswith(("poll://any@", "poll://uni@")) and group != ""
+
+
+def check_create(data: Json) -> None:
+    key, tags = data["id"], data.get("tags", {})
+    need(good_id(key) and data["timeoutAt"] >= 0)
+    for name in ("resonate:origin", "resonate:branch", "resonate:parent"):
+        above = tags.get(name, key)
+        need(key == above or key.startswith((above + ":", above + ".")))
+    need("." not in tags.get("resonate:prefix", ""))
+    if "resonate:target" in tags:
+        need(good_address(tags["resonate:target"]))
+    if "resonate:delay" in tags:
+        need(tags["resonate:delay"].isdigit() and int(tags["resonate:delay"]) < data["timeoutAt"])
+        need("resonate:target" in tags)
+
+
+def check_settle(data: Json) -> None:
+    need(good_id(data["id"]) and data["state"] in SETTLED)
+
+
+def page(found: list[Json], name: str, data: Json) -> Json:
+    limit = data.get("limit", 100)
+    need(1 <= limit <= 1000)
+    rest = [item for item in found if item["id"] > data.get("cursor", "")]
+    answer: Json = {name: rest[:limit]}
+    if len(rest) > limit:
+        answer["cursor"] = rest[limit - 1]["id"]
+    return answer

@@ -1,0 +1,429 @@
+"""Random histories give the same answers and leave the same contents in the engine and in a naive oracle.
+
+The oracle (tests/engine_oracle.py) is written from the protocol's page alone. Requests travel as the wire's
+bytes, several in one batch; time jumps with and without a tick; the SQLite engine is closed and opened again
+from its file. ENGINE_SEED repeats a history, ENGINE_SEQUENCES runs more of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from orchestrator.domain.errors import Refused
+from orchestrator.engine import Engine, EngineSettings, ManualClock
+from orchestrator.protocol.commands import COMMANDS
+from orchestrator.protocol.envelope import VERSION, decode_request, encode_answer, encode_refusal
+from orchestrator.protocol.records import task_record
+from orchestrator.store import MemoryStore, SqliteStore, Store
+from orchestrator.store.port import LoadChain, LoadOutbox, LoadRows, Program, ask
+from tests.engine_oracle import Json, Oracle
+
+SEQUENCES, STEPS = 150, 50
+IDS = ["a", "a:1", "a:2", "a:1.1", "a.3", "b", "b:1", "e"]
+ODD_IDS = ["a/x%2F", "ü:1", ""]
+PIDS = ["w1", "w2"]
+GROUPS = ["workers", "clients", None]
+FAR = 2**53 - 1
+SETTINGS = EngineSettings(release_backoff_ms=0, unblock_keep_ms=2**53, tick_page=500)
+
+
+class StillClock(ManualClock):
+    """A clock by which nothing wakes up: the test ticks when it wants to."""
+
+    async def sleep_until(self, moment_ms: int) -> None:
+        """Sleep for ever."""
+        await asyncio.Event().wait()
+
+
+# -- the histories
+
+
+class Chance:
+    """Requests over few ids and versions, so that they meet."""
+
+    def __init__(self, chance: random.Random, oracle: Oracle, now: int) -> None:
+        self.random = chance
+        self.oracle = oracle
+        self.now = now
+
+    def pick(self, *items: Any) -> Any:
+        return self.random.choice(items)
+
+    def odds(self, share: float) -> bool:
+        return self.random.random() < share
+
+    def key(self) -> str:
+        return self.pick(*ODD_IDS, "none") if self.odds(0.03) else self.pick(*IDS)
+
+    def held(self) -> tuple[str, int]:
+        """Return a task and a version, mostly such that something can be done with it."""
+        states = self.pick("acquired", "acquired", "pending", "suspended", "halted")
+        likely = [task for task in self.oracle.tasks.values() if task["state"] == states]
+        if likely and self.odds(0.85):
+            task = self.pick(*likely)
+            return task["id"], task["version"] + (self.pick(-1, 1) if self.odds(0.1) else 0)
+        return self.key(), self.pick(0, 0, 1, 1, 2, 3)
+
+    def tags(self, key: str) -> dict[str, str]:
+        tags: dict[str, str] = {}
+        if self.odds(0.6):
+            tags["resonate:target"] = self.pick(
+                "poll://any@workers", "poll://uni@workers/w1", "poll://any@clients/x", "https://f.example/x"
+            )
+            if self.odds(0.2):
+                tags["resonate:delay"] = str(self.now + self.pick(-10, 0, 30, 40_000))
+        for name, share in (("timer", 0.15), ("external", 0.2)):
+            if self.odds(share):
+                tags[f"resonate:{name}"] = self.pick("true", "true", "false")
+        for name in ("branch", "origin", "parent"):
+            if self.odds(0.4):
+                tags[f"resonate:{name}"] = self.pick(key, key[:1], key.rpartition(".")[0] or key[:1])
+        if self.odds(0.02):
+            tags |= self.pick(
+                {"resonate:target": "ftp://x"},
+                {"resonate:target": "poll://all@g"},
+                {"resonate:delay": "soon"},
+                {"resonate:origin": "z"},
+                {"resonate:prefix": "p.q"},
+                {"": "empty"},
+            )
+        return tags
+
+    def create(self) -> Json:
+        key = self.key()
+        timeout = self.pick(self.now - 5, self.now, self.now + 20, self.now + 300, FAR, FAR, 2**60)
+        data: Json = {"id": key, "timeoutAt": timeout, "tags": self.tags(key)}
+        if self.odds(0.3):
+            data["param"] = self.pick({}, {"data": "p"}, {"data": "", "headers": {"": "h"}})
+        if self.odds(0.02):
+            data["timeoutAt"] = -1
+        return data
+
+    def claim(self) -> Json:
+        data = self.create()
+        data["tags"].pop("resonate:delay", None)
+        if self.odds(0.9):
+            data["tags"].setdefault("resonate:target", "poll://any@workers")
+        return {"pid": self.pick(*PIDS), "ttl": self.ttl(), "action": action("promise.create", data)}
+
+    def settle(self, key: str | None = None) -> Json:
+        state = self.pick("resolved", "rejected", "rejected_canceled")
+        if self.odds(0.03):
+            state = self.pick("pending", "rejected_timedout")
+        value = self.pick({}, {"data": str(self.random.random())}, {"headers": {"k": "v"}})
+        return {"id": key or self.key(), "state": state, "value": value}
+
+    def callback(self, awaiter: str) -> Json:
+        near = [key for key in IDS if key[0] == awaiter[:1] and key != awaiter]
+        awaited = self.pick(*near) if near and self.odds(0.8) else self.key()
+        return {"awaited": awaited, "awaiter": awaiter if self.odds(0.97) else self.key()}
+
+    def suspend(self, key: str, version: int) -> Json:
+        count = 0 if self.odds(0.02) else self.pick(1, 1, 2, 3)
+        actions = [action("promise.register_callback", self.callback(key)) for _ in range(count)]
+        return {"id": key, "version": version, "actions": actions}
+
+    def ttl(self) -> int:
+        return 0 if self.odds(0.02) else self.pick(50, 5_000, 60_000, FAR)
+
+    def references(self) -> list[Json]:
+        pairs = [self.held() for _ in range(self.pick(0, 1, 1, 2))]
+        return [{"id": key, "version": version} for key, version in pairs]
+
+    def request(self) -> Json:
+        """Return one request, valid or not."""
+        key, version = self.held()
+        own = {"id": key, "version": version}
+        inner = self.pick(
+            action("promise.create", self.create()),
+            action("promise.create", self.create()),
+            action("promise.settle", self.settle()),
+            action("promise.get", {"id": key}),
+        )
+        listener = self.pick("poll://uni@clients/c1", "poll://any@clients", "https://f.example/x", "poll://x")
+        limit = 0 if self.odds(0.05) else self.pick(1, 2, 5, 1000)
+        branch = self.pick({}, {"resonate:branch": "a"})
+        kind, data = self.pick(
+            ("promise.get", {"id": self.key()}),
+            ("promise.create", self.create()),
+            ("promise.create", self.create()),
+            ("promise.create", self.create()),
+            ("promise.settle", self.settle()),
+            ("promise.settle", self.settle()),
+            ("promise.register_callback", self.callback(self.pick(key, self.key()))),
+            ("promise.register_listener", {"awaited": self.key(), "address": listener}),
+            (
+                "promise.search",
+                self.search({"limit": limit, "tags": branch}),
+            ),
+            ("task.get", {"id": key}),
+            ("task.create", self.claim()),
+            ("task.create", self.claim()),
+            ("task.acquire", {**own, "pid": self.pick(*PIDS), "ttl": self.ttl()}),
+            ("task.acquire", {**own, "pid": self.pick(*PIDS), "ttl": self.ttl()}),
+            ("task.release", own),
+            ("task.fulfill", {**own, "action": action("promise.settle", self.settle(key))}),
+            ("task.fulfill", {**own, "action": action("promise.settle", self.settle())}),
+            ("task.suspend", self.suspend(key, version)),
+            ("task.suspend", self.suspend(key, version)),
+            ("task.fence", {**own, "action": inner}),
+            ("task.fence", {**own, "action": inner}),
+            ("task.heartbeat", {"pid": self.pick(*PIDS), "tasks": self.references()}),
+            ("task.halt", {"id": key} if self.odds(0.4) else {"id": "none"}),
+            ("task.continue", {"id": key}),
+            ("task.search", self.search({"limit": limit})),
+        )
+        return {"kind": kind, "data": data}
+
+    def search(self, data: Json) -> Json:
+        if self.odds(0.4):
+            data["state"] = self.pick("pending") if "tags" not in data else self.pick("resolved", "pending")
+        if self.odds(0.4):
+            data["cursor"] = self.pick("a", "a:1", "b")
+        return data
+
+
+def action(kind: str, data: Json) -> Json:
+    return {"kind": kind, "head": {"corrId": "x", "version": VERSION}, "data": data}
+
+
+# -- the engine, as the wire shows it
+
+
+async def _asked(engine: Engine, request: Json) -> tuple[int, Any]:
+    head = {"corrId": "7", "version": VERSION}
+    body = msgspec.json.encode({"kind": request["kind"], "head": head, "data": request["data"]})
+    try:
+        command = decode_request(body).command
+        status, answer = encode_answer(command, "7", await engine.handle(command))
+    except Refused as refusal:
+        status, answer = refusal.status, encode_refusal(request["kind"], "7", refusal)
+    told = msgspec.json.decode(answer)
+    assert (told["kind"], told["head"]["corrId"], told["head"]["status"]) == (request["kind"], "7", status)
+    if status not in (200, 300):
+        assert isinstance(told["data"], str)
+        return status, None
+    if request["kind"] == "task.fence":
+        inner = told["data"]["action"]
+        found = inner["head"]["status"] == 200
+        told["data"]["action"] = (inner["kind"], inner["head"]["status"], inner["data"] if found else None)
+    return status, told["data"]
+
+
+async def _together(engine: Engine, requests: list[Json]) -> list[tuple[int, Any]]:
+    """Ask in one batch: all are queued before the committer is given its turn."""
+    return list(await asyncio.gather(*(_asked(engine, request) for request in requests)))
+
+
+def _contents(ids: list[str]) -> Program[Json]:
+    rows = yield from ask(LoadRows(ids=ids))
+    chain = yield from ask(LoadChain(ids=ids))
+    executes, unblocks = {}, set()
+    for group in GROUPS:
+        page = yield from ask(LoadOutbox(group=group, after_task="", after_unblock=("", ""), limit=1000))
+        executes |= {row.task_id: row.version for row in page.executes}
+        unblocks |= {(row.promise_id, row.address) for row, _ in page.unblocks}
+    tasks = [task for _, task in rows if task is not None]
+    return {
+        "promises": {promise.id: msgspec.to_builtins(promise) for promise, _ in rows},
+        "tasks": {task.id: msgspec.to_builtins(task_record(task)) for task in tasks},
+        "timers": {task.id: task.timer_at for task in tasks if task.timer_at is not None},
+        "callbacks": set(chain.callbacks),
+        "listeners": set(chain.listeners),
+        "executes": executes,
+        "unblocks": unblocks,
+    }
+
+
+class Subject:
+    """One engine over one store, and how to start it anew."""
+
+    def __init__(self, store: Store, clock: ManualClock, path: Path | None) -> None:
+        self.store, self.clock, self.path = store, clock, path
+        self.engine = Engine(store, clock, SETTINGS)
+
+    async def start(self) -> None:
+        await self.engine.__aenter__()
+        await self.engine.tick()
+
+    async def restart(self) -> None:
+        await self.engine.stop()
+        self.store = self.store if self.path is None else SqliteStore(self.path)
+        self.engine = Engine(self.store, self.clock, SETTINGS)
+        await self.start()
+
+    async def snapshot(self) -> Json:
+        ids = [*IDS, *ODD_IDS, "none"]
+        return await self.store.run(lambda _: _contents(ids), self.clock.now_ms())
+
+
+@asynccontextmanager
+async def _subject(store: Store, clock: ManualClock, path: Path | None) -> AsyncIterator[Subject]:
+    subject = Subject(store, clock, path)
+    await subject.start()
+    try:
+        yield subject
+    finally:
+        await subject.engine.stop()
+
+
+# -- comparing
+
+
+def _compare_answers(requests: list[Json], told: list[Any], expected: list[Any]) -> Iterable[str]:
+    for request, mine, right in zip(requests, told, expected, strict=True):
+        if mine != right and not (len(requests) > 1 and _lacks_preloads(mine, right)):
+            yield f"{request}\n  engine {mine}\n  oracle {right}"
+
+
+def _lacks_preloads(mine: tuple[int, Any], right: tuple[int, Any]) -> bool:
+    """Tell whether only preloads are missing, which is allowed within a larger batch."""
+    if mine[0] != right[0] or not right[1] or "preload" not in right[1]:
+        return False
+    if any(promise not in right[1]["preload"] for promise in mine[1]["preload"]):
+        return False
+    return {**mine[1], "preload": []} == {**right[1], "preload": []}
+
+
+def _check_invariants(contents: Json, before: Json, now: int) -> Iterable[str]:
+    for key, promise in before["promises"].items():
+        if promise["state"] != "pending" and contents["promises"][key] != promise:
+            yield f"P1 {key}"
+    for key, task in contents["tasks"].items():
+        if (task["state"] == "fulfilled") == (contents["promises"][key]["state"] == "pending"):
+            yield f"T3 {key}"
+        waits = {awaited for awaited, awaiter in contents["callbacks"] if awaiter == key}
+        if task["state"] == "suspended" and not waits:
+            yield f"T4 {key}"
+        if (task["state"] in ("pending", "acquired")) != (key in contents["timers"]):
+            yield f"T5 {key}"
+        if task["version"] < before["tasks"].get(key, task)["version"]:
+            yield f"T2 {key}"
+    for awaited, awaiter in contents["callbacks"]:
+        if "settledAt" in contents["promises"][awaited] or "settledAt" in contents["promises"][awaiter]:
+            yield f"callback left behind: {awaiter} for {awaited}"
+
+
+def _deadline(contents: Json) -> int | None:
+    pending = [p["timeoutAt"] for p in contents["promises"].values() if p["state"] == "pending"]
+    return min([*pending, *contents["timers"].values()], default=None)
+
+
+class History:
+    """One random history on both engines and the oracle."""
+
+    def __init__(self, chance: random.Random, where: str, seen: Counter[tuple[str, Any]]) -> None:
+        self.chance, self.where, self.seen = chance, where, seen
+        self.clock, self.oracle = StillClock(), Oracle()
+        self.before: Json = {"promises": {}, "tasks": {}}
+        self.subjects: list[Subject] = []
+        self.did: list[Any] = []
+
+    async def run(self, path: Path | None) -> None:
+        async with AsyncExitStack() as stack:
+            for store, place in ((MemoryStore(), None), (SqliteStore(path), path)):
+                self.subjects.append(await stack.enter_async_context(_subject(store, self.clock, place)))
+            for _ in range(STEPS):
+                await self.pass_time(restarting=path is not None)
+                await self.step()
+
+    async def pass_time(self, *, restarting: bool) -> None:
+        if self.chance.random() < 0.3:
+            self.did.append(("time", self.clock.advance(self.chance.choice([1, 20, 60, 300, 31_000]))))
+        if self.chance.random() < 0.15:
+            self.did.append("tick")
+            for subject in self.subjects:
+                await subject.engine.tick()
+            self.oracle.tick(self.clock.now_ms())
+        if restarting and self.chance.random() < 0.05:
+            self.did.append("restart")
+            for subject in self.subjects:
+                await subject.restart()
+            self.oracle.tick(self.clock.now_ms())
+
+    async def step(self) -> None:
+        now = self.clock.now_ms()
+        maker = Chance(self.chance, self.oracle, now)
+        requests = [maker.request() for _ in range(self.chance.choice([1, 1, 1, 2, 5]))]
+        self.did.append(requests)
+        expected = self.oracle.batch(requests, now)
+        right = self.oracle.snapshot()
+        for subject in self.subjects:
+            told = await _together(subject.engine, requests)
+            faults = list(_compare_answers(requests, told, expected))
+            contents = await subject.snapshot()
+            faults += [
+                f"{name}: engine {contents[name]}\n  oracle {right[name]}"
+                for name in right
+                if contents[name] != right[name]
+            ]
+            faults += _check_invariants(contents, self.before, now)
+            faults += self._timer_faults(subject, contents)
+            assert not faults, self._report(type(subject.store).__name__, faults)
+        self.before = contents
+        for request, (status, data) in zip(requests, expected, strict=True):
+            inner = data["action"][:2] if request["kind"] == "task.fence" and data else ()
+            self.seen[request["kind"], (status, *inner)] += 1
+
+    @staticmethod
+    def _timer_faults(subject: Subject, contents: Json) -> Iterable[str]:
+        due, armed = _deadline(contents), subject.engine._ticker._deadline
+        if due is not None and (armed is None or armed > due):
+            yield f"T5: the ticker sleeps until {armed}, something is due at {due}"
+
+    def _report(self, store: str, faults: list[str]) -> str:
+        last = "\n".join(map(str, self.did[-4:]))
+        return f"{self.where}, {store}, step {len(self.did)}:\n" + "\n".join(faults) + f"\n-- after\n{last}"
+
+
+EXPECTED = {
+    "promise.get": [(200,), (400,), (404,)],
+    "promise.create": [(200,), (400,)],
+    "promise.settle": [(200,), (400,), (404,)],
+    "promise.register_callback": [(200,), (400,), (404,), (422,)],
+    "promise.register_listener": [(200,), (400,), (404,)],
+    "promise.search": [(200,), (400,)],
+    "task.get": [(200,), (400,), (404,)],
+    "task.create": [(200,), (400,), (409,), (422,)],
+    "task.acquire": [(200,), (400,), (404,), (409,)],
+    "task.release": [(200,), (400,), (404,), (409,)],
+    "task.fulfill": [(200,), (400,), (404,), (409,)],
+    "task.suspend": [(200,), (300,), (400,), (404,), (409,), (422,)],
+    "task.fence": [
+        (200, "promise.create", 200),
+        (200, "promise.settle", 200),
+        (200, "promise.settle", 404),
+        (400,),
+        (404,),
+        (409,),
+    ],
+    "task.heartbeat": [(200,), (400,)],
+    "task.halt": [(200,), (400,), (404,), (409,)],
+    "task.continue": [(200,), (400,), (404,), (409,)],
+    "task.search": [(200,), (400,)],
+}
+"""Every way in which an operation can end; all of them must have been seen."""
+
+
+async def test_the_engine_agrees_with_the_oracle(tmp_path: Path) -> None:
+    seed = int(os.environ.get("ENGINE_SEED", random.randrange(2**32)))  # noqa: S311
+    sequences = int(os.environ.get("ENGINE_SEQUENCES", SEQUENCES))
+    print("seed", seed, "(set ENGINE_SEED to repeat)")  # noqa: T201
+    seen: Counter[tuple[str, Any]] = Counter()
+    for number in range(sequences):
+        # Every tenth history uses a file, and survives restarts.
+        path = tmp_path / f"{number}.db" if number % 10 == 0 else None
+        chance = random.Random(f"{seed}/{number}")  # noqa: S311
+        await History(chance, f"seed {seed}, history {number}", seen).run(path)
+    missing = [(kind, end) for kind, ends in EXPECTED.items() for end in ends if not seen[kind, end]]
+    assert not missing, (seed, missing)
+    assert set(EXPECTED) == set(COMMANDS) - {"server.describe"}
