@@ -11,7 +11,7 @@ from rich.tree import Tree
 from orchestrator.protocol.records import PromiseState
 from orchestrator.server.proofs import fetch_tree
 from scorers.cli import options, output
-from scorers.cli.session import command, server
+from scorers.cli.session import command, naming, server
 from scorers.cli.when import duration
 from scorers.settings import load_settings
 from scorers.tree import Call, call_tree
@@ -33,8 +33,10 @@ async def tree(
     as_json: options.AsJson = False,
 ) -> None:
     """Draw the calls of an invocation with their states and times."""
-    async with server(load_settings(config, server=server_url)) as transport:
-        promise, promises = await fetch_tree(transport.call, promise_id)
+    settings = load_settings(config, server=server_url)
+    async with server(settings) as transport:
+        with naming(promise_id, settings):
+            promise, promises = await fetch_tree(transport.call, promise_id)
     root = call_tree(promise, promises)
     if as_json:
         output.emit(_record(root))
@@ -43,20 +45,22 @@ async def tree(
 
 
 def _drawn(root: Call) -> Tree:
-    drawn = Tree(_line(root))
+    drawn = Tree(f"{_line(root)} [dim]{escape(root.promise.id)}[/]", guide_style="dim")
     stack = [(root, drawn)]
     while stack:
         call, branch = stack.pop()
-        stack.extend((child, branch.add(_line(child))) for child in call.children)
+        stack.extend((child, branch.add(_child_line(root, child))) for child in call.children)
     return drawn
 
 
+def _child_line(root: Call, call: Call) -> str:
+    return f"{_line(call)} [dim]{escape(call.promise.id.removeprefix(root.promise.id))}[/]"
+
+
 def _line(call: Call) -> str:
-    promise = call.promise
-    return (
-        f"{MARKS[promise.state]} [bold]{escape(call.function)}[/] [dim]{escape(promise.id)}[/]"
-        f" {promise.state} [cyan]{duration(call.duration_ms)}[/]"
-    )
+    state = call.promise.state
+    ending = "" if state is PromiseState.RESOLVED else f" {state}"
+    return f"{MARKS[state]} [bold]{escape(call.function)}[/]{ending} [cyan]{duration(call.duration_ms)}[/]"
 
 
 def _record(call: Call) -> dict[str, object]:
