@@ -3,6 +3,7 @@
 ScorerError
 ├── SettingsError      the configuration
 ├── NotReady           the surroundings: key, funds, role, addresses
+├── UnknownPromise     an id that the server does not have
 ├── DatasetError       a replay file
 ├── ProofFileError     a file that should hold a proof
 └── ScenarioError      a demo or replay that did not come out as it must
@@ -19,6 +20,21 @@ class SettingsError(ScorerError):
 
 class NotReady(ScorerError):
     """A service cannot do its work here; the message says what is missing and who gives it."""
+
+
+class UnknownPromise(ScorerError):
+    """The server has no promise of this id."""
+
+    def __init__(self, promise_id: str, server: str) -> None:
+        super().__init__(promise_id, server)
+        self.promise_id = promise_id
+        self.server = server
+
+    def __str__(self) -> str:
+        return (
+            f"there is no promise {self.promise_id} at {self.server}: "
+            "dao-scorer promise search lists those that exist"
+        )
 
 
 class DatasetError(ScorerError):

@@ -5,6 +5,7 @@ Secrets come from the environment or from files, never from flags: a process lis
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +22,7 @@ from scorers.errors import SettingsError
 
 CONFIG_FILE = "dao-scorer.toml"
 ENV_PREFIX = "DAO_SCORER_"
-ADDRESS_PATTERN = r"^0x[0-9a-fA-F]{40}$"
+ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
 def _http_url(value: str) -> str:
@@ -36,15 +37,23 @@ def _store_url(value: str) -> str:
     return value
 
 
+def _address(value: str) -> str:
+    if not ADDRESS.fullmatch(value):
+        raise ValueError("is not an address: 0x and 40 hexadecimal digits")
+    return value.lower()
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 StoreUrl = Annotated[str, AfterValidator(_store_url)]
-Address = Annotated[str, Field(pattern=ADDRESS_PATTERN), AfterValidator(str.lower)]
+Address = Annotated[str, AfterValidator(_address)]
 
 
 class Settings(BaseSettings):
     """All that an operator can set. Durations are seconds, heights are block numbers."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", hide_input_in_errors=True
+    )
 
     rpc: HttpUrl = "http://127.0.0.1:8545"
     chain_id: int | None = Field(default=None, ge=1)
@@ -81,7 +90,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(config: Path | None = None, **flags: Any) -> Settings:
-    """Read the configuration; flags that are None were not given.
+    """Read the configuration; flags that are None or empty were not given.
 
     Raises SettingsError when the file is missing, is no TOML, or any value is wrong.
     """
@@ -91,7 +100,7 @@ def load_settings(config: Path | None = None, **flags: Any) -> Settings:
         model_config = SettingsConfigDict(toml_file=file)
 
     try:
-        return FromFile(**{name: value for name, value in flags.items() if value is not None})
+        return FromFile(**{name: value for name, value in flags.items() if value not in (None, "")})
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file} is not valid TOML: {error}") from error
     except ValidationError as error:

@@ -27,7 +27,12 @@ StartBlock = Annotated[
     typer.Option("--start-block", envvar="DAO_SCORER_START_BLOCK", help="First block to read (back-fill)."),
 ]
 Server = Annotated[
-    str | None, typer.Option("--server", envvar="DAO_SCORER_SERVER", help="URL of the orchestrator server.")
+    str | None,
+    typer.Option(
+        "--server",
+        envvar="DAO_SCORER_SERVER",
+        help="URL of the orchestrator server; the token, if it wants one, is read from DAO_SCORER_TOKEN.",
+    ),
 ]
 Store = Annotated[
     str | None, typer.Option("--store", envvar="DAO_SCORER_STORE", help="Database, as sqlite:///FILE.")
@@ -38,7 +43,11 @@ Cursor = Annotated[
 ]
 Host = Annotated[
     str | None,
-    typer.Option("--host", envvar="DAO_SCORER_HOST", help="Address to bind (loopback by default)."),
+    typer.Option(
+        "--host",
+        envvar="DAO_SCORER_HOST",
+        help="Address to bind; one beyond loopback needs a token in DAO_SCORER_TOKEN.",
+    ),
 ]
 Port = Annotated[
     int | None, typer.Option("--port", envvar="DAO_SCORER_PORT", help="Port to bind; 0 takes a free one.")
@@ -61,7 +70,10 @@ PollInterval = Annotated[
 Keystore = Annotated[
     Path | None,
     typer.Option(
-        "--keystore", envvar="DAO_SCORER_KEYSTORE", help="Encrypted key file of the scorer's account."
+        "--keystore",
+        envvar="DAO_SCORER_KEYSTORE",
+        help="Encrypted key file of the account that signs; without one the key itself is read from "
+        "DAO_SCORER_PRIVATE_KEY.",
     ),
 ]
 PasswordFile = Annotated[
@@ -69,7 +81,8 @@ PasswordFile = Annotated[
     typer.Option(
         "--keystore-password-file",
         envvar="DAO_SCORER_KEYSTORE_PASSWORD_FILE",
-        help="File that holds the keystore's password.",
+        help="File that holds the keystore's password; without one it is read from "
+        "DAO_SCORER_KEYSTORE_PASSWORD.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]

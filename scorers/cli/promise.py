@@ -13,7 +13,7 @@ from rich.markup import escape
 from orchestrator.protocol.commands import PromiseGet, PromiseSearch
 from orchestrator.protocol.records import PromiseState, Value
 from scorers.cli import options, output
-from scorers.cli.session import command, server
+from scorers.cli.session import command, naming, server
 from scorers.cli.when import moment
 from scorers.settings import load_settings
 
@@ -29,8 +29,10 @@ async def get(
     as_json: options.AsJson = False,
 ) -> None:
     """Show one promise."""
-    async with server(load_settings(config, server=server_url)) as transport:
-        promise = (await transport.call(PromiseGet(id=promise_id))).promise
+    settings = load_settings(config, server=server_url)
+    async with server(settings) as transport:
+        with naming(promise_id, settings):
+            promise = (await transport.call(PromiseGet(id=promise_id))).promise
     if as_json:
         output.emit(promise)
         return

@@ -24,7 +24,7 @@ from orchestrator.domain.ids import fault_of_id
 from orchestrator.server import fetch_bundle
 from scorers import composition
 from scorers.cli import options, output
-from scorers.cli.session import command, server
+from scorers.cli.session import command, naming, server
 from scorers.errors import ProofFileError
 from scorers.evidence import SECTION, verify_on_chain
 from scorers.settings import Settings, load_settings
@@ -118,7 +118,8 @@ def _read(path: Path) -> Bundle:
 async def _fetched(settings: Settings, promise_id: str) -> Bundle:
     proofs = composition.PROOFS
     async with server(settings) as transport:
-        return await fetch_bundle(transport.call, promise_id, proofs.sections, decode=proofs.decode)
+        with naming(promise_id, settings):
+            return await fetch_bundle(transport.call, promise_id, proofs.sections, decode=proofs.decode)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Annotated
 
+import structlog
 import typer
 
 from contracts.rpc import Node
@@ -23,6 +24,10 @@ from scorers.cli.session import command
 from scorers.readiness import check_registry, check_scorer
 from scorers.ready import announce
 from scorers.settings import Settings, load_settings, require
+
+AWAY_S = 3.0
+"""So long a server may take to answer before its absence is told."""
+_log = structlog.get_logger(__name__)
 
 
 @command
@@ -71,8 +76,9 @@ async def worker(
             await check_scorer(node, signer.address, settings.registry)
             app = composition.remote(settings, name=name, worker=True)
             composition.register_scoring(app, node=node, signer=signer)
-            async with app:
-                announce(f"{app.group}/{app.pid} as {signer.address}")
+            async with _started(app, stop, settings.server):
+                if not stop.is_set():
+                    announce(f"{app.group}/{app.pid} as {signer.address}")
                 await stop.wait()
 
 
@@ -106,9 +112,13 @@ async def listen(
         async with composition.node_of(settings) as node:
             await _check_registry(settings, node)
             app = composition.remote(settings, worker=False)
-            async with composition.listener_of(settings, node, app) as listener, app:
-                announce(f"{settings.dao} at {settings.rpc}")
-                await listener.run(stop)
+            async with (
+                composition.listener_of(settings, node, app) as listener,
+                _started(app, stop, settings.server),
+            ):
+                if not stop.is_set():
+                    announce(f"{settings.dao} at {node.endpoint}")
+                    await listener.run(stop)
 
 
 @command
@@ -162,6 +172,30 @@ async def up(
                 f"listening to {settings.dao}, scoring as {signer.address}: see dao-scorer promise search"
             )
             await listener.run(stop)
+
+
+@asynccontextmanager
+async def _started(app: Orchestrator, stop: asyncio.Event, server: str) -> AsyncIterator[None]:
+    """Hold the application. A server that is away is waited for, and told of, until `stop` is set."""
+    starting = asyncio.create_task(app.start())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait(
+            (starting, stopping), timeout=AWAY_S, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not done:
+            _log.warning("server_away", server=server, waiting=True)
+            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+        yield
+    finally:
+        stopping.cancel()
+        if starting.done():
+            await app.stop()
+        else:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
 
 
 async def _check_registry(settings: Settings, node: Node) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -16,12 +16,12 @@ from contracts.rpc import RpcError
 from contracts.transactions import SignerError, WrongSigner
 from listener import ListenerError
 from orchestrator.commitments.errors import CommitmentError
-from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.errors import OrchestratorError, Refused
 from orchestrator.protocol.transport import Transport
 from orchestrator.store import StoreError
 from orchestrator.transport.http import HttpTransport
 from scorers.cli.output import fail
-from scorers.errors import ScorerError
+from scorers.errors import ScorerError, UnknownPromise
 from scorers.evidence import EvidenceError
 from scorers.policy import PolicyMismatch
 from scorers.settings import Settings
@@ -29,6 +29,7 @@ from scorers.steps.proposal import UnknownClock, WrongRegistry
 
 P = ParamSpec("P")
 INTERRUPTED = 130
+NOT_FOUND = 404
 KNOWN_ERRORS = (
     ArtifactNotFoundError,
     BindingError,
@@ -106,6 +107,17 @@ async def server(settings: Settings) -> AsyncIterator[Transport]:
         yield transport
     finally:
         await transport.close()
+
+
+@contextmanager
+def naming(promise_id: str, settings: Settings) -> Iterator[None]:
+    """Tell which promise is meant where the server says that it does not exist. Raises UnknownPromise."""
+    try:
+        yield
+    except Refused as error:
+        if error.status != NOT_FOUND:
+            raise
+        raise UnknownPromise(promise_id, settings.server) from error
 
 
 def sqlite_path(url: str) -> Path:
