@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
+
+_READABLE = ":@!$&'()*+,;="
+"""What a name keeps of itself in an address; the rest is percent-encoded: it would end or change the name."""
 
 
 class Cast(StrEnum):
@@ -24,7 +27,8 @@ class PollAddress:
 
     def __str__(self) -> str:
         """Write the address as it stands in a tag."""
-        return f"poll://{self.cast}@{self.group}" + (f"/{self.member}" if self.member else "")
+        place = f"poll://{self.cast}@{quote(self.group, safe=_READABLE)}"
+        return place + (f"/{quote(self.member, safe=_READABLE)}" if self.member else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +48,9 @@ Address = PollAddress | PushAddress
 def parse_address(text: str) -> Address:
     """Parse a delivery address.
 
-    Raises ValueError, with a message for the caller, for anything that is neither
-    `poll://any@group[/id]`, `poll://uni@group/id`, `http://…` nor `https://…`.
+    Names keep their case; what has a meaning in a URL is percent-encoded in them. Raises ValueError, with a
+    message for the caller, for anything that is neither `poll://any@group[/id]`, `poll://uni@group/id`,
+    `http://…` nor `https://…`.
     """
     parts = urlsplit(text)
     if parts.scheme in ("http", "https") and parts.netloc:
@@ -55,7 +60,10 @@ def parse_address(text: str) -> Address:
         raise ValueError(
             f"invalid address {text!r}: expected poll://any@GROUP[/ID], poll://uni@GROUP/ID or http(s)://URL"
         )
-    return PollAddress(cast=Cast(cast), group=unquote(group), member=unquote(parts.path.lstrip("/")) or None)
+    if parts.query or parts.fragment or any(letter < " " for letter in text):
+        # Cut off in silence, they would make it the address of another group.
+        raise ValueError(f"invalid address {text!r}: percent-encode '?', '#' and control characters in names")
+    return PollAddress(cast=Cast(cast), group=unquote(group), member=unquote(parts.path[1:]) or None)
 
 
 def any_of(group: str, member: str | None = None) -> str:

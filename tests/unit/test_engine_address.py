@@ -1,0 +1,29 @@
+"""Delivery addresses: every name of a group or member comes back as it was written."""
+
+import pytest
+
+from orchestrator.domain.address import Cast, PollAddress, PushAddress, any_of, only, parse_address
+
+NAMES = ["plain", "Mixed-Case", "a/b", "50%", "a%20b", "%2F", "ü x", "İ", "a?b", "a#b", "q@r", "[x]", "a:b"]
+ODDER_NAMES = ["..", "/lead", "a\\b", "a\tb\n", " lead", "trail ", "a;b+c", "℀", "\U0001f600"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, *ODDER_NAMES])
+def test_a_name_survives_its_address(name: str) -> None:
+    assert parse_address(any_of(name)) == PollAddress(cast=Cast.ANY, group=name, member=None)
+    assert parse_address(only(name, name)) == PollAddress(cast=Cast.UNI, group=name, member=name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "poll://", "poll://any", "poll://any@", "poll://all@g", "poll://any@/m", "ftp://x", "http://", "g"]
+    + ["poll://any@g?x", "poll://any@g/m#x", "poll://any@[x]", "poll://any@a\tb", "poll://any@g\n"],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse_address(text)
+
+
+def test_a_url_is_kept_as_it_stands() -> None:
+    url = "https://Example.com:1/a?b=c#d"
+    assert parse_address(url) == PushAddress(url=url)
