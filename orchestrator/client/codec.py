@@ -26,6 +26,8 @@ from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.promise import EMPTY, Value
 
 DEPTH_MAX = 200
+INTEGER_MAX = 2**53 - 1
+"""The largest magnitude of a bare JSON number: browsers and other languages read it as a double."""
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -82,7 +84,7 @@ def decode_value(value: Value, declared: object, what: str) -> Any:
 def encode(value: object, path: str, depth: int = 0) -> object:
     """Return the JSON tree of a value. Raises EncodingError for one without a stored form."""
     cls = type(value)
-    if value is None or cls in (bool, int, str):
+    if value is None or cls in (bool, str):
         return value
     scalar = _SCALARS.get(cls)
     if scalar is not None:
@@ -139,7 +141,12 @@ def _float(value: Any) -> object:
     return value if math.isfinite(value) else {"$float": repr(value)}
 
 
+def _integer(value: int) -> object:
+    return value if -INTEGER_MAX <= value <= INTEGER_MAX else {"$integer": str(value)}
+
+
 _SCALARS: dict[type, Callable[[Any], object]] = {
+    int: _integer,
     float: _float,
     Decimal: lambda value: {"$decimal": str(value)},
     bytes: lambda value: {"$bytes": "0x" + value.hex()},

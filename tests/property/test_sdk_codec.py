@@ -114,6 +114,30 @@ def test_a_declared_record_comes_back_from_its_canonical_text(vote: Vote) -> Non
     assert codec.decode(codec.from_data(text, "vote"), Vote, "vote") == vote
 
 
+def bare_integers(tree: object) -> list[int]:
+    if isinstance(tree, dict):
+        return [each for value in tree.values() for each in bare_integers(value)]
+    if isinstance(tree, list):
+        return [each for value in tree for each in bare_integers(value)]
+    return [tree] if type(tree) is int else []
+
+
+@given(st.lists(st.integers() | st.integers(2**53 - 3, 2**53 + 3) | st.integers(-(2**53) - 3, 3 - 2**53)))
+def test_no_number_is_written_that_a_browser_cannot_read(value: list[int]) -> None:
+    tree = codec.encode({"numbers": value, "points": [Point(each, "a") for each in value]}, "value")
+    assert all(abs(each) <= 2**53 - 1 for each in bare_integers(tree))
+    # What is small enough stays a plain number.
+    assert len(bare_integers(tree)) == 2 * sum(abs(each) <= 2**53 - 1 for each in value)
+
+
+def test_both_forms_of_a_large_number_are_read() -> None:
+    assert codec.encode(2**60, "value") == {"$integer": str(2**60)}
+    for declared in (None, int, Uint256):
+        for tree in (2**60, {"$integer": str(2**60)}):
+            assert codec.decode(tree, declared, "value") == 2**60
+    assert codec.decode({"x": str(2**60), "label": "a"}, Point, "value") == Point(2**60, "a")
+
+
 @given(st.sets(hashables, max_size=6))
 def test_the_text_of_a_set_does_not_depend_on_its_order(value: set[Any]) -> None:
     again: set[Any] = set()
