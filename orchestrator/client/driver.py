@@ -6,7 +6,7 @@ fails at once instead of leaking a side effect that no replay would see.
 
 from __future__ import annotations
 
-from asyncio import events
+from asyncio import CancelledError, events
 from collections.abc import Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,7 +55,8 @@ class Driver:
     def step(self, resumption: Outcome) -> Waiting | Finished:
         """Go on with the outcome of the last await until the next one, or the end.
 
-        BaseExceptions other than an Exception pass through: they end the execution, not the workflow.
+        BaseExceptions other than an Exception pass through: they end the execution, not the workflow. A
+        CancelledError is the workflow's own: nothing can be cancelled while it steps.
         """
         while True:
             try:
@@ -67,7 +68,7 @@ class Driver:
                             awaited = self._body.throw(error)
             except StopIteration as stop:
                 return Finished(Returned(stop.value))
-            except Exception as error:
+            except (Exception, CancelledError) as error:
                 return Finished(Raised(self._explained(error)))
             if isinstance(awaited, Durable):
                 return Waiting(awaited)
@@ -82,7 +83,7 @@ class Driver:
         what = f"a {type(awaited).__qualname__}" if awaited is not None else "a bare yield"
         return ForeignAwait(f"workflow {self._name} awaits {what}, which cannot be replayed: {ADVICE}")
 
-    def _explained(self, error: Exception) -> Exception:
+    def _explained(self, error: BaseException) -> BaseException:
         if isinstance(error, RuntimeError) and str(error) == NO_LOOP:
             explained = ForeignAwait(
                 f"workflow {self._name} uses asyncio, which cannot be replayed: {ADVICE}"

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 
@@ -22,7 +22,7 @@ from orchestrator.client.context import Context
 from orchestrator.client.driver import ADVICE, Driver, Finished, ForeignAwait
 from orchestrator.client.future import Durable, DurableFuture, Outcome, Raised
 from orchestrator.client.info import WorkflowInfo
-from orchestrator.client.invocation import label_of, read_invocation
+from orchestrator.client.invocation import label_of, read_invocation, recorded_calls
 from orchestrator.client.lease import Lease
 from orchestrator.client.pending import CallT, PendingCall
 from orchestrator.client.registry import FunctionKind, RegisteredFunction
@@ -55,6 +55,8 @@ class Execution:
         self.records = {record.id: record for record in claim.preload}
         self.origin = claim.promise.tags.get(tag.ORIGIN) or origin_of(claim.promise.id)
         self.committing: set[str] = set()
+        self._recorded: dict[str, list[str]] = {}
+        self._asked: set[str] = set()
         self._preload_cut = len(claim.preload) >= PRELOAD_PAGE
         self._futures: dict[str, DurableFuture[Any]] = {}
         self._branches: dict[str, Branch] = {}
@@ -112,6 +114,7 @@ class Execution:
             return
         if self._preload_cut:
             await self._load_rest()
+        self._recorded = recorded_calls(self.records.values())
         if function.kind is FunctionKind.WORKFLOW:
             self.open(self.promise, function, args, kwargs, None)
         else:
@@ -237,6 +240,7 @@ class Execution:
         """Start a call, or return its recorded outcome. Raises Abandoned if the record says otherwise."""
         if self._verdict is not None:
             raise Abandoned(f"{self.promise.id} does not execute any more")
+        self._asked.add(call.id)
         record = self.records.get(call.id)
         if record is not None:
             self.compare(call, record)
@@ -260,7 +264,16 @@ class Execution:
         recorded = label_of(record)
         if call.outside or recorded is None or recorded == call.label:
             return
-        fault = NondeterminismError(call.id, recorded, f"{call.label} ({call.position})")
+        self._report(NondeterminismError(call.id, recorded, f"{call.label} ({call.position})"))
+
+    def check_all_asked(self, workflow_id: str) -> None:
+        """End the execution if a workflow that has ended did not make a call which it once had made."""
+        missing = next((one for one in self._recorded.get(workflow_id, ()) if one not in self._asked), None)
+        if missing is not None:
+            label = label_of(self.records[missing]) or "a call"
+            self._report(NondeterminismError(missing, label, f"nothing: {workflow_id} ends before"))
+
+    def _report(self, fault: NondeterminismError) -> NoReturn:
         self.end_with(fault)
         raise Abandoned(str(fault)) from fault
 

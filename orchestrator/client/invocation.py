@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.client import codec
 from orchestrator.commitments.proof import StepValues
 from orchestrator.domain import tags as tag
+from orchestrator.domain.ids import path_of
 from orchestrator.domain.promise import PromiseRecord, Value
 
 FUNCTION_HEADER = "func"
@@ -84,6 +85,19 @@ def step_label(name: str, version: int) -> str:
 def call_label(name: str, version: int) -> str:
     """Return how a remote call is called in a report of differences."""
     return f"call of {name} version {version}"
+
+
+def recorded_calls(records: Iterable[PromiseRecord]) -> dict[str, list[str]]:
+    """Return the ids of the numbered calls among records, by the workflow that made them, in their order.
+
+    Detached calls bear no number, and stand under the origin whoever made them.
+    """
+    calls: dict[str, list[tuple[int, str]]] = {}
+    for record in records:
+        parent, path = record.tags.get(tag.PARENT), path_of(record.id)
+        if parent is not None and path and isinstance(path[-1], int):
+            calls.setdefault(parent, []).append((path[-1], record.id))
+    return {parent: [promise_id for _, promise_id in sorted(found)] for parent, found in calls.items()}
 
 
 def label_of(record: PromiseRecord) -> str | None:

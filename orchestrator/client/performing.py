@@ -7,7 +7,8 @@ raises only what ends the execution.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.client import codec, steps
@@ -15,7 +16,7 @@ from orchestrator.client.branch import Branch
 from orchestrator.client.calls import Call, StepCall
 from orchestrator.client.future import Outcome
 from orchestrator.client.outcomes import failure_value
-from orchestrator.client.pending import PendingCall
+from orchestrator.client.pending import CallT, PendingCall
 from orchestrator.client.registry import RegisteredFunction
 from orchestrator.client.steps import LeafRun, Settlement
 from orchestrator.client.verdict import Ending, Verdict
@@ -23,7 +24,7 @@ from orchestrator.client.writing import search_all
 from orchestrator.commitments.errors import ProofError
 from orchestrator.commitments.proof import close_tree
 from orchestrator.domain import tags as tag
-from orchestrator.domain.errors import ApplicationError
+from orchestrator.domain.errors import Abandoned, ApplicationError, Refused
 from orchestrator.domain.ids import extends, path_of
 from orchestrator.domain.promise import PromiseState, Value
 from orchestrator.protocol import commands as c
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
 CREATE_AFTER_S = 0.1
 """A step that runs longer is written first, so that others see it."""
-DEADLINE_PAUSE_S = 0.02
+DEADLINE_PAUSE_S_MIN = 0.02
+DEADLINE_PAUSE_S_MAX = 1.0
 
 
 class LeafCreation:
@@ -52,11 +54,18 @@ class LeafCreation:
         """Create the promise unless that was done."""
         async with self._lock:
             if not self.exists:
-                await self._execution.writer.create(self._call.create)
+                async with _taken(self._execution, self._call):
+                    await self._execution.writer.create(self._call.create)
                 self.exists = True
 
     async def finish(self, settlement: Settlement) -> PromiseRecord:
-        """Write the outcome; return what the store holds then."""
+        """Write the outcome; return what the store holds then. A result that is too large fails the step."""
+        try:
+            return await self._write(settlement)
+        except Refused as refusal:
+            return await self._write(steps.not_stored(f"the result of {self._call.label}", refusal))
+
+    async def _write(self, settlement: Settlement) -> PromiseRecord:
         writer = self._execution.writer
         async with self._lock:
             if self.exists:
@@ -85,7 +94,8 @@ async def run_leaf(execution: Execution, pending: PendingCall[StepCall]) -> None
     )
     try:
         settlement = await _within_deadline(execution, pending, leaf.run(creation.ensure))
-        record = await (creation.finish(settlement) if settlement else _timed_out(execution, call))
+        async with _taken(execution, call):
+            record = await (creation.finish(settlement) if settlement else _timed_out(execution, call))
     finally:
         timer.cancel()
     execution.committing.discard(call.id)
@@ -111,9 +121,11 @@ async def _within_deadline(
 
 
 async def _timed_out(execution: Execution, call: Call) -> PromiseRecord:
-    """Return the record of a step whose deadline has passed here; the store may see that a little later."""
-    while (record := await execution.writer.read(call.id)).pending:  # noqa: ASYNC110 - the store is elsewhere
-        await asyncio.sleep(DEADLINE_PAUSE_S)
+    """Return the record of a step whose deadline has passed here; by the store's clock it may come later."""
+    pause_s = DEADLINE_PAUSE_S_MIN
+    while (record := await execution.writer.read(call.id)).pending:
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, DEADLINE_PAUSE_S_MAX)
     return record
 
 
@@ -141,8 +153,7 @@ async def start_branch(execution: Execution, pending: PendingCall[StepCall]) -> 
     """Create the promise of a workflow that runs as a local child, then step it."""
     call = pending.call
     await pending.branch.creations_written()
-    record = pending.record if pending.record is not None else await execution.writer.create(call.create)
-    execution.compare(call, record)
+    record = await _written(execution, pending)
     if record.pending:
         execution.open(record, call.function, call.args, call.kwargs, pending.future)
     else:
@@ -151,18 +162,43 @@ async def start_branch(execution: Execution, pending: PendingCall[StepCall]) -> 
 
 async def settle_branch(execution: Execution, branch: Branch, outcome: Outcome) -> None:
     """Record the outcome of a workflow whose body and children have ended."""
+    execution.check_all_asked(branch.caller.id)
     settlement = steps.settlement(branch.caller.id, branch.function, branch.bound, outcome)
     if branch.future is None:
         await fulfil(execution, settlement)
     else:
-        execution.observe(await execution.writer.settle(branch.caller.id, settlement.state, settlement.value))
+        execution.observe(await _settled(execution, branch, settlement))
     execution.closed(branch)
 
 
 async def fulfil(execution: Execution, settlement: Settlement) -> None:
     """Settle the task's own promise, which ends the execution."""
-    record = await execution.writer.fulfil(settlement.state, settlement.value)
+    try:
+        record = await execution.writer.fulfil(settlement.state, settlement.value)
+    except Refused as refusal:
+        failure = steps.not_stored(f"the result of {execution.promise.id}", refusal)
+        record = await execution.writer.fulfil(failure.state, failure.value)
     execution.end(Verdict(ending=Ending.SETTLED, record=record))
+
+
+async def _settled(execution: Execution, branch: Branch, settlement: Settlement) -> PromiseRecord:
+    settle, promise_id = execution.writer.settle, branch.caller.id
+    try:
+        return await settle(promise_id, settlement.state, settlement.value)
+    except Refused as refusal:
+        failure = steps.not_stored(f"the result of {branch.function} ({promise_id})", refusal)
+        return await settle(promise_id, failure.state, failure.value)
+
+
+@asynccontextmanager
+async def _taken(execution: Execution, call: Call) -> AsyncIterator[None]:
+    """Reject the whole task where a call's arguments are too large: no worker will ever get past it."""
+    try:
+        yield
+    except Refused as refusal:
+        failure = steps.not_stored(f"{call.label} ({call.position})", refusal)
+        await fulfil(execution, failure)
+        raise Abandoned(f"{execution.promise.id} was rejected: {refusal}") from refusal
 
 
 async def call_remote(execution: Execution, pending: PendingCall[Call]) -> None:
@@ -187,13 +223,14 @@ async def call_remote(execution: Execution, pending: PendingCall[Call]) -> None:
         execution.watch_remote()
 
 
-async def _written(execution: Execution, pending: PendingCall[Call]) -> PromiseRecord:
+async def _written(execution: Execution, pending: PendingCall[CallT]) -> PromiseRecord:
     call = pending.call
     if pending.record is not None:
         return pending.record
-    if call.outside:
-        return (await execution.writer.call_unfenced(call.create)).promise
-    record = await execution.writer.create(call.create)
+    async with _taken(execution, call):
+        if call.outside:
+            return (await execution.writer.call_unfenced(call.create)).promise
+        record = await execution.writer.create(call.create)
     execution.compare(call, record)
     return record
 

@@ -23,9 +23,11 @@ from orchestrator.client.surroundings import Surroundings
 from orchestrator.commitments.canonical import canonical_result
 from orchestrator.commitments.errors import CommitmentError
 from orchestrator.commitments.wrapper import BoundStep
-from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.errors import OrchestratorError, Refused
 from orchestrator.domain.promise import PromiseState, Value
 from orchestrator.domain.retry import RetryPolicy, worth_another
+
+TOO_LARGE = 413
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +167,23 @@ class LeafRun:
             dependencies=self._around.dependencies,
             cancelled=self._cancelled,
         )
+
+
+class NotStored(OrchestratorError):
+    """The server does not take a value: it is larger than what one request may carry."""
+
+    def __init__(self, what: str, refusal: Refused) -> None:
+        super().__init__(f"{what} is not stored: {refusal.message} (status {refusal.status})")
+
+
+def not_stored(what: str, refusal: Refused) -> Settlement:
+    """Return the failure that stands for a value which the server refused. Raises any other refusal.
+
+    Left unsettled, it would be computed again by every worker, for ever.
+    """
+    if refusal.status != TOO_LARGE:
+        raise refusal
+    return Settlement(state=PromiseState.REJECTED, value=failure_value(NotStored(what, refusal)))
 
 
 class LeafCancelledItself(OrchestratorError):

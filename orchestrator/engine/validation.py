@@ -47,7 +47,10 @@ def check_id(promise_id: str) -> None:
 
 
 def _check_value(name: str, value: Value) -> None:
-    refuse(value.data is not None and len(value.data) > DATA_LENGTH_MAX, f"{name}.data is too long")
+    if value.data is not None and len(value.data) > DATA_LENGTH_MAX:
+        raise Refused(
+            413, f"{name}.data has more than {DATA_LENGTH_MAX} characters; store the value elsewhere"
+        )
     if value.headers:
         refuse(len(value.headers) > HEADERS_MAX, f"{name} has more than {HEADERS_MAX} headers")
         _check_texts(f"{name}.headers", value.headers)

@@ -97,13 +97,17 @@ async def test_settle_to_what_no_caller_may_ask(w: World, state: PromiseState) -
         create("p", target=TARGET, timeout_at=50, delay="50"),
         c.PromiseCreate(id="p", timeout_at=FAR, tags={str(i): "" for i in range(65)}),
         c.PromiseCreate(id="p", timeout_at=FAR, tags={"k": "x" * 4097}),
-        c.PromiseCreate(id="p", timeout_at=FAR, param=Value(data="x" * (16 * 1024 * 1024 + 1))),
         c.PromiseCreate(id="p", timeout_at=FAR, param=Value(headers={"k": "x" * 4097})),
     ],
 )
 async def test_malformed_creates(w: World, command: c.PromiseCreate) -> None:
     assert len(await w.refused(400, command)) < 300
     assert (await w.do(c.PromiseSearch())).promises == []
+
+
+async def test_a_value_that_is_too_large_is_told_from_a_malformed_one(w: World) -> None:
+    large = Value(data="x" * (16 * 1024 * 1024 + 1))
+    assert len(await w.refused(413, c.PromiseCreate(id="p", timeout_at=FAR, param=large))) < 300
 
 
 async def test_both_dialects_of_ids_are_accepted(w: World) -> None:

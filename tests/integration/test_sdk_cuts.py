@@ -115,8 +115,8 @@ WORKFLOWS: list[Callable[..., Any]] = [
 LEAVES: list[Callable[..., Any]] = [fetch, double, second_try, broken, nested]
 
 
-def application(transport: Any, log: ExecutionLog) -> Orchestrator:
-    app = Orchestrator(transport=transport, ttl_ms=5_000, grace_s=2.0)
+def application(transport: Any, log: ExecutionLog, *, ttl_ms: int = 5_000) -> Orchestrator:
+    app = Orchestrator(transport=transport, ttl_ms=ttl_ms, grace_s=2.0)
     for function in (*WORKFLOWS, *LEAVES):
         policy = Never() if function is broken else Constant(delay_s=0.001)
         app.register(function, retry=policy)
