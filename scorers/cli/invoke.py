@@ -8,8 +8,10 @@ import msgspec
 import typer
 
 from orchestrator import Orchestrator
+from orchestrator.domain.address import parse_address
+from orchestrator.protocol.commands import PromiseSearch
 from scorers.cli import options, output
-from scorers.cli.session import command
+from scorers.cli.session import command, server
 from scorers.settings import load_settings
 
 
@@ -34,9 +36,12 @@ async def invoke(
     settings = load_settings(config, server=server_url, group=group)
     token = settings.token.get_secret_value() if settings.token else None
     app = Orchestrator.remote(settings.server, group="command-line", token=token, worker=False)
-    address = target or f"poll://any@{settings.group}"
+    address = _address(target) if target else f"poll://any@{settings.group}"
+    arguments = [_argument(text) for text in arg or []]
+    async with server(settings) as transport:
+        # The application would wait for a server that is away; whoever types a command wants to know.
+        await transport.call(PromiseSearch(limit=1))
     async with app:
-        arguments = [_argument(text) for text in arg or []]
         handle = await app.options(target=address).begin_rpc(promise_id, function, *arguments)
         result: Any = await handle.result() if wait else None
     if as_json:
@@ -48,7 +53,18 @@ async def invoke(
 
 
 def _argument(text: str) -> Any:
+    """Read an argument; what begins as JSON and is none was meant to be some."""
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except msgspec.DecodeError as error:
+        if text.startswith(("{", "[", '"')):
+            output.fail(f"--arg {text} is not JSON: {error}")
         return text
+
+
+def _address(text: str) -> str:
+    try:
+        parse_address(text)
+    except ValueError as error:
+        output.fail(f"--target {text} is no delivery address: {error}")
+    return text
