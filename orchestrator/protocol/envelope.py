@@ -48,7 +48,9 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     version: str
 
 
-class _RawRequest(msgspec.Struct, frozen=True):
+class RequestEnvelope(msgspec.Struct, frozen=True):
+    """A request whose data has not been looked at."""
+
     kind: str
     head: RequestHead
     data: msgspec.Raw
@@ -109,7 +111,7 @@ _ANSWERS: dict[str, type[c.Answer]] = {
     c.Describe.KIND: c.DescribeAnswer,
 }
 _encoder = msgspec.json.Encoder()
-_request_decoder = msgspec.json.Decoder(_RawRequest)
+_request_decoder = msgspec.json.Decoder(RequestEnvelope)
 _response_decoder = msgspec.json.Decoder(_RawResponse)
 
 
@@ -147,7 +149,13 @@ def _action(command: c.Command[Any], corr_id: str) -> dict[str, object]:
 
 
 def decode_request(body: bytes) -> Request:
-    """Parse a request.
+    """Parse a request: `decode_envelope`, then `decode_command`. Raises Refused(400)."""
+    envelope = decode_envelope(body)
+    return Request(head=envelope.head, command=decode_command(envelope))
+
+
+def decode_envelope(body: bytes) -> RequestEnvelope:
+    """Parse all of a request but its data, so that a token can be checked before the operation is looked at.
 
     Raises Refused(400) that says what is wrong with it; `recover` tells how to address the answer.
     """
@@ -161,13 +169,18 @@ def decode_request(body: bytes) -> Request:
         raise Refused(400, "Invalid request: kind is empty")
     if raw.head.version != VERSION:
         raise Refused(400, f"Unsupported version {raw.head.version!r}: this server speaks {VERSION}")
-    command = c.COMMANDS.get(raw.kind)
+    return raw
+
+
+def decode_command(envelope: RequestEnvelope) -> c.Command[c.Answer]:
+    """Parse the data of a request. Raises Refused(400)."""
+    command = c.COMMANDS.get(envelope.kind)
     if command is None:
-        raise Refused(400, f"Unknown operation: {raw.kind}")
+        raise Refused(400, f"Unknown operation: {envelope.kind}")
     try:
-        return Request(head=raw.head, command=_command(command, raw.data))
+        return _command(command, envelope.data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refused(400, f"Invalid data of {raw.kind}: {error}") from error
+        raise Refused(400, f"Invalid data of {envelope.kind}: {error}") from error
 
 
 def _command(command: type[c.Command[c.Answer]], data: msgspec.Raw) -> c.Command[c.Answer]:
