@@ -8,6 +8,7 @@ from contracts.rpc import Node
 from contracts.transactions import SendingPolicy, Signer, register_transactions
 from contracts.transactions.patience import STEP_RETRY
 from orchestrator import Orchestrator, RetryPolicy
+from scorers.alarms import StepAlarm
 from scorers.policy import Policy
 from scorers.steps.eligibility import check_eligibility
 from scorers.steps.proposal import read_proposal
@@ -36,6 +37,7 @@ def register_scoring(
     The node must stay open while the application runs. Names and versions are part of every proof.
     """
     app.set_dependency(policy or Policy())
+    app.observe(StepAlarm())
     for reading in COMMITTED_READS:
         app.register(reading, commit=True, retry=retry)
     for deciding in COMMITTED_DECISIONS:
