@@ -34,7 +34,11 @@ _STEPS = (
     "broadcast_transaction",
     "confirm_transaction",
 )
-_RECORDS = tuple((f"record {name}", f"record {name} ") for name in _STEPS)
+
+
+def _recorded(name: str) -> tuple[str, str]:
+    return f"record {name}", f"record {name} "
+
 
 LISTENER = (
     ("look for proposals", "rpc eth_getLogs"),
@@ -44,34 +48,38 @@ LISTENER = (
     ("settle votingEnded", "promise.settle votingEnded-"),
     ("note the ended votes", "store record"),
 )
+SCORING = tuple(_recorded(name) for name in _STEPS[:8])
+SENDING = (
+    _recorded("prepare_transaction"),
+    ("reserve the nonce", "promise.create nonce-"),
+    _recorded("reserve_nonce"),
+    _recorded("sign_transaction"),
+    ("broadcast", "rpc eth_sendRawTransaction"),
+    _recorded("broadcast_transaction"),
+    ("mark the nonce spent", "promise.settle nonce-"),
+    _recorded("confirm_transaction"),
+    ("end the transaction", "fulfill send_transaction "),
+    ("end the scoring", "fulfill score_proposal "),
+)
 WORKER = (
     ("claim", "task.acquire scoreProposal-"),
     ("create votingEnded", "promise.create votingEnded-"),
     ("wait for the vote", "task.suspend .* votingEnded-"),
-    *_RECORDS,
+    *SCORING,
     ("start the transaction", "create send_transaction "),
     ("wait for the transaction", "task.suspend .*:d"),
     ("claim the transaction", "task.acquire scoreProposal-.*:d"),
-    ("reserve the nonce", "promise.create nonce-"),
-    ("broadcast", "rpc eth_sendRawTransaction"),
-    ("mark the nonce spent", "promise.settle nonce-"),
-    ("end the transaction", "fulfill send_transaction "),
-    ("end the scoring", "fulfill score_proposal "),
+    *SENDING,
 )
+"""In the order in which a proposal comes to them."""
+_NO_COMMIT = frozenset({"broadcast", "wait for the vote", "wait for the transaction"})
 SERVER = tuple(
     (f"commit: {label}", rf"commit \[.*{match}")
     for label, match in (
         ("dispatch", "promise.create scoreProposal-"),
         ("settle votingEnded", "promise.settle votingEnded-"),
-        *WORKER[:2],
         ("wait", "task.suspend "),
-        *_RECORDS,
-        ("start the transaction", "create send_transaction "),
-        ("claim the transaction", "task.acquire scoreProposal-.*:d"),
-        ("reserve the nonce", "promise.create nonce-"),
-        ("mark the nonce spent", "promise.settle nonce-"),
-        ("end the transaction", "fulfill send_transaction "),
-        ("end the scoring", "fulfill score_proposal "),
+        *(boundary for boundary in WORKER if boundary[0] not in _NO_COMMIT),
     )
 )
 ONCE = frozenset({"move the cursor", "note the ended votes", "look for proposals"})
@@ -136,5 +144,13 @@ def _chosen() -> Iterator[Death]:
         elif role != "server" or number % 2:
             yield here[number % len(here)]
 
+
+LIVES = [
+    KillPoint(when=when, match=match)
+    for boundary, match in WORKER
+    if boundary != "wait for the vote" and (FULL or boundary in _ALWAYS)
+    for when in (("before", "after") if FULL else ("after",))
+]
+"""One death after the other on the way of the same proposals; the vote has ended after the first of them."""
 
 CASES = MATRIX if FULL else list(_chosen())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,20 @@ import pytest
 
 from tests.acceptance import boundaries
 from tests.acceptance.nursery import Nursery
-from tests.acceptance.scene import Ground, prepare, scene
+from tests.acceptance.scene import Ground, Scene, prepare, scene
 from tests.acceptance.verdict import Reference, reference
 
 MANY = 8
 ROW = "survived"
+Record = Callable[[str, object], None]
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Chance for one test; `DAO_SCORER_SEED` brings a seed back, and with it the instants."""
+    seed = int(os.environ.get("DAO_SCORER_SEED", random.randrange(2**32)))  # noqa: S311
+    print("DAO_SCORER_SEED =", seed)  # noqa: T201
+    return random.Random(seed)  # noqa: S311
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +41,14 @@ def ground(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Ground
     """A chain with a few proposals, one for each worker of pytest."""
     folder = tmp_path_factory.mktemp("chain")
     return asyncio.run(prepare(nursery, folder, boundaries.PROPOSALS))
+
+
+@pytest.fixture(scope="session")
+def moving(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ground, Reference]:
+    """A chain that mines by itself and whose blocks are final only later, and a run over it."""
+    folder, options = tmp_path_factory.mktemp("moving-chain"), ("--finality-lag", "2", "--block-time", "0.2")
+    made = asyncio.run(prepare(nursery, folder, boundaries.PROPOSALS, *options))
+    return made, asyncio.run(_uninterrupted(made, tmp_path_factory.mktemp("moving-measure")))
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +70,14 @@ async def _uninterrupted(ground: Ground, folder: Path) -> Reference:
         made.listen()
         made.work()
         return reference(made, await made.finished())
+
+
+def survived(record: Record, scene: Scene, place: tuple[object, ...], began: float) -> list[str]:
+    """Note a row of the table (who died, when, where, at which proposal); return what was executed again."""
+    executions, names = scene.history.executions(), scene.history.names()
+    again = [names[step] for step, times in executions.items() if times > 1]
+    record(ROW, (*place, f"{time.monotonic() - began:.1f}", len(executions), len(again)))
+    return again
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

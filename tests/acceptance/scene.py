@@ -39,6 +39,8 @@ WEIGHTS = (1000, 300, 70, 5)
 KILLED = -9
 LOOK_S = 0.02
 END_S = 90.0
+PROMPT_S = 18.0
+"""Beyond a lease, what a take-over may last: an engine's retry timer is longer, and must not be needed."""
 LEASE_S = 2.0
 
 
@@ -72,9 +74,9 @@ class Ground:
         return score_promise_id(CHAIN_ID, self.dao, proposal_id)
 
 
-async def prepare(nursery: Nursery, folder: Path, proposals: int) -> Ground:
-    """Start a chain and hold votes on so many proposals; nobody votes on the last one."""
-    arguments = [str(folder / "chain.journal"), "", "chain", "--port", "0"]
+async def prepare(nursery: Nursery, folder: Path, proposals: int, *options: str) -> Ground:
+    """Start a chain, with more options if given, and vote on all of so many proposals but the last."""
+    arguments = [str(folder / "chain.journal"), "", "chain", "--port", "0", *options]
     chain = nursery.start("chain", arguments, environment={}, directory=folder)
     url = await chain.ready()
     async with Node(url) as node:
@@ -213,8 +215,9 @@ class Scene:
         finally:
             await transport.close()
 
-    async def finished(self, within_s: float = END_S) -> dict[str, PromiseRecord]:
+    async def finished(self) -> dict[str, PromiseRecord]:
         """Wait until every scoring, and everything else, has settled; return all promises."""
+        within_s = self.lease_s + PROMPT_S
         wanted = {self.ground.promise_id(number) for number in range(1, self.ground.proposals + 1)}
         end = time.monotonic() + within_s
         promises: dict[str, PromiseRecord] = {}

@@ -6,16 +6,14 @@ The seed is printed, and `DAO_SCORER_SEED` sets it; it decides the instants, the
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.boundaries import FULL
-from tests.acceptance.conftest import ROW
+from tests.acceptance.conftest import Record, survived
 from tests.acceptance.scene import END_S, KILLED, LOOK_S, Ground, Scene, scene
 from tests.acceptance.test_killed_everywhere import DRAIN_S, PATIENT_LEASE_S
 from tests.acceptance.verdict import Reference, interruption, judge
@@ -27,14 +25,6 @@ UP_ROUNDS = 4 if FULL else 1
 LIFE_S = 1.2
 LISTENING_S = 0.1
 """From the first invocation that is seen to the last vote that the listeners settle, about."""
-Record = Callable[[str, object], None]
-
-
-@pytest.fixture
-def chance() -> random.Random:
-    seed = int(os.environ.get("DAO_SCORER_SEED", random.randrange(2**32)))  # noqa: S311
-    print("DAO_SCORER_SEED =", seed)  # noqa: T201
-    return random.Random(seed)  # noqa: S311
 
 
 async def _dispatched(scene: Scene) -> None:
@@ -43,14 +33,6 @@ async def _dispatched(scene: Scene) -> None:
     while not await scene.promises():
         assert time.monotonic() < end, scene.words()
         await asyncio.sleep(LOOK_S)
-
-
-def _note(record: Record, played: Scene, who: str, when: str, began: float) -> None:
-    executions = played.history.executions()
-    again = sum(times > 1 for times in executions.values())
-    record(
-        ROW, (who, when, "a random instant", "any", f"{time.monotonic() - began:.1f}", len(executions), again)
-    )
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))
@@ -77,7 +59,7 @@ async def test_one_of_two_workers(
         stood = interruption(played, victim, await played.settled())
         promises = await played.finished()
         await judge(played, promises, wide[1], interruptions=[stood])
-    _note(record_property, played, "1 of 2 workers", f"{instant_s:.2f} s", began)
+    survived(record_property, played, ("1 of 2 workers", f"{instant_s:.2f} s", "", "any"), began)
 
 
 @pytest.mark.parametrize("cursor", ["its own cursor", "a shared cursor"])
@@ -101,7 +83,8 @@ async def test_one_of_two_listeners(
         assert victim.code == KILLED
         promises = await played.finished()
         await judge(played, promises, wide[1])
-    _note(record_property, played, f"1 of 2 listeners, {cursor}", f"{instant_s:.2f} s", began)
+    place = ("1 of 2 listeners", f"{instant_s:.2f} s", cursor, "any")
+    survived(record_property, played, place, began)
 
 
 @pytest.mark.parametrize("number", range(UP_ROUNDS))
@@ -116,7 +99,7 @@ async def test_the_single_process_again_and_again(
     async with scene(wide[0], tmp_path) as played:
         for _ in range(UP_DEATHS):
             victim = await played.up()
-            instants.append(chance.uniform(0, LIFE_S / 2))
+            instants.append(chance.uniform(0, LIFE_S / 4))
             await asyncio.sleep(instants[-1])
             await victim.kill()
             assert victim.code == KILLED, victim.words()
@@ -126,10 +109,5 @@ async def test_the_single_process_again_and_again(
         await judge(played, promises, wide[1], interruptions=deaths)
     unfinished = sum(len(each.settled) < len(promises) for each in deaths)
     assert unfinished, "everything had ended before the first death"
-    _note(
-        record_property,
-        played,
-        f"up, {unfinished} times",
-        " ".join(f"{each:.2f}" for each in instants),
-        began,
-    )
+    place = ("up", " ".join(f"{each:.2f}" for each in instants), f"{unfinished} times at work", "any")
+    survived(record_property, played, place, began)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.boundaries import CASES, Death
-from tests.acceptance.conftest import ROW
+from tests.acceptance.conftest import Record, survived
 from tests.acceptance.scene import END_S, KILLED, Ground, Scene, scene
 from tests.acceptance.verdict import NEEDS_SERVER, Interruption, Reference, interruption, judge
 
@@ -59,7 +58,7 @@ async def test_killed(
     ground: Ground,
     measure: Reference,
     tmp_path: Path,
-    record_property: Callable[[str, object], None],
+    record_property: Record,
 ) -> None:
     kill, began, stood = str(death.point), time.monotonic(), []
     lease = {} if death.role == "worker" else {"lease_s": PATIENT_LEASE_S}
@@ -74,9 +73,7 @@ async def test_killed(
         promises = await played.finished()
         retried = NEEDS_SERVER if death.role == "server" else ()
         await judge(played, promises, measure, interruptions=stood, retried=retried)
-    executions, names = played.history.executions(), played.history.names()
-    again = [names[step] for step, times in executions.items() if times > 1]
+    place = (death.role, death.point.when, death.boundary, death.point.nth)
+    again = survived(record_property, played, place, began)
     if death.role == "worker" and death.point.when == "before" and death.step:
         assert death.step in again, "what was not recorded has to be executed again"
-    place = (death.role, death.point.when, death.boundary, death.point.nth)
-    record_property(ROW, (*place, f"{time.monotonic() - began:.1f}", len(executions), len(again)))

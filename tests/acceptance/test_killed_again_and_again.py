@@ -1,0 +1,67 @@
+"""One scoring, many deaths: the worker dies at each boundary in turn, or all processes die at once.
+
+The chain of the first test mines by itself and its blocks are final only two blocks later, so that a death
+also falls between broadcast and confirmation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.boundaries import FULL, LIVES
+from tests.acceptance.conftest import Record, survived
+from tests.acceptance.scene import END_S, KILLED, Ground, scene
+from tests.acceptance.test_killed_everywhere import DRAIN_S
+from tests.acceptance.verdict import Reference, interruption, judge, judge_effects
+
+pytestmark = pytest.mark.acceptance
+POWER_CUTS = 8 if FULL else 3
+UPTIMES_S = (0.3, 0.9)
+"""Worker and listener start within these, and in the longest of them do about half of the work."""
+
+
+@pytest.mark.timeout(600)
+async def test_a_worker_dies_at_every_boundary_in_turn(
+    moving: tuple[Ground, Reference], tmp_path: Path, record_property: Record
+) -> None:
+    began, deaths = time.monotonic(), []
+    async with scene(moving[0], tmp_path) as played:
+        await played.serve()
+        played.listen()
+        for point in LIVES:
+            victim = played.work(str(point))
+            assert await victim.ended(END_S) == KILLED, f"{point}: {victim.words()}"
+            await asyncio.sleep(DRAIN_S)
+            deaths.append(interruption(played, victim, await played.settled()))
+        played.work()
+        promises = await played.finished()
+        await judge_effects(played, promises, moving[1], deaths)
+    place = ("worker", f"{len(LIVES)} times", "one boundary after the other", "any")
+    survived(record_property, played, place, began)
+
+
+async def test_a_power_cut_again_and_again(
+    chance: random.Random, wide: tuple[Ground, Reference], tmp_path: Path, record_property: Record
+) -> None:
+    began, deaths = time.monotonic(), []
+    async with scene(wide[0], tmp_path) as played:
+        for _ in range(POWER_CUTS):
+            processes = [await played.serve(), worker := played.work(), played.listen()]
+            await asyncio.sleep(chance.uniform(*UPTIMES_S))
+            chance.shuffle(processes)
+            await asyncio.gather(*(process.kill() for process in processes))
+            assert [process.code for process in processes] == [KILLED] * len(processes)
+            deaths.append(interruption(played, worker, played.settled_in_file()))
+        await played.serve()
+        played.work()
+        played.listen()
+        promises = await played.finished()
+        await judge(played, promises, wide[1], interruptions=deaths)
+    unfinished = sum(len(each.settled) < len(promises) for each in deaths)
+    place = ("all processes", f"{POWER_CUTS} times", f"{unfinished} times at work", "any")
+    survived(record_property, played, place, began)
