@@ -100,6 +100,8 @@ class Switchboard:
         """Send what can be sent here; return the pushes, which somebody else sends."""
         pushes = []
         for each in outgoing:
+            # Its row is a new one: an earlier announcement that has left says nothing about it.
+            self._sent_executes.pop(each.key, None)
             address = address_of(each.address)
             if not isinstance(address, PollAddress):
                 pushes.append(each)
