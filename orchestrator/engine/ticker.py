@@ -43,8 +43,12 @@ class Ticker:
         more = True
         while more:
             # Forgotten before the transaction: what it does not see was committed later, and lowers again.
-            self._deadline = None
-            result = await self._run_page()
+            known, self._deadline = self._deadline, None
+            try:
+                result = await self._run_page()
+            except BaseException:
+                self.lower(known)
+                raise
             self._statistics.ticks += 1
             self.lower(result.deadline)
             self._deliver(result.outgoing)
