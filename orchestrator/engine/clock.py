@@ -6,6 +6,9 @@ import asyncio
 import time
 from typing import Protocol
 
+CHECK_MS = 5_000
+"""How long the machine's clock is believed not to be changed, or the machine not to be suspended."""
+
 
 class Clock(Protocol):
     """Where the engine learns what time it is."""
@@ -27,9 +30,9 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
     async def sleep_until(self, moment_ms: int) -> None:
-        """Sleep, at most an hour at a time, so that a changed clock is noticed."""
+        """Sleep, for a while at a time, so that a changed clock is noticed."""
         while (left_ms := moment_ms - self.now_ms()) > 0:  # noqa: ASYNC110  # there is no event for time
-            await asyncio.sleep(min(left_ms, 3_600_000) / 1000)
+            await asyncio.sleep(min(left_ms, CHECK_MS) / 1000)
 
 
 class ManualClock:
