@@ -126,7 +126,10 @@ class Committer:
     def _answer(self, batch: list[_Waiting], result: BatchResult) -> None:
         for waiting, outcome in zip(batch, result.outcomes, strict=True):
             _resolve(waiting.future, outcome)
-        self._on_commit(result)
+        try:
+            self._on_commit(result)
+        except Exception as error:  # a fault of the delivery must not end the commits
+            _log.error("delivery failed", trace=trace_of(error))
 
     def _fail(self, batch: list[_Waiting], error: Exception) -> None:
         answer: Exception = error
