@@ -26,6 +26,8 @@ from orchestrator.store import Store, StoreError
 from orchestrator.store.port import Gauges, LoadGauges, Program, ask
 
 AnswerT = TypeVar("AnswerT")
+CALLER_GONE = 499
+"""What is counted for a caller that did not wait for its answer."""
 
 
 class Engine:
@@ -96,14 +98,17 @@ class Engine:
     async def stop(self) -> None:
         """Answer what waits, then stop and close the store. Stopping twice is harmless."""
         self._committer.stop()
-        if self._committing is not None:
-            await self._committing
-        self._courier.stop()
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
-        self._running = []
-        await self._store.close()
+        try:
+            if self._committing is not None:
+                # Shielded: a stop that is cancelled must not leave callers without an answer.
+                await asyncio.shield(self._committing)
+        finally:
+            self._courier.stop()
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+            self._running = []
+            await self._store.close()
 
     def _committed(self, result: BatchResult) -> None:
         self._ticker.lower(result.deadline)
@@ -126,6 +131,9 @@ class Engine:
             raise
         except Unavailable:
             status = 503
+            raise
+        except asyncio.CancelledError:
+            status = CALLER_GONE
             raise
         finally:
             self.statistics.requests[command.KIND, status] += 1

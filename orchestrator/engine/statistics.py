@@ -32,7 +32,9 @@ class Histogram:
 
 @dataclass(slots=True)
 class Statistics:
-    """Counters since the engine was made. Statuses are the protocol's; 503 stands for Unavailable.
+    """Counters since the engine was made. Statuses are the protocol's.
+
+    503 stands for Unavailable, 499 for a caller that did not wait for its answer.
 
     `requests` by (kind, status), `messages` sent by kind, `unroutable` messages left in the outbox by kind,
     `pushes` by outcome, `batches` in commands, `commits` in seconds.
