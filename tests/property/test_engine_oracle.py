@@ -116,6 +116,9 @@ class Chance:
         return {"pid": self.pick(*PIDS), "ttl": self.ttl(), "action": action("promise.create", data)}
 
     def settle(self, key: str | None = None) -> Json:
+        awaited = sorted({awaited for awaited, _ in self.oracle.callbacks})
+        if key is None and awaited and self.odds(0.6):
+            key = self.pick(*awaited)
         state = self.pick("resolved", "rejected", "rejected_canceled")
         if self.odds(0.03):
             state = self.pick("pending", "rejected_timedout")
@@ -123,7 +126,8 @@ class Chance:
         return {"id": key or self.key(), "state": state, "value": value}
 
     def callback(self, awaiter: str) -> Json:
-        near = [key for key in IDS if key[0] == awaiter[:1] and key != awaiter]
+        known = [key for key, promise in self.oracle.promises.items() if promise["state"] == "pending"]
+        near = [key for key in self.pick(IDS, known) if key[:1] == awaiter[:1] and key != awaiter]
         awaited = self.pick(*near) if near and self.odds(0.8) else self.key()
         return {"awaited": awaited, "awaiter": awaiter if self.odds(0.97) else self.key()}
 
@@ -160,6 +164,7 @@ class Chance:
             ("promise.settle", self.settle()),
             ("promise.settle", self.settle()),
             ("promise.register_callback", self.callback(self.pick(key, self.key()))),
+            ("promise.register_callback", self.callback(key)),
             ("promise.register_listener", {"awaited": self.key(), "address": listener}),
             (
                 "promise.search",
