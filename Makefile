@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= auto
 
-.PHONY: help demo test check bench format clean
+.PHONY: help demo test matrix check bench format clean
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -16,6 +16,9 @@ demo: $(READY) ## watch proposals go from event to verified on-chain score
 
 test: $(READY) ## run every test
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+matrix: $(READY) ## kill every process at every durable boundary (some minutes)
+	DAO_SCORER_FULL_MATRIX=1 $(BIN)/python -m pytest -n $(WORKERS) -k killed tests/acceptance
 
 check: $(READY) ## lint, types, import contracts
 	$(BIN)/ruff check .

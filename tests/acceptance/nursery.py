@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -92,6 +93,7 @@ class Nursery:
     def __init__(self) -> None:
         self.codes: dict[int, int] = {}
         self._born: list[int] = []
+        self._closed = False
         self._changed = threading.Condition()
 
     def __enter__(self) -> Self:
@@ -111,7 +113,8 @@ class Nursery:
     ) -> None:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.wait(START_TIMEOUT_S)
         self._reader.join(START_TIMEOUT_S)
         self._process.stdout.close()
@@ -132,7 +135,9 @@ class Nursery:
         with self._changed:
             self._process.stdin.write(json.dumps(asdict(birth)).encode() + b"\n")
             self._process.stdin.flush()
-            assert self._changed.wait_for(lambda: self._born, START_TIMEOUT_S), "the nursery is silent"
+            told = self._changed.wait_for(lambda: self._born or self._closed, START_TIMEOUT_S)
+            assert told, "the nursery is silent"
+            assert self._born, "the nursery has ended: its standard error says why"
             return Process(self, name, self._born.pop(), output)
 
     def _read(self) -> None:
@@ -145,6 +150,9 @@ class Nursery:
                 else:
                     self.codes[news["dead"]] = news["code"]
                 self._changed.notify_all()
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
 
 def _child(birth: Birth) -> None:
