@@ -13,7 +13,7 @@ from hashlib import sha256
 import msgspec
 
 from contracts.bindings import BindingError, proposal_scores, reputation_dao
-from contracts.rpc import CallReverted, Node, RpcError
+from contracts.rpc import CallReverted, Node, RpcError, logs_between
 from listener.invocation import ProposalRequest, request_of
 from orchestrator import PromiseRecord, PromiseState
 from orchestrator.client.outcomes import result_of
@@ -313,7 +313,8 @@ async def find_request(node: Node, claim: Claim) -> ProposalRequest:
     section, event = claim.section, reputation_dao.PROPOSAL_CREATED
     hint = _hinted_block(claim.bundle)
     first, last = (hint, hint) if hint is not None and hint <= claim.at else (0, claim.at)
-    logs = await node.logs(section.dao, event.topics(proposal_id=claim.proposal_id), first, last)
+    topics = event.topics(proposal_id=claim.proposal_id)
+    logs = await logs_between(node, section.dao, topics, first, last)
     if not logs:
         raise EvidenceError(f"the chain shows no creation of proposal {section.proposal_id} by {section.dao}")
     created = event.decode(logs[0])

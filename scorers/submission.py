@@ -14,7 +14,7 @@ from enum import StrEnum
 from itertools import count
 
 from contracts.bindings import decode_error, proposal_scores, reputation_dao
-from contracts.rpc import Node
+from contracts.rpc import Node, logs_between
 from contracts.transactions import Intent, Sent, SentStatus, Signer, patiently, send_transaction
 from contracts.transactions.patience import park_s
 from orchestrator import Context, Info
@@ -116,7 +116,7 @@ class EntryMissing(Exception):
 async def _entry(node: Node, proposal: Proposal, scorer: str, last: int) -> Entry:
     event = proposal_scores.SCORE_SUBMITTED
     topics = event.topics(proposal_id=proposal.proposal_id, scorer=scorer)
-    for log in await node.logs(proposal.registry, topics, proposal.last_block, last):
+    for log in await logs_between(node, proposal.registry, topics, proposal.last_block, last):
         found = event.decode(log)
         if found.round == ROUND:
             return Entry(

@@ -79,6 +79,7 @@ class WeatherNode(Node):
         self.finality_lag = finality_lag
         self.gaps = gaps
         self.base_fee = GWEI
+        self.served_chain = CHAIN_ID
         self.balances: dict[str, int] = {}
         self.pool: dict[tuple[str, int], Transaction] = {}
         self.broadcasts: list[Transaction] = []
@@ -128,6 +129,9 @@ class WeatherNode(Node):
         ]
 
     # -- the node
+
+    async def chain_id(self) -> int:
+        return self.served_chain
 
     async def header(self, block: int | str | bytes) -> BlockHeader:
         await self._weather("eth_getBlockByNumber")

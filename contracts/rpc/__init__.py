@@ -15,6 +15,7 @@ from contracts.rpc.errors import (
 )
 from contracts.rpc.node import Call, Node, Topic
 from contracts.rpc.quantities import BlockReference
+from contracts.rpc.ranges import logs_between
 from contracts.rpc.records import BlockHeader, Fees, Receipt
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "RpcRefused",
     "Topic",
     "WrongChain",
+    "logs_between",
 ]

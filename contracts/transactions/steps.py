@@ -13,7 +13,7 @@ from dataclasses import replace
 import structlog
 
 from contracts.bindings import decode_error
-from contracts.rpc import CallReverted, Node, RpcError, RpcRefused
+from contracts.rpc import CallReverted, Node, RpcError, RpcRefused, WrongChain
 from contracts.transactions.chain import PENDING, look
 from contracts.transactions.fees import FeeCapReached, Price, first_price, replacement_price
 from contracts.transactions.nonces import NonceBook
@@ -45,6 +45,9 @@ async def prepare_transaction(info: Info, intent: Intent) -> Prepared:
     """
     node, policy = info.dependency(Node), info.dependency(SendingPolicy)
     info.dependency(Signer).check(intent.sender)
+    actual = await node.chain_id()
+    if actual != intent.chain_id:
+        raise WrongChain(intent.chain_id, actual, node.endpoint)
     try:
         estimate = await node.estimate_gas(intent.sender, intent.to, intent.data, intent.value)
     except CallReverted as error:

@@ -7,7 +7,7 @@ closed tally, the policy that was registered before the snapshot. The height of 
 from __future__ import annotations
 
 from contracts.bindings import proposal_scores, reputation_dao
-from contracts.rpc import BlockHeader, Node
+from contracts.rpc import BlockHeader, Node, WrongChain
 from listener.invocation import ProposalRequest
 from orchestrator import Info
 from scorers.values import Proposal, Tally
@@ -49,6 +49,21 @@ class UnknownClock(Exception):
         )
 
 
+class ForeignClock(UnknownClock):
+    """The DAO counts blocks of another chain (on some second layers those of the first one)."""
+
+    def __init__(self, dao: str, clock: int, block_number: int) -> None:
+        super().__init__(dao, BLOCK_CLOCK)
+        self.clock = clock
+        self.block_number = block_number
+
+    def __str__(self) -> str:
+        return (
+            f"the DAO {self.dao} counts {self.clock} blocks in block {self.block_number}: its clock is not "
+            "this chain's block number, so its deadline names no block; use a DAO with a timestamp clock here"
+        )
+
+
 class WrongRegistry(Exception):
     """The configured registry keeps the scores of another DAO."""
 
@@ -71,7 +86,13 @@ async def read_proposal(info: Info, request: ProposalRequest) -> Proposal:
 
 
 async def proposal_facts(node: Node, request: ProposalRequest) -> Proposal:
-    """Return the facts as a node tells them; see `read_proposal`."""
+    """Return the facts as a node tells them; see `read_proposal`.
+
+    Raises WrongChain for a node of another chain, UnknownClock where a deadline names no block.
+    """
+    actual = await node.chain_id()
+    if actual != request.chain_id:
+        raise WrongChain(request.chain_id, actual, node.endpoint)
     finalized = await node.header("finalized")
     proposal_id, dao = int(request.proposal_id), reputation_dao
     answers = await node.call_many(
@@ -92,7 +113,10 @@ async def proposal_facts(node: Node, request: ProposalRequest) -> Proposal:
     owner = proposal_scores.DAO.decode(answers[5])
     if owner.lower() != request.dao.lower():
         raise WrongRegistry(request.registry, request.dao, owner)
-    votes, mode = dao.PROPOSAL_VOTES.decode(answers[4]), dao.CLOCK_MODE.decode(answers[1])
+    mode = dao.CLOCK_MODE.decode(answers[1])
+    if mode == BLOCK_CLOCK and clock != finalized.number:
+        raise ForeignClock(request.dao, clock, finalized.number)
+    votes = dao.PROPOSAL_VOTES.decode(answers[4])
     return Proposal(
         chain_id=request.chain_id,
         dao=request.dao,

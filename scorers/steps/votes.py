@@ -6,7 +6,7 @@ import asyncio
 
 from contracts.bindings import Log
 from contracts.bindings.reputation_dao import VOTE_CAST
-from contracts.rpc import Node
+from contracts.rpc import Node, logs_between
 from orchestrator import Info
 from scorers.steps.score import tally_of
 from scorers.values import Ballot, Proposal, Votes
@@ -36,9 +36,13 @@ async def read_settled_votes(node: Node, proposal: Proposal) -> Votes:
 
 
 async def read_votes(node: Node, proposal: Proposal) -> Votes:
-    """Return the votes as the node tells them now."""
+    """Return the votes as the node tells them now. Raises BlockMissing if it lacks their last block."""
     # VoteCast does not index the proposal: the node gives all of the DAO's votes in these blocks.
-    logs = await node.logs(proposal.dao, [VOTE_CAST.topic0], proposal.first_block, proposal.last_block)
+    logs = await logs_between(
+        node, proposal.dao, [VOTE_CAST.topic0], proposal.first_block, proposal.last_block
+    )
+    # Asked after the logs: a node behind the others answers with an empty list, and says so only here.
+    await node.header(proposal.last_block)
     return votes_of(proposal, logs)
 
 
