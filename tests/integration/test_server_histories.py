@@ -16,7 +16,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from orchestrator.domain.errors import Refused
+from orchestrator.domain.errors import Refused, Unavailable
 from orchestrator.domain.promise import PromiseState
 from orchestrator.engine import Engine
 from orchestrator.protocol import commands as c
@@ -60,7 +60,7 @@ class Client:
         self.transport = HttpTransport(url)
 
     async def ask(self, task_id: str, version: int, command: c.Command[Any]) -> Any | None:
-        """Ask; None for a refusal or a call that was cancelled, whose outcome nobody knows."""
+        """Ask; None for a refusal, or a call whose outcome nobody knows."""
         started, kind = perf_counter(), command.KIND
         try:
             patience_s = 0.002 if self.chance.random() < 0.05 else 10.0
@@ -71,10 +71,12 @@ class Client:
             if isinstance(command, c.TaskFence):
                 self.histories.refused.add(command.action.id)
             return None
-        except TimeoutError:
+        except (TimeoutError, Unavailable):
             self.histories.counts[kind, "unknown"] += 1
             return None
         self.histories.counts[kind, "200"] += 1
+        if isinstance(command, c.TaskGet):
+            return answer
         seen = Seen(kind=kind, version=version, started=started, ended=perf_counter(), who=self.number)
         self.histories.by_task[task_id].append(seen)
         if isinstance(command, c.TaskFence):
@@ -87,8 +89,10 @@ class Client:
         while perf_counter() < until:
             turn += 1
             task_id = f"t{self.chance.randrange(TASKS)}"
-            task = (await self.transport.call(c.TaskGet(id=task_id))).task
-            pid, version = f"w{self.number}", task.version
+            look = await self.ask(task_id, 0, c.TaskGet(id=task_id))
+            if look is None:
+                continue
+            pid, version = f"w{self.number}", look.task.version
             take = c.TaskAcquire(id=task_id, version=version, pid=pid, ttl=TTL_MS)
             if await self.ask(task_id, version + 1, take) is not None:
                 await self.work(task_id, version + 1, turn)
