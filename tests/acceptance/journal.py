@@ -77,18 +77,9 @@ class History:
         """Attempts after the first."""
         return [entry for entry in self.entries if entry.what == STARTED and entry.detail != "1"]
 
-    def requests(self, step: str, pid: int | None = None) -> Counter[str]:
-        """What a step asked of nodes, in one process or in all, by method."""
-        return Counter(
-            entry.detail
-            for entry in self.entries
-            if entry.what == ASKED and entry.step == step and pid in (None, entry.pid)
-        )
-
-    def lives(self, step: str) -> list[int]:
-        """The processes in which a step was executed, in order."""
-        started = (entry.pid for entry in self.entries if entry.what == STARTED and entry.step == step)
-        return list(dict.fromkeys(started))
+    def requests(self, step: str) -> Counter[str]:
+        """What a step asked of nodes in all its executions, by method."""
+        return Counter(entry.detail for entry in self.entries if entry.what == ASKED and entry.step == step)
 
     def begun_by(self, pid: int) -> frozenset[str]:
         """The steps that a process has begun."""

@@ -80,6 +80,14 @@ class Process:
             await asyncio.sleep(LOOK_S)
         return code
 
+    def freeze(self) -> None:
+        """Stop the process where it stands; it holds what it holds."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen process go on, as if no time had passed for it."""
+        os.kill(self.pid, signal.SIGCONT)
+
     async def kill(self) -> None:
         """End the process with SIGKILL, if it still runs, and wait until it has gone."""
         if self.code is None:

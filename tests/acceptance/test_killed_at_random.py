@@ -14,7 +14,7 @@ import pytest
 
 from tests.acceptance.boundaries import FULL
 from tests.acceptance.conftest import Record, survived
-from tests.acceptance.scene import END_S, KILLED, LOOK_S, Ground, Scene, scene
+from tests.acceptance.scene import END_S, KILLED, LEASE_S, LOOK_S, Ground, Scene, scene
 from tests.acceptance.test_killed_everywhere import DRAIN_S, PATIENT_LEASE_S
 from tests.acceptance.verdict import Reference, interruption, judge
 
@@ -60,6 +60,36 @@ async def test_one_of_two_workers(
         promises = await played.finished()
         await judge(played, promises, wide[1], interruptions=[stood])
     survived(record_property, played, ("1 of 2 workers", f"{instant_s:.2f} s", "", "any"), began)
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+async def test_a_worker_that_was_taken_for_dead(
+    number: int,
+    chance: random.Random,
+    wide: tuple[Ground, Reference],
+    tmp_path: Path,
+    record_property: Record,
+) -> None:
+    """A frozen worker wakes in the middle of what somebody else has done by then: it must not go on (T2)."""
+    began = time.monotonic()
+    async with scene(wide[0], tmp_path) as played:
+        await played.serve()
+        victim = played.work()
+        await victim.ready()
+        played.listen()
+        await _dispatched(played)
+        instant_s = chance.uniform(0, LIFE_S / 2)
+        await asyncio.sleep(instant_s)
+        victim.freeze()
+        await asyncio.sleep(DRAIN_S)
+        stood = interruption(played, victim, await played.settled())
+        played.work()
+        await asyncio.sleep(LEASE_S + chance.uniform(0, LIFE_S))
+        victim.thaw()
+        promises = await played.finished()
+        await asyncio.sleep(DRAIN_S)
+        await judge(played, promises, wide[1], interruptions=[stood])
+    survived(record_property, played, ("frozen worker", f"{instant_s:.2f} s", "", "any"), began)
 
 
 @pytest.mark.parametrize("cursor", ["its own cursor", "a shared cursor"])

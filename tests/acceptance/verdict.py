@@ -161,9 +161,7 @@ def _judge_requests(history: History, expected: Reference) -> None:
     for step, wanted in expected.requests.items():
         if names[step] in VARYING:
             continue
-        lives = history.lives(step)
-        for pid in lives:
-            asked = history.requests(step, pid)
-            assert asked <= wanted, f"{names[step]} ({step}) asked {asked}, not {wanted}"
-        last = history.requests(step, lives[-1])
-        assert last == wanted, f"{names[step]} ({step}) asked {last}, not {wanted}"
+        times, asked = history.executions()[step], history.requests(step)
+        most = Counter({method: times * requests for method, requests in wanted.items()})
+        # An execution that was cut short has asked less, but one has come to its end.
+        assert wanted <= asked <= most, f"{names[step]} ({step}) asked {asked} in {times} executions"
