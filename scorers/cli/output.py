@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import msgspec
 import typer
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -20,6 +21,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 out = Console()
 err = Console(stderr=True)
@@ -43,7 +45,13 @@ def emit(record: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table; cells are shown as text, numbers aligned right."""
+    """Print a table; cells may hold markup, numbers are aligned right.
+
+    Where no terminal reads it, nothing is folded: a promise's id stays one word for grep.
+    """
+    if not out.is_terminal:
+        _plain_table(columns, rows)
+        return
     grid = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int) for row in rows)
@@ -51,6 +59,14 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     for row in rows:
         grid.add_row(*(cell if isinstance(cell, str) else str(cell) for cell in row))
     out.print(grid)
+
+
+def _plain_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    cells = [list(columns), *([Text.from_markup(str(cell)).plain for cell in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        padded = (set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
 
 
 def record(title: str, fields: Mapping[str, object]) -> None:

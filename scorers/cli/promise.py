@@ -11,11 +11,14 @@ import typer
 from rich.markup import escape
 
 from orchestrator.protocol.commands import PromiseGet, PromiseSearch
-from orchestrator.protocol.records import PromiseState, Value
+from orchestrator.protocol.records import PromiseRecord, PromiseState, Value
 from scorers.cli import options, output
 from scorers.cli.session import command, naming, server
-from scorers.cli.when import moment
+from scorers.cli.when import duration, moment
 from scorers.settings import load_settings
+
+SECONDS = len("2000-01-01 00:00:00")
+"""A listing shows times to the second."""
 
 app = typer.Typer(help="Look at durable promises.", no_args_is_help=True)
 
@@ -70,12 +73,16 @@ async def search(
             output.emit(promise)
         return
     rows = [
-        (escape(promise.id), promise.state, moment(promise.created_at), moment(promise.settled_at))
+        (escape(promise.id), promise.state, moment(promise.created_at)[:SECONDS], _lasted(promise))
         for promise in page.promises
     ]
-    output.table(f"{len(rows)} promises", ("id", "state", "created", "settled"), rows)
+    output.table(f"{len(rows)} promises", ("id", "state", "created", "took"), rows)
     if page.cursor:
         output.say(f"more: --cursor {escape(page.cursor)}")
+
+
+def _lasted(promise: PromiseRecord) -> str:
+    return duration(None if promise.settled_at is None else promise.settled_at - promise.created_at)
 
 
 def _tags(pairs: list[str]) -> dict[str, str]:

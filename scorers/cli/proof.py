@@ -46,7 +46,12 @@ async def get(
     """Fetch the evidence of a promise: leaves, values, paths, root, and where the score stands on-chain."""
     bundle = await _fetched(load_settings(config, server=server_url), promise_id)
     if file is not None:
-        _write(file, bundle_to_json(bundle))
+        try:
+            _write(file, bundle_to_json(bundle))
+        except OSError as error:
+            raise ProofFileError(
+                f"cannot write {file}: {error.strerror}: choose a folder that exists and is writable"
+            ) from error
     if as_json:
         output.emit({"promise_id": promise_id, "root": bundle.root, "file": str(file)} if file else bundle)
         return
@@ -166,14 +171,16 @@ def _expected_addresses(bundle: Bundle, settings: Settings) -> list[Check]:
     content = bundle.sections.get(SECTION)
     claimed = content if isinstance(content, dict) else {}
     return [
-        Check(
-            name=f"expected {name}",
-            ok=claimed.get(name) == expected,
-            detail=f"the bundle is of {name} {claimed.get(name)}, expected is {expected}",
-        )
+        _expected(name, expected, claimed.get(name))
         for name, expected in (("dao", settings.dao), ("registry", settings.registry))
         if expected is not None
     ]
+
+
+def _expected(name: str, expected: str, claimed: object) -> Check:
+    same = claimed == expected
+    detail = f"the bundle is of {name} {claimed}"
+    return Check(name=f"expected {name}", ok=same, detail=detail if same else f"{detail}, not {expected}")
 
 
 def _report(source: str, bundle: Bundle, checks: Sequence[Check], *, on_chain: bool, as_json: bool) -> None:

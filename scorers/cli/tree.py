@@ -16,6 +16,8 @@ from scorers.cli.when import duration
 from scorers.settings import load_settings
 from scorers.tree import Call, call_tree
 
+UNFOLDED = 10_000
+"""Columns where no terminal reads: an id stays one word."""
 MARKS = {
     PromiseState.PENDING: "[yellow]●[/]",
     PromiseState.RESOLVED: "[green]✔[/]",
@@ -41,26 +43,30 @@ async def tree(
     if as_json:
         output.emit(_record(root))
     else:
-        output.out.print(_drawn(root))
+        width = None if output.out.is_terminal else UNFOLDED
+        output.out.print(_drawn(root), width=width, no_wrap=True, crop=False)
 
 
 def _drawn(root: Call) -> Tree:
-    drawn = Tree(f"{_line(root)} [dim]{escape(root.promise.id)}[/]", guide_style="dim")
+    drawn = Tree(_line(root, root.promise.id))
     stack = [(root, drawn)]
     while stack:
         call, branch = stack.pop()
-        stack.extend((child, branch.add(_child_line(root, child))) for child in call.children)
+        stack.extend((child, branch.add(_line(child, _place(child, root)))) for child in call.children)
     return drawn
 
 
-def _child_line(root: Call, call: Call) -> str:
-    return f"{_line(call)} [dim]{escape(call.promise.id.removeprefix(root.promise.id))}[/]"
+def _place(call: Call, root: Call) -> str:
+    """Return the id, on a terminal without the part that all calls share: it would fold every line."""
+    return call.promise.id.removeprefix(root.promise.id) if output.out.is_terminal else call.promise.id
 
 
-def _line(call: Call) -> str:
-    state = call.promise.state
-    ending = "" if state is PromiseState.RESOLVED else f" {state}"
-    return f"{MARKS[state]} [bold]{escape(call.function)}[/]{ending} [cyan]{duration(call.duration_ms)}[/]"
+def _line(call: Call, place: str) -> str:
+    promise = call.promise
+    return (
+        f"{MARKS[promise.state]} [bold]{escape(call.function)}[/] [dim]{escape(place)}[/]"
+        f" {promise.state} [cyan]{duration(call.duration_ms)}[/]"
+    )
 
 
 def _record(call: Call) -> dict[str, object]:

@@ -1,0 +1,199 @@
+"""`proof get` and `proof verify` as a user has them: fetched once, checked without a server, or refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from contracts.bindings.reputation_dao import Support
+from orchestrator import Orchestrator
+from orchestrator.engine import Engine
+from orchestrator.server import ServerSettings, create_app, listening
+from orchestrator.store import open_store
+from orchestrator.transport.local import LocalTransport
+from scorers import composition
+from scorers.cli import main
+from scorers.registration import register_scoring
+from scorers.workflow import score_proposal
+from tests.cli_stage import Ended
+from tests.scorers_chain import FAST, RETRY, World, world
+
+AWAY = "http://127.0.0.1:9"
+OFFLINE = ["shape", "completeness", "order", "values", "leaves", "proofs", "root"]
+ON_CHAIN = ["chain", "domain", "registry", "transaction", "steps", "score"]
+
+
+@dataclass(frozen=True)
+class Scored:
+    made: World
+    url: str
+    promise_id: str
+    file: Path
+
+
+@pytest.fixture
+def cli(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Ended]:
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["dao-scorer", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        structlog.reset_defaults()
+        printed = capsys.readouterr()
+        return Ended(int(str(end.value.code or 0)), printed.out, printed.err)
+
+    return call
+
+
+@pytest.fixture
+async def scored(tmp_path: Path) -> AsyncIterator[Scored]:
+    async with AsyncExitStack() as stack:
+        made = await stack.enter_async_context(world())
+        await made.reputations({2: 10, 3: 30})
+        request = await made.propose()
+        await made.mine()
+        await made.vote(2, request, Support.AGAINST)
+        await made.vote(3, request, Support.FOR)
+        await made.mine(25)
+        engine = await stack.enter_async_context(Engine(open_store(f"sqlite:///{tmp_path}/s.db")))
+        app = Orchestrator(transport=LocalTransport(engine), group="proposal-scorers")
+        register_scoring(app, node=made.node, signer=made.signer, sending=FAST, retry=RETRY)
+        serving = create_app(engine, ServerSettings(port=0), composition.PROOFS)
+        url = await stack.enter_async_context(listening(serving))
+        await stack.enter_async_context(app)
+        await made.end(app, request)
+        async with asyncio.timeout(30):
+            await app.rpc(request.promise_id, score_proposal, request)
+        yield Scored(made=made, url=url, promise_id=request.promise_id, file=tmp_path / "proof.json")
+
+
+async def fetched(cli: Callable[..., Ended], scored: Scored) -> None:
+    got = await asyncio.to_thread(
+        cli, "proof", "get", scored.promise_id, "-o", str(scored.file), "--server", scored.url
+    )
+    assert got.code == 0, got
+    assert str(scored.file) in got.out
+
+
+def checks_of(ended: Ended) -> dict[str, bool]:
+    return {check["name"]: check["ok"] for check in json.loads(ended.out)["checks"]}
+
+
+async def test_a_written_proof_needs_no_server(cli: Callable[..., Ended], scored: Scored) -> None:
+    await fetched(cli, scored)
+    offline = await asyncio.to_thread(cli, "proof", "verify", str(scored.file), "--json", "--server", AWAY)
+    assert offline.code == 0, offline
+    assert checks_of(offline) == dict.fromkeys(OFFLINE, True)
+    assert json.loads(offline.out)["on_chain"] is False
+    rpc = ("--rpc", scored.made.node.endpoint)
+    whole = await asyncio.to_thread(cli, "proof", "verify", str(scored.file), *rpc, "--json")
+    assert checks_of(whole) == dict.fromkeys(OFFLINE + ON_CHAIN, True)
+    table = await asyncio.to_thread(cli, "proof", "verify", str(scored.file), "--server", AWAY)
+    assert "add --rpc URL" in table.out
+    assert "\x1b" not in table.out
+
+
+async def test_a_promise_of_the_server(cli: Callable[..., Ended], scored: Scored) -> None:
+    at = ("--server", scored.url)
+    shown = await asyncio.to_thread(cli, "proof", "get", scored.promise_id, *at)
+    assert "calculate_score" in shown.out
+    bundle = await asyncio.to_thread(cli, "proof", "get", scored.promise_id, *at, "--json")
+    scored.file.write_text(bundle.out)
+    for source in (scored.promise_id, str(scored.file)):
+        rpc = ("--rpc", scored.made.node.endpoint, "--dao", scored.made.dao)
+        verified = await asyncio.to_thread(cli, "proof", "verify", source, *rpc, *at, "--json")
+        assert verified.code == 0, verified
+        assert checks_of(verified)["expected dao"]
+
+
+async def test_a_folder_that_cannot_be_written(cli: Callable[..., Ended], scored: Scored) -> None:
+    at = ("--server", scored.url)
+    ended = await asyncio.to_thread(cli, "proof", "get", scored.promise_id, "-o", "none/p.json", *at)
+    ended.told("none/p.json", "choose a folder")
+
+
+def _leaf(name: str, value: object) -> Callable[[Any], None]:
+    def change(bundle: Any) -> None:
+        bundle["leaves"][1][name] = value
+
+    return change
+
+
+def _set(name: str, value: object) -> Callable[[Any], None]:
+    return lambda bundle: bundle.__setitem__(name, value)
+
+
+def _section(name: str, value: object) -> Callable[[Any], None]:
+    return lambda bundle: bundle["sections"]["scoring"].__setitem__(name, value)
+
+
+ELSEWHERE = "0x" + "cd" * 20
+HASH = "0x" + "12" * 32
+
+
+@pytest.mark.parametrize(
+    ("change", "on_chain", "words"),
+    [
+        (_leaf("output", "[]"), False, ("'values'", "leaf 1 (fetch_votes), output")),
+        (_leaf("input_hash", HASH), False, ("'values'", "leaf 1 (fetch_votes), input")),
+        (_leaf("version", 2), False, ("'leaves'", "leaf 1 (fetch_votes)")),
+        (_leaf("proof", []), False, ("'proofs'", "leaf 1 (fetch_votes)")),
+        (_leaf("index", 9), False, ("'completeness'", "leaf 1")),
+        (_set("root", HASH), False, ("'proofs'", "leaf 0")),
+        (_set("domain", HASH), False, ("'leaves'", "leaf 0")),
+        (lambda bundle: bundle["leaves"].pop(), False, ("'completeness'", "5", "4")),
+        (_leaf("hash", "0x12"), False, ("leaves[1].hash",)),
+        (_set("extra", 1), False, ("extra",)),
+        (_section("score", 9), True, ("'registry'", "the score", "5000", "9")),
+        (_section("for_votes", "9"), True, ("'score'", "the votes for", "30", "9")),
+        (_section("transaction_hash", HASH), True, ("'transaction'", HASH)),
+        (_section("registry", ELSEWHERE), True, ("'domain'", ELSEWHERE)),
+        (_section("chain_id", 1), True, ("'chain'", "31337")),
+        (lambda bundle: bundle["sections"].clear(), True, ("'section'", "scoring")),
+    ],
+)
+async def test_a_tampered_file_is_told_by_its_first_fault(
+    cli: Callable[..., Ended],
+    scored: Scored,
+    change: Callable[[Any], None],
+    on_chain: bool,
+    words: tuple[str, ...],
+) -> None:
+    await fetched(cli, scored)
+    bundle = json.loads(scored.file.read_text())
+    change(bundle)
+    scored.file.write_text(json.dumps(bundle))
+    rpc = ("--rpc", scored.made.node.endpoint) if on_chain else ()
+    ended = await asyncio.to_thread(cli, "proof", "verify", str(scored.file), *rpc)
+    ended.told(str(scored.file), *words)
+
+
+async def test_a_proof_of_another_dao(cli: Callable[..., Ended], scored: Scored) -> None:
+    await fetched(cli, scored)
+    ended = await asyncio.to_thread(cli, "proof", "verify", str(scored.file), "--registry", ELSEWHERE)
+    ended.told("'expected registry'", ELSEWHERE, scored.made.registry)
+
+
+async def test_a_proof_cut_short(cli: Callable[..., Ended], scored: Scored) -> None:
+    await fetched(cli, scored)
+    scored.file.write_bytes(scored.file.read_bytes()[:-20])
+    (await asyncio.to_thread(cli, "proof", "verify", str(scored.file))).told(str(scored.file), "no proof")
+
+
+async def test_nothing_is_verified_where_the_node_is_away(cli: Callable[..., Ended], scored: Scored) -> None:
+    await fetched(cli, scored)
+    ended = await asyncio.to_thread(cli, "proof", "verify", str(scored.file), "--rpc", AWAY, "--json")
+    ended.told("127.0.0.1:9")
+    assert ended.out == ""
