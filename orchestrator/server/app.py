@@ -6,7 +6,7 @@ The application borrows its engine: whoever opened it closes it, after the serve
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 from aiohttp import web
@@ -16,6 +16,8 @@ from prometheus_client.registry import Collector
 from orchestrator.domain.errors import OrchestratorError, Refused
 from orchestrator.protocol.commands import PromiseGet
 from orchestrator.server.auth import Authenticator, authenticator
+from orchestrator.server.auth_proxy import Proxies
+from orchestrator.server.cors import Cors
 from orchestrator.server.engine_metrics import EngineCollector
 from orchestrator.server.metrics import ServerMetrics
 from orchestrator.server.poll import PollRoute
@@ -28,6 +30,8 @@ from orchestrator.store.port import Gauges
 
 _log = structlog.get_logger(__name__)
 SETTINGS = web.AppKey("settings", ServerSettings)
+RELOAD: web.AppKey[list[Callable[[], None]]] = web.AppKey("reload", list)
+"""What to call when keys or certificates have changed; each raises ServerMisconfigured and keeps the old."""
 _READY_PROBE = PromiseGet(id="ready-probe")
 _READY_TIMEOUT_S = 5.0
 _LEGACY_TEXT = "This API has been removed: send commands to POST / (protocol version 2026-04-01)"
@@ -42,11 +46,14 @@ class StatusRoutes:
         checker: Authenticator,
         metrics: ServerMetrics,
         collector: EngineCollector,
+        *,
+        open_metrics: bool,
     ) -> None:
         self._engine = engine
         self._authenticator = checker
         self._metrics = metrics
         self._collector = collector
+        self._open_metrics = open_metrics
         self._stopping = False
 
     async def health(self, request: web.Request) -> web.Response:
@@ -69,7 +76,8 @@ class StatusRoutes:
     async def metrics(self, request: web.Request) -> web.Response:
         """Show the counters in the text format of Prometheus."""
         try:
-            self._authenticator.check_read(request)
+            if not self._open_metrics:
+                self._authenticator.check_read(request).require_everything("/metrics")
         except Refused as refusal:
             return json_error(refusal.status, refusal.message)
         self._collector.gauges = await self._gauges()
@@ -100,22 +108,27 @@ def create_app(
     *,
     collectors: Iterable[Collector] = (),
 ) -> web.Application:
-    """Return the application that serves `engine`; `collectors` add metrics of other parts of the process."""
-    checker = authenticator(settings.token)
+    """Return the application that serves `engine`; `collectors` add metrics of other parts of the process.
+
+    Raises ServerMisconfigured if the JWT public keys cannot be read.
+    """
+    checker = authenticator(settings.token, settings.jwt, settings.cors_origins)
     engine_numbers = EngineCollector(engine.statistics)
     metrics = ServerMetrics((engine_numbers, *collectors))
     rpc = RpcRoute(
         engine,
         checker,
         metrics,
+        proxies=Proxies(settings.trusted_proxies),
         body_bytes_max=settings.body_bytes_max,
         access_log=settings.access_log,
     )
     poll = PollRoute(engine, settings, checker, metrics)
-    proof = ProofRoute(engine, proofs or ProofSource(), checker)
-    status = StatusRoutes(engine, checker, metrics, engine_numbers)
+    proof = ProofRoute(engine, proofs or ProofSource(), checker, open_to_all=settings.open_proofs)
+    status = StatusRoutes(engine, checker, metrics, engine_numbers, open_metrics=settings.open_metrics)
     app = web.Application(client_max_size=settings.body_bytes_max)
     app[SETTINGS] = settings
+    app[RELOAD] = [checker.reload]
     app.router.add_post("/", rpc.handle)
     app.router.add_get("/poll/{group}/{member}", poll.handle, allow_head=False)
     app.router.add_get("/proofs/{promise_id}", proof.handle)
@@ -125,6 +138,7 @@ def create_app(
     for legacy in ("promises", "tasks", "schedules"):
         app.router.add_route("*", f"/{legacy}", _legacy)
         app.router.add_route("*", f"/{legacy}/{{rest:.*}}", _legacy)
+    Cors(settings.cors_origins).install(app)
 
     async def stop(_: web.Application) -> None:
         status.stop()

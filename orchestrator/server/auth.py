@@ -2,13 +2,14 @@
 
 A client proves itself in `head.auth` of a request and in the `Authorization` header everywhere else, as the
 published clients do. Without a token the server listens on loopback only, and what threatens it there is
-the user's own browser: `OpenOnLoopback` refuses requests that a web page of another origin could send, and
-those that reach this machine under a foreign name (DNS rebinding).
+the user's own browser: `OpenOnLoopback` refuses requests that a web page of another origin could send, those
+that reach this machine under a foreign name (DNS rebinding), and those that a proxy let in.
 """
 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -16,20 +17,27 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 
 from orchestrator.domain.errors import Refused
-from orchestrator.server.settings import is_loopback
+from orchestrator.server.auth_identity import EVERYBODY, Identity
+from orchestrator.server.auth_jwt import TokenVerifier
+from orchestrator.server.auth_proxy import FORWARDED
+from orchestrator.server.settings import JwtSettings, is_loopback
 
 _BEARER = "bearer "
 
 
 class Authenticator(Protocol):
-    """Decides about one request. Raises Refused(401) or Refused(403); returning means yes."""
+    """Finds out who sent a request. Raises Refused(401) or Refused(403)."""
 
-    def check_call(self, request: web.BaseRequest, token: str | None) -> None:
-        """Decide about an RPC whose head carried `token`."""
+    def check_call(self, request: web.BaseRequest, token: str | None) -> Identity:
+        """Return who sent an RPC whose head carried `token`."""
         ...
 
-    def check_read(self, request: web.BaseRequest) -> None:
-        """Decide about anything else, by its headers."""
+    def check_read(self, request: web.BaseRequest) -> Identity:
+        """Return who sent anything else, by its headers."""
+        ...
+
+    def reload(self) -> None:
+        """Read keys again that have changed. Raises ServerMisconfigured and keeps the old ones."""
         ...
 
 
@@ -39,40 +47,76 @@ class SharedToken:
     def __init__(self, token: str) -> None:
         self._token = token.encode()
 
-    def check_call(self, request: web.BaseRequest, token: str | None) -> None:
+    def check_call(self, request: web.BaseRequest, token: str | None) -> Identity:
         """Compare the head's token."""
-        self._check(token)
-
-    def check_read(self, request: web.BaseRequest) -> None:
-        """Compare the bearer token of the Authorization header."""
-        value = request.headers.get(hdrs.AUTHORIZATION, "")
-        bearer = value[: len(_BEARER)].lower() == _BEARER
-        self._check(value[len(_BEARER) :].strip() if bearer else None)
-
-    def _check(self, token: str | None) -> None:
         # surrogateescape is how aiohttp decodes header bytes; anything that cannot be encoded is no token.
         given = (token or "").encode(errors="surrogateescape")
         if not hmac.compare_digest(given, self._token):
             raise Refused(401, "Unauthorized: send the server's token as `Authorization: Bearer TOKEN`")
+        return EVERYBODY
+
+    def check_read(self, request: web.BaseRequest) -> Identity:
+        """Compare the bearer token of the Authorization header."""
+        return self.check_call(request, bearer_of(request))
+
+    def reload(self) -> None:
+        """Do nothing: the token is a setting."""
 
 
 class OpenOnLoopback:
-    """Everybody on this machine, except web pages."""
+    """Everybody on this machine, except web pages of origins other than `origins`."""
 
-    def check_call(self, request: web.BaseRequest, token: str | None) -> None:
+    def __init__(self, origins: Collection[str] = ()) -> None:
+        self._origins = frozenset(origins)
+
+    def check_call(self, request: web.BaseRequest, token: str | None) -> Identity:
         """Refuse what a web page may have sent; a token is welcome but not needed."""
-        self.check_read(request)
+        return self.check_read(request)
 
-    def check_read(self, request: web.BaseRequest) -> None:
-        """Refuse what a web page may have sent."""
+    def check_read(self, request: web.BaseRequest) -> Identity:
+        """Refuse what a web page or a proxy may have sent."""
         host = request.headers.get(hdrs.HOST, "")
         origin = request.headers.get(hdrs.ORIGIN)
         if not _names_loopback(host):
             raise Refused(
                 403, f"Forbidden: without a token this server answers to localhost, not to {host!r}"
             )
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and urlsplit(origin).netloc != host and origin not in self._origins:
             raise Refused(403, f"Forbidden: pages of {origin!r} may not use this server")
+        if any(name in request.headers for name in FORWARDED):
+            raise Refused(403, "Forbidden: behind a proxy this server needs a token or a JWT public key")
+        return EVERYBODY
+
+    def reload(self) -> None:
+        """Do nothing: there are no keys."""
+
+
+class SignedTokens:
+    """JSON Web Tokens. `local` guards a server that accepts unsigned ones: there they prove nothing."""
+
+    def __init__(self, verifier: TokenVerifier, local: OpenOnLoopback | None = None) -> None:
+        self._verifier = verifier
+        self._local = local
+
+    def check_call(self, request: web.BaseRequest, token: str | None) -> Identity:
+        """Verify the head's token."""
+        if self._local is not None:
+            self._local.check_read(request)
+        return self._verifier.identify(token)
+
+    def check_read(self, request: web.BaseRequest) -> Identity:
+        """Verify the bearer token of the Authorization header."""
+        return self.check_call(request, bearer_of(request))
+
+    def reload(self) -> None:
+        """Read the public keys again."""
+        self._verifier.reload()
+
+
+def bearer_of(request: web.BaseRequest) -> str | None:
+    """Return the bearer token of the Authorization header."""
+    value = request.headers.get(hdrs.AUTHORIZATION, "")
+    return value[len(_BEARER) :].strip() if value[: len(_BEARER)].lower() == _BEARER else None
 
 
 @lru_cache(maxsize=64)
@@ -83,6 +127,13 @@ def _names_loopback(host: str) -> bool:
     return not host or is_loopback(host.partition(":")[0])
 
 
-def authenticator(token: str | None) -> Authenticator:
-    """Return the authenticator for a shared token, or the one that needs none."""
-    return OpenOnLoopback() if token is None else SharedToken(token)
+def authenticator(
+    token: str | None, jwt: JwtSettings | None = None, origins: Collection[str] = ()
+) -> Authenticator:
+    """Return the authenticator for signed tokens, for a shared one, or the one that needs none.
+
+    Raises ServerMisconfigured if the public keys cannot be read.
+    """
+    if jwt is not None:
+        return SignedTokens(TokenVerifier(jwt), OpenOnLoopback(origins) if jwt.unsigned else None)
+    return OpenOnLoopback(origins) if token is None else SharedToken(token)

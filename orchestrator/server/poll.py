@@ -1,19 +1,24 @@
 """`GET /poll/{group}/{id}`: delivery of messages as server-sent events.
 
 The stream opens with a comment, so that the client knows it stands, and ends when the server stops, the
-client leaves or the client stops reading. A second connection of the same member is accepted; the engine
-prefers the newest, since a stale half-open socket would otherwise swallow the messages.
+client leaves, the client stops reading or its token expires. A member hears only of promises that its
+token may touch; what it may not is offered to others of its group. A second connection of the same member
+is accepted; the engine prefers the newest, since a stale half-open socket would otherwise swallow the
+messages.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import ExitStack
 
 import structlog
 from aiohttp import web
 
 from orchestrator.domain.errors import Refused
 from orchestrator.server.auth import Authenticator
+from orchestrator.server.auth_identity import Identity
 from orchestrator.server.metrics import ServerMetrics
 from orchestrator.server.port import ServedEngine
 from orchestrator.server.settings import ServerSettings
@@ -48,7 +53,7 @@ class PollRoute:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one stream until it ends."""
         try:
-            self._authenticator.check_read(request)
+            identity = self._authenticator.check_read(request)
         except Refused as refusal:
             return web.Response(status=refusal.status, text=refusal.message)
         if self._closed or len(self._streams) >= self._settings.connections_max:
@@ -59,10 +64,12 @@ class PollRoute:
             buffer_messages=self._settings.buffer_messages,
             buffer_bytes=self._settings.buffer_bytes,
             keep_alive_s=self._settings.keep_alive_s,
+            may_hear_of=identity.may_touch if identity.prefix else None,
         )
         self._streams.add(stream)
         try:
-            return await self._serve(request, stream)
+            with _expiring(stream, identity):
+                return await self._serve(request, stream)
         finally:
             self._streams.discard(stream)
             self._count()
@@ -103,6 +110,15 @@ class PollRoute:
         self._closed = True
         for stream in self._streams:
             stream.close()
+
+
+def _expiring(stream: DeliveryStream, identity: Identity) -> ExitStack:
+    """Close the stream when its token expires; leaving forgets about it."""
+    stack = ExitStack()
+    if identity.expires_at is not None:
+        remaining_s = max(0.0, identity.expires_at - time.time())
+        stack.callback(asyncio.get_running_loop().call_later(remaining_s, stream.close).cancel)
+    return stack
 
 
 def _abort(request: web.Request) -> None:

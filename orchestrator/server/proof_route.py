@@ -26,17 +26,21 @@ _ONCE_FINAL = "private, max-age=31536000, immutable"
 class ProofRoute:
     """Answers with bundles."""
 
-    def __init__(self, engine: ServedEngine, source: ProofSource, authenticator: Authenticator) -> None:
+    def __init__(
+        self, engine: ServedEngine, source: ProofSource, authenticator: Authenticator, *, open_to_all: bool
+    ) -> None:
         self._engine = engine
         self._source = source
         self._authenticator = authenticator
+        self._open_to_all = open_to_all
         self._building = asyncio.Semaphore(_BUILT_TOGETHER_MAX)
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one request; errors are `{"error": text}`."""
         promise_id = request.match_info["promise_id"]
         try:
-            self._authenticator.check_read(request)
+            if not self._open_to_all:
+                self._authenticator.check_read(request).require_all((promise_id,))
             async with self._building:
                 evidence = await fetch_evidence(self._engine.handle, promise_id, self._source)
                 body = await asyncio.to_thread(bundle_to_json, evidence.bundle)

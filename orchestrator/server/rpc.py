@@ -1,7 +1,8 @@
 """`POST /`: one command a request, the HTTP status that of the answer.
 
-Invariant: a request that does not parse, or is not allowed, never reaches the engine. This is the hot path:
-no middleware, no intermediate dictionaries, headers prepared once.
+Invariants: (1) a request that does not parse, or is not allowed, never reaches the engine. (2) The token
+is checked before the operation is looked at: who has none learns nothing of what there is. This is the
+hot path: no middleware, no intermediate dictionaries, headers prepared once.
 """
 
 from __future__ import annotations
@@ -14,9 +15,17 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from orchestrator.domain.errors import Refused, Unavailable
-from orchestrator.protocol.commands import Answer, Command
-from orchestrator.protocol.envelope import decode_request, encode_answer, encode_refusal, recover
+from orchestrator.protocol.commands import COMMANDS, Answer, Command
+from orchestrator.protocol.envelope import (
+    decode_command,
+    decode_envelope,
+    encode_answer,
+    encode_refusal,
+    recover,
+)
 from orchestrator.server.auth import Authenticator
+from orchestrator.server.auth_proxy import Proxies
+from orchestrator.server.auth_scope import authorize
 from orchestrator.server.metrics import ServerMetrics
 from orchestrator.server.port import ServedEngine
 
@@ -39,12 +48,14 @@ class RpcRoute:
         authenticator: Authenticator,
         metrics: ServerMetrics,
         *,
+        proxies: Proxies,
         body_bytes_max: int,
         access_log: bool,
     ) -> None:
         self._engine = engine
         self._authenticator = authenticator
         self._metrics = metrics
+        self._proxies = proxies
         self._body_bytes_max = body_bytes_max
         self._access_log = access_log
 
@@ -52,25 +63,29 @@ class RpcRoute:
         """Answer one request; every failure leaves as an envelope."""
         started = perf_counter()
         kind, corr_id, status = UNKNOWN_KIND, "0", _CLIENT_GONE
-        body, parsed = b"", None
+        body, command = b"", None
         try:
             body = await self._body(request)
-            parsed = decode_request(body)
-            kind, corr_id = parsed.command.KIND, parsed.head.corr_id
-            self._authenticator.check_call(request, parsed.head.auth)
-            answer = await self._engine.handle(parsed.command)
-            status, payload = encode_answer(parsed.command, corr_id, answer)
+            envelope = decode_envelope(body)
+            kind, corr_id = envelope.kind, envelope.head.corr_id
+            identity = self._authenticator.check_call(request, envelope.head.auth)
+            if kind not in COMMANDS:
+                identity.require_everything(kind[:_KIND_SHOWN_MAX])
+            command = decode_command(envelope)
+            authorize(identity, command)
+            answer = await self._engine.handle(command)
+            status, payload = encode_answer(command, corr_id, answer)
         except Exception as error:
             if kind == UNKNOWN_KIND:
                 kind, corr_id = recover(body)
-            refusal = _refusal(error, kind)
+            refusal = self._refusal(error, kind, request)
             status, payload = refusal.status, encode_refusal(kind, corr_id, refusal)
         finally:
             # Also for a caller that has gone: cancelled here, its command counts as carried out or not.
             seconds = perf_counter() - started
             self._metrics.answered(kind, status, seconds)
             if self._access_log:
-                _log_access(parsed.command if parsed else None, kind, status, seconds)
+                _log_access(command, kind, status, seconds)
         return web.Response(body=payload, status=status, headers=_HEADERS)
 
     async def _body(self, request: web.Request) -> bytes:
@@ -90,6 +105,22 @@ class RpcRoute:
         except (web.RequestPayloadError, ConnectionError) as error:
             raise Refused(400, f"Invalid request: its body could not be read: {error}") from error
 
+    def _refusal(self, error: Exception, kind: str, request: web.Request) -> Refused:
+        if isinstance(error, Refused):
+            if error.status in _LOGGED:
+                _log.warning(
+                    "request_refused",
+                    kind=kind[:_KIND_SHOWN_MAX],
+                    status=error.status,
+                    client=self._proxies.client_of(request),
+                )
+            return error
+        if isinstance(error, Unavailable):
+            _log.warning("engine_unavailable", kind=kind, reason=str(error))
+            return Refused(503, f"Unavailable: {error}")
+        _log.error("request_failed", kind=kind[:_KIND_SHOWN_MAX], exc_info=error)
+        return Refused(500, f"Internal error: {type(error).__name__}; see the server's log")
+
 
 def _log_access(command: Command[Answer] | None, kind: str, status: int, seconds: float) -> None:
     _log.info(
@@ -99,15 +130,3 @@ def _log_access(command: Command[Answer] | None, kind: str, status: int, seconds
         status=status,
         duration_ms=round(seconds * 1000, 3),
     )
-
-
-def _refusal(error: Exception, kind: str) -> Refused:
-    if isinstance(error, Refused):
-        if error.status in _LOGGED:
-            _log.warning("request_refused", kind=kind[:_KIND_SHOWN_MAX], status=error.status)
-        return error
-    if isinstance(error, Unavailable):
-        _log.warning("engine_unavailable", kind=kind, reason=str(error))
-        return Refused(503, f"Unavailable: {error}")
-    _log.error("request_failed", kind=kind[:_KIND_SHOWN_MAX], exc_info=error)
-    return Refused(500, f"Internal error: {type(error).__name__}; see the server's log")

@@ -1,4 +1,8 @@
-"""Listening on a port until told to stop, and stopping without losing an answer."""
+"""Listening on a port until told to stop, and stopping without losing an answer.
+
+A new connection that does not send the head of a request in time is cut, and so is one that idles between two
+requests; the body of a request has its own time limit.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,53 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any
 
 import structlog
 from aiohttp import web
 
-from orchestrator.server.app import SETTINGS
+from orchestrator.server.app import RELOAD, SETTINGS
 from orchestrator.server.errors import ServerMisconfigured
-from orchestrator.server.settings import ServerSettings
+from orchestrator.server.settings import ServerSettings, is_loopback
+from orchestrator.server.tls import Certificates
 
 _log = structlog.get_logger(__name__)
 # Longer than clients keep an idle connection, so that it is they who close it and never find it closed.
 _IDLE_S = 75.0
 _BACKLOG = 1024
+
+
+class _Runner(web.AppRunner):
+    """Runs an application, and cuts new connections that send no request within `headers_s`."""
+
+    def __init__(self, app: web.Application, settings: ServerSettings) -> None:
+        super().__init__(
+            app,
+            access_log=None,
+            keepalive_timeout=_IDLE_S,
+            shutdown_timeout=settings.shutdown_s,
+            # A client that has gone is noticed at once: its delivery stream must not swallow messages.
+            handler_cancellation=True,
+        )
+        self._headers_s = settings.headers_s
+
+    @property
+    def server(self) -> Any:
+        """The factory of connections, each of them timed."""
+        factory = super().server
+        return None if factory is None else partial(self._timed, factory)
+
+    def _timed(self, factory: web.Server) -> web.RequestHandler:
+        connection = factory()
+        asyncio.get_running_loop().call_later(self._headers_s, _cut_if_silent, connection)
+        return connection
+
+
+def _cut_if_silent(connection: web.RequestHandler) -> None:
+    # The library counts the requests of a connection, but does not tell them in public.
+    if connection.transport is not None and not connection._request_count:
+        connection.transport.abort()
 
 
 @asynccontextmanager
@@ -28,23 +67,28 @@ async def listening(app: web.Application) -> AsyncIterator[str]:
     `shutdown_s`. Raises ServerMisconfigured if the address cannot be listened on.
     """
     settings = app[SETTINGS]
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        keepalive_timeout=_IDLE_S,
-        shutdown_timeout=settings.shutdown_s,
-        # A client that has gone is noticed at once: its delivery stream must not swallow messages.
-        handler_cancellation=True,
-    )
+    certificates = Certificates(settings.tls) if settings.tls else None
+    if certificates is not None:
+        app[RELOAD].append(certificates.reload)
+    runner = _Runner(app, settings)
     await runner.setup()
     try:
-        yield await _listen(runner, settings)
+        yield await _listen(runner, settings, certificates)
     finally:
         await runner.cleanup()
+        if certificates is not None:
+            app[RELOAD].remove(certificates.reload)
 
 
-async def _listen(runner: web.AppRunner, settings: ServerSettings) -> str:
-    site = web.TCPSite(runner, settings.host, settings.port, backlog=_BACKLOG, reuse_address=True)
+async def _listen(runner: web.AppRunner, settings: ServerSettings, certificates: Certificates | None) -> str:
+    site = web.TCPSite(
+        runner,
+        settings.host,
+        settings.port,
+        ssl_context=certificates.context if certificates else None,
+        backlog=_BACKLOG,
+        reuse_address=True,
+    )
     try:
         await site.start()
     except OSError as error:
@@ -53,7 +97,36 @@ async def _listen(runner: web.AppRunner, settings: ServerSettings) -> str:
             "stop what uses it, or choose another host or port"
         ) from error
     name = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{name}:{site.port}"
+    if not (is_loopback(settings.host) or certificates or settings.trusted_proxies):
+        _log.warning(
+            "tokens_travel_in_clear", host=settings.host, remedy="configure TLS, or a proxy that has it"
+        )
+    return f"http{'s' if certificates else ''}://{name}:{site.port}"
+
+
+def reload(app: web.Application) -> None:
+    """Read keys and certificates again; what cannot be used is logged, and the old ones stay in use."""
+    for each in app[RELOAD]:
+        try:
+            each()
+        except ServerMisconfigured as error:
+            _log.error("reload_failed", reason=str(error))
+    _log.info("keys_reloaded")
+
+
+@contextmanager
+def reloading(app: web.Application) -> Iterator[None]:
+    """Reload at SIGHUP, where the system has it, until left. For the main thread."""
+    number = getattr(signal, "SIGHUP", None)
+    loop = asyncio.get_running_loop()
+    if number is None:
+        yield
+        return
+    loop.add_signal_handler(number, reload, app)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(number)
 
 
 async def serve(
@@ -70,7 +143,7 @@ async def serve(
     stopping = stop or asyncio.Event()
     async with listening(app) as url:
         _log.info("server_ready", url=url)
-        with _signals(stopping):
+        with _signals(stopping), reloading(app):
             if on_ready is not None:
                 on_ready(url)
             await stopping.wait()

@@ -1,0 +1,79 @@
+"""Which ids each operation touches, those inside of it too.
+
+Rules for editing the table: an operation that names no id of a promise or task of its own, or reaches
+more than it names, stays out of it, and a token with a prefix may not use it. An operation that says
+nothing about anybody's promises returns no ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from orchestrator.domain import tags as tag
+from orchestrator.protocol import commands as c
+from orchestrator.server.auth_identity import Identity
+
+_LINEAGE = (tag.ORIGIN, tag.BRANCH, tag.PARENT, tag.PREFIX)
+
+
+def authorize(identity: Identity, command: c.Command[Any]) -> None:
+    """Raise Refused(403) unless the identity may touch all that the command does."""
+    if not identity.prefix:
+        return
+    touched = TOUCHED.get(type(command))
+    if touched is None:
+        identity.require_everything(command.KIND)
+    else:
+        identity.require_all(touched(command))
+
+
+def _named(command: Any) -> Iterable[str]:
+    return (command.id,)
+
+
+def _created(command: c.PromiseCreate | c.PromiseRecordStep) -> Iterator[str]:
+    yield command.id
+    # What a promise descends from decides into whose preload it goes, and which ids its worker creates.
+    for name in _LINEAGE:
+        if name in command.tags:
+            yield command.tags[name]
+
+
+def _callback(command: c.PromiseRegisterCallback) -> Iterable[str]:
+    return command.awaited, command.awaiter
+
+
+def _suspended(command: c.TaskSuspend) -> Iterator[str]:
+    yield command.id
+    for action in command.actions:
+        yield from _callback(action)
+
+
+def _fenced(command: c.TaskFence) -> Iterator[str]:
+    yield command.id
+    if isinstance(command.action, c.PromiseSettle):
+        yield command.action.id
+    else:
+        yield from _created(command.action)
+
+
+TOUCHED: dict[type[c.Command[Any]], Callable[[Any], Iterable[str]]] = {
+    c.PromiseGet: _named,
+    c.PromiseCreate: _created,
+    c.PromiseSettle: _named,
+    c.PromiseRegisterCallback: _callback,
+    c.PromiseRegisterListener: lambda command: (command.awaited,),
+    c.TaskGet: _named,
+    c.TaskCreate: lambda command: _created(command.action),
+    c.TaskAcquire: _named,
+    c.TaskRelease: _named,
+    c.TaskFulfill: lambda command: (command.id, command.action.id),
+    c.TaskSuspend: _suspended,
+    c.TaskFence: _fenced,
+    c.TaskHeartbeat: lambda command: (reference.id for reference in command.tasks),
+    c.TaskHalt: _named,
+    c.TaskContinue: _named,
+    c.Describe: lambda command: (),
+}
+"""The ids of operations that a token with a prefix may use."""
