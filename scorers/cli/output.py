@@ -22,7 +22,10 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
+UNFOLDED = 10_000
+"""Columns where no terminal reads: an id stays one word."""
 out = Console()
 err = Console(stderr=True)
 
@@ -67,6 +70,18 @@ def _plain_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> No
     for row in cells:
         padded = (set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True))
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+
+def draw(tree: Tree) -> None:
+    """Print a tree; its lines are folded on a terminal only."""
+    if out.is_terminal:
+        out.print(tree)
+        return
+    unfolded = Console(file=sys.stdout, width=UNFOLDED, color_system=None, force_terminal=False)
+    with unfolded.capture() as drawn:
+        unfolded.print(tree)
+    for line in drawn.get().splitlines():
+        sys.stdout.write(line.rstrip() + "\n")
 
 
 def record(title: str, fields: Mapping[str, object]) -> None:

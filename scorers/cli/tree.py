@@ -16,8 +16,6 @@ from scorers.cli.when import duration
 from scorers.settings import load_settings
 from scorers.tree import Call, call_tree
 
-UNFOLDED = 10_000
-"""Columns where no terminal reads: an id stays one word."""
 MARKS = {
     PromiseState.PENDING: "[yellow]●[/]",
     PromiseState.RESOLVED: "[green]✔[/]",
@@ -43,8 +41,7 @@ async def tree(
     if as_json:
         output.emit(_record(root))
     else:
-        width = None if output.out.is_terminal else UNFOLDED
-        output.out.print(_drawn(root), width=width, no_wrap=True, crop=False)
+        output.draw(_drawn(root))
 
 
 def _drawn(root: Call) -> Tree:
