@@ -47,7 +47,7 @@ _REASONS: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
 
 class _Header(msgspec.Struct, frozen=True):
     alg: str
-    crit: msgspec.Raw | None = None
+    crit: Any = None
 
 
 class TokenVerifier:
