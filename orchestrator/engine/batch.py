@@ -5,13 +5,13 @@ Each loads, decides over a workspace and writes once. They do no I/O: the store 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.domain.errors import Refused
 from orchestrator.domain.task import TaskState
-from orchestrator.domain.transitions import TaskEvent
+from orchestrator.domain.transitions import TaskEvent, with_timer
 from orchestrator.engine.handlers import decide
 from orchestrator.engine.handlers.tasks import branch_of
 from orchestrator.engine.needs import Needs, needs_of
@@ -26,8 +26,10 @@ from orchestrator.store.port import (
     LoadDue,
     LoadEmbedded,
     LoadHeld,
+    LoadOutbox,
     LoadPreloads,
     LoadRows,
+    Outbox,
     Program,
     Query,
     SearchPromises,
@@ -180,9 +182,14 @@ class TickResult:
     more: bool
 
 
-def tick_program(now_ms: int, settings: EngineSettings) -> Program[TickResult]:
-    """Carry out one page of what time alone brings: deadlines, ended leases, dispatches that are due."""
-    workspace = Workspace(now_ms, settings)
+def tick_program(
+    now_ms: int, settings: EngineSettings, listened: Callable[[str], bool]
+) -> Program[TickResult]:
+    """Carry out one page of what time alone brings: deadlines, ended leases, dispatches that are due.
+
+    `listened` tells whether anybody of a poll group listens.
+    """
+    workspace = Workspace(now_ms, settings, listened)
     due = yield from ask(LoadDue(now_ms=now_ms, limit=settings.tick_page))
     ids = list(dict.fromkeys(due))
     yield from _load_named(workspace, ids, ())
@@ -233,3 +240,31 @@ def dispatch_program(
             apply(workspace, task, TaskEvent.DISPATCH_DUE)
     yield from _write(workspace, Sent())
     return workspace.outgoing()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlushResult:
+    """A page of what waits to be sent, and the earliest moment to which a timer was brought forward."""
+
+    page: Outbox
+    deadline: int | None
+
+
+def flush_program(now_ms: int, settings: EngineSettings, query: LoadOutbox) -> Program[FlushResult]:
+    """Read a page of the outbox for those who listen now.
+
+    A task that was announced while nobody listened has a timer far ahead: it is brought forward, since the
+    announcement that leaves now may be lost like any other (T5).
+    """
+    workspace = Workspace(now_ms, settings)
+    page = yield from ask(query)
+    soon = now_ms + settings.retry_timeout_ms
+    ids = [row.task_id for row in page.executes if row.group is not None]
+    if ids:
+        workspace.add_rows(ids, (yield from ask(LoadRows(ids=ids))))
+    for key in ids:
+        task = workspace.task(key)
+        if task is not None and task.state is TaskState.PENDING and (task.timer_at or 0) > soon:
+            workspace.move(with_timer(task, soon))
+    yield from _write(workspace, Sent())
+    return FlushResult(page=page, deadline=workspace.deadline())

@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from orchestrator.engine.batch import dispatch_program
+from orchestrator.engine.batch import dispatch_program, flush_program
 from orchestrator.engine.delivery import Connection
 from orchestrator.engine.faults import trace_of
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.workspace import Outgoing, outgoing_execute, outgoing_unblock
 from orchestrator.protocol.messages import Execute, Message
-from orchestrator.store.port import LoadOutbox, Outbox, Program, ask
+from orchestrator.store.port import LoadOutbox, Outbox
 
 _log = structlog.get_logger(__name__)
 Push = Callable[[str, Message], Awaitable[bool]]
@@ -32,7 +32,13 @@ FULL_PAUSE_S = 0.1
 class Courier:
     """Everything between a commit and its recipients."""
 
-    def __init__(self, parts: Parts, push: Push | None, wake_committer: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        push: Push | None,
+        wake_committer: Callable[[], None],
+        lower_deadline: Callable[[int | None], None],
+    ) -> None:
         self._store = parts.store
         self._clock = parts.clock
         self._settings = parts.settings
@@ -40,6 +46,7 @@ class Courier:
         self._switchboard = parts.switchboard
         self._push = push
         self._wake_committer = wake_committer
+        self._lower_deadline = lower_deadline
         self._pushes: asyncio.Queue[Outgoing] = asyncio.Queue(parts.settings.push_queue_max)
         self._flushes: dict[str | None, None] = {}
         self._lost: dict[tuple[str, int], None] = {}
@@ -166,7 +173,11 @@ class Courier:
         return group is None or (self._switchboard.has_members(group) and group not in self._full)
 
     async def _read(self, query: LoadOutbox) -> Outbox:
-        return await self._store.run(lambda _: _outbox(query), self._clock.now_ms())
+        result = await self._store.run(
+            lambda now: flush_program(now, self._settings, query), self._clock.now_ms()
+        )
+        self._lower_deadline(result.deadline)
+        return result.page
 
     async def _push_forever(self, push: Push) -> None:
         while True:
@@ -182,8 +193,3 @@ class Courier:
                 self._schedule_removal()
             elif not isinstance(outgoing.message, Execute):
                 self._schedule_retry()  # a task has a retry timer of its own
-
-
-def _outbox(query: LoadOutbox) -> Program[Outbox]:
-    page = yield from ask(query)
-    return page

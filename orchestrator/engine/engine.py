@@ -57,7 +57,7 @@ class Engine:
             switchboard=self._switchboard,
         )
         self._committer = Committer(parts, self._committed)
-        self._courier = Courier(parts, push, self._committer.wake)
+        self._courier = Courier(parts, push, self._committer.wake, self._lower)
         self._ticker = Ticker(parts, self._courier.deliver)
         self._running: list[asyncio.Task[None]] = []
         self._committing: asyncio.Task[None] | None = None
@@ -109,6 +109,9 @@ class Engine:
             await asyncio.gather(*self._running, return_exceptions=True)
             self._running = []
             await self._store.close()
+
+    def _lower(self, deadline: int | None) -> None:
+        self._ticker.lower(deadline)
 
     def _committed(self, result: BatchResult) -> None:
         self._ticker.lower(result.deadline)

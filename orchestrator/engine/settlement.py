@@ -22,7 +22,7 @@ from orchestrator.domain.transitions import (
     advance,
     expire,
 )
-from orchestrator.engine.workspace import Workspace
+from orchestrator.engine.workspace import Workspace, group_of
 
 
 def expire_named(workspace: Workspace, ids: Iterable[str]) -> None:
@@ -108,7 +108,16 @@ def _dispatch(workspace: Workspace, task: Task, event: TaskEvent) -> Dispatch:
         )
         if wait_ms > 0:
             return Dispatch(timer_at=workspace.now_ms + wait_ms, send=False)
-    return Dispatch(timer_at=workspace.now_ms + workspace.settings.retry_timeout_ms, send=True)
+    retry_ms = workspace.settings.retry_timeout_ms
+    if event is TaskEvent.DISPATCH_DUE and not _heard(workspace, task):
+        # It waits in the outbox for whoever connects: writing it down ever again would help nobody.
+        retry_ms = max(retry_ms, workspace.settings.retry_unheard_ms)
+    return Dispatch(timer_at=workspace.now_ms + retry_ms, send=True)
+
+
+def _heard(workspace: Workspace, task: Task) -> bool:
+    group = group_of(task.target)
+    return group is None or workspace.listened(group)
 
 
 def first_dispatch(workspace: Workspace, promise: PromiseRecord) -> Dispatch:

@@ -28,6 +28,7 @@ class Ticker:
         self._clock = parts.clock
         self._settings = parts.settings
         self._statistics = parts.statistics
+        self._listened = parts.switchboard.has_members
         self._deliver = deliver
         self._deadline: int | None = None
         self._lowered = asyncio.Event()
@@ -56,7 +57,7 @@ class Ticker:
 
     async def _run_page(self) -> TickResult:
         now_ms = self._clock.now_ms()
-        return await self._store.run(lambda now: tick_program(now, self._settings), now_ms)
+        return await self._store.run(lambda now: tick_program(now, self._settings, self._listened), now_ms)
 
     async def recover(self) -> None:
         """Release the leases whose holders lived in the engine's former process. Raises StoreError."""

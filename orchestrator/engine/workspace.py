@@ -7,7 +7,7 @@ loaded raises KeyError, which is a fault of `needs`, never of a caller.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from orchestrator.domain.address import PollAddress
@@ -36,12 +36,20 @@ def group_of(address: str) -> str | None:
     return parsed.group if isinstance(parsed, PollAddress) else None
 
 
+def _always(group: str) -> bool:
+    return True
+
+
 @dataclass(slots=True)
 class Workspace:
-    """An overlay over loaded rows. Handlers read and write through its methods."""
+    """An overlay over loaded rows. Handlers read and write through its methods.
+
+    `listened` tells whether anybody of a poll group listens.
+    """
 
     now_ms: int
     settings: EngineSettings
+    listened: Callable[[str], bool] = _always
     preloads: dict[str, list[PromiseRecord]] = field(default_factory=dict)
     _promises: dict[str, PromiseRecord | None] = field(default_factory=dict)
     _tasks: dict[str, Task | None] = field(default_factory=dict)

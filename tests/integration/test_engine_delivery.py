@@ -9,12 +9,24 @@ from orchestrator.engine import Engine, EngineSettings, ManualClock
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Execute, Message, Unblock
 from orchestrator.store import open_store
-from tests.engine_world import FAR, GROUP, TARGET, Ear, World, acquire, create, settle, world
+from tests.engine_world import (
+    FAR,
+    GROUP,
+    STORES,
+    TARGET,
+    Ear,
+    World,
+    acquire,
+    create,
+    settle,
+    store_url,
+    world,
+)
 
 
-@pytest.fixture(params=["memory://", "sqlite:///:memory:"])
+@pytest.fixture(params=STORES)
 async def w(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    async with world(request.param) as made:
+    async with world(store_url(request)) as made:
         yield made
 
 
@@ -237,3 +249,30 @@ async def test_a_raising_sender_does_not_end_the_delivery() -> None:
         async with asyncio.timeout(5):
             while len(calls) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
+
+
+async def test_a_task_of_which_nobody_hears_is_looked_at_rarely(w: World) -> None:
+    for number in range(3):
+        await w.do(create(f"p{number}", target=TARGET))
+    start = w.now
+    await w.pass_time(30_000)
+    ticks = w.engine.statistics.unroutable["execute"]
+    for _ in range(19):
+        await w.pass_time(30_000)
+    assert w.engine.statistics.unroutable["execute"] == ticks, f"written down again since {start}"
+    await w.pass_time(30_000)
+    assert w.engine.statistics.unroutable["execute"] == ticks + 3
+
+
+async def test_who_connects_late_is_sent_everything_and_reminded_soon(w: World) -> None:
+    await w.do(create("p", target=TARGET))
+    await w.pass_time(30_000)
+    await w.pass_time(1_000)
+    ear = Ear()
+    w.engine.connect(GROUP, "w1", ear)
+    await ear.hear(1)
+    await w.pass_time(29_999)
+    assert ear.executes == [("p", 0)]
+    w.clock.advance(1)  # not ticked here: the ticker must have been told of the earlier moment
+    await ear.hear(2)
+    assert ear.executes == [("p", 0)] * 2

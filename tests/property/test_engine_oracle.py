@@ -33,7 +33,7 @@ ODD_IDS = ["a/x%2F", "ü:1", ""]
 PIDS = ["w1", "w2"]
 GROUPS = ["workers", "clients", None]
 FAR = 2**53 - 1
-SETTINGS = EngineSettings(release_backoff_ms=0, unblock_keep_ms=2**53, tick_page=500)
+SETTINGS = EngineSettings(release_backoff_ms=0, retry_unheard_ms=30_000, unblock_keep_ms=2**53)
 
 
 class StillClock(ManualClock):
