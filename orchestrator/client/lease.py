@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from orchestrator.domain.errors import Abandoned
+
 
 class Lease:
     """The right to write for a task, until it ends or is lost (T1, T2)."""
@@ -25,6 +27,15 @@ class Lease:
     def remaining_s(self, now: float) -> float:
         """Return the seconds for which the lease is certainly ours, less than 0 after its end."""
         return self._ends_at - now
+
+    def check(self) -> None:
+        """Raise Abandoned unless the lease is certainly ours still.
+
+        A process that was frozen wakes with its clock ahead of its timers: nothing may begin before they ran.
+        """
+        if self.lost.is_set() or self.remaining_s(asyncio.get_running_loop().time()) <= 0:
+            self.lose()
+            raise Abandoned(f"the lease of {self.task_id} at version {self.version} has ended")
 
     def lose(self) -> None:
         """Note that the task is no longer ours."""

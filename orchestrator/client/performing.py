@@ -91,6 +91,7 @@ async def run_leaf(execution: Execution, pending: PendingCall[StepCall]) -> None
         args=call.args,
         kwargs=call.kwargs,
         retry=call.retry,
+        lease=execution.writer.lease,
     )
     try:
         settlement = await _within_deadline(execution, pending, leaf.run(creation.ensure))
@@ -140,6 +141,7 @@ async def run_root_leaf(
         args=args,
         kwargs=kwargs,
         retry=function.retry,
+        lease=execution.writer.lease,
     )
     await fulfil(execution, await leaf.run(_nothing))
     _announce(execution, function, execution.promise)

@@ -17,6 +17,7 @@ from typing import Any
 from orchestrator.client import codec
 from orchestrator.client.future import Outcome, Raised, Returned
 from orchestrator.client.info import Info
+from orchestrator.client.lease import Lease
 from orchestrator.client.outcomes import failure_value
 from orchestrator.client.registry import RegisteredFunction
 from orchestrator.client.surroundings import Surroundings
@@ -76,7 +77,7 @@ def _result_value(
 class LeafRun:
     """All attempts of one leaf call."""
 
-    __slots__ = ("_args", "_around", "_cancelled", "_function", "_kwargs", "_promise_id", "_retry")
+    __slots__ = ("_args", "_around", "_cancelled", "_function", "_kwargs", "_lease", "_promise_id", "_retry")
 
     def __init__(
         self,
@@ -87,17 +88,22 @@ class LeafRun:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         retry: RetryPolicy,
+        lease: Lease,
     ) -> None:
         self._around = around
         self._promise_id = promise_id
         self._function = function
         self._args = args
         self._kwargs = kwargs
+        self._lease = lease
         self._retry = retry
         self._cancelled = threading.Event()
 
     async def run(self, before_retry: Callable[[], Awaitable[None]]) -> Settlement:
-        """Attempt until it succeeds or the policy gives up; `before_retry` is awaited before each wait."""
+        """Attempt until it succeeds or the policy gives up; `before_retry` is awaited before each wait.
+
+        Raises Abandoned where an attempt would begin after the end of the lease (T2).
+        """
         try:
             bound = bind(self._function, self._args, self._kwargs)
         except CommitmentError as error:
@@ -105,6 +111,7 @@ class LeafRun:
         attempt = 0
         while True:
             attempt += 1
+            self._lease.check()
             outcome = await self._attempt(attempt)
             delay_s = self._delay_s(attempt, outcome)
             if delay_s is None:
