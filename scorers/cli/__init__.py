@@ -17,6 +17,7 @@ app = typer.Typer(
     help="Durable, provable scoring of DAO proposals.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its tables cut long names short at 80 columns
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

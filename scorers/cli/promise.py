@@ -20,7 +20,7 @@ from scorers.settings import load_settings
 SECONDS = len("2000-01-01 00:00:00")
 """A listing shows times to the second."""
 
-app = typer.Typer(help="Look at durable promises.", no_args_is_help=True)
+app = typer.Typer(help="Look at durable promises.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("get")

@@ -29,7 +29,7 @@ from scorers.errors import ProofFileError
 from scorers.evidence import SECTION, verify_on_chain
 from scorers.settings import Settings, load_settings
 
-app = typer.Typer(help="Fetch and check the proof of a score.", no_args_is_help=True)
+app = typer.Typer(help="Fetch and check the proof of a score.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("get")
