@@ -116,11 +116,30 @@ class World:
         return list(await asyncio.gather(*futures, return_exceptions=True))
 
 
+STORES = ["memory://", "sqlite:///:memory:", "postgresql"]
+"""The stores over which the behavioural tests run."""
+
+
+def store_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of one of STORES, which is the parameter of a fixture."""
+    url: str = request.param
+    return request.getfixturevalue("postgres_url") if url == "postgresql" else url
+
+
+def store_on_the_tests_clock(url: str) -> Store:
+    """Open a store that lives by its engine's clock; one on PostgreSQL would live by the database's."""
+    if url.startswith("postgresql://"):
+        from orchestrator.store.postgres import PostgresStore  # noqa: PLC0415  # an extra
+
+        return PostgresStore(url, time_from="caller")
+    return open_store(url)
+
+
 @asynccontextmanager
 async def world(
     url: str, clock: ManualClock | None = None, store: Store | None = None, **settings: int
 ) -> AsyncIterator[World]:
-    clock, store = clock or ManualClock(), store or open_store(url)
+    clock, store = clock or ManualClock(), store or store_on_the_tests_clock(url)
     push: Callable[..., Any] | None = None
     async with Engine(store, clock, EngineSettings(**settings), push) as engine:
         yield World(engine, clock, store)

@@ -9,11 +9,14 @@ class StoreError(OrchestratorError):
     """The store cannot be opened or used; the message names it and says what to do.
 
     `transient` tells that the same request may succeed later (a full disk, a lock held by another program).
+    `outcome_unknown` tells that the connection was lost while a commit was under way: what was written may
+    be there or not.
     """
 
-    def __init__(self, message: str, *, transient: bool = False) -> None:
+    def __init__(self, message: str, *, transient: bool = False, outcome_unknown: bool = False) -> None:
         super().__init__(message)
         self.transient = transient
+        self.outcome_unknown = outcome_unknown
 
 
 class InvalidRow(OrchestratorError):

@@ -28,10 +28,15 @@ def revision_of(connection: sqlite3.Connection, name: str) -> str | None:
         if row is not None:
             return str(row[0])
     if names - {"alembic_version"}:
-        raise StoreError(
-            f"store {name} holds tables that are not this program's; give the store a file of its own"
-        )
+        raise foreign_error(name)
     return None
+
+
+def foreign_error(name: str) -> StoreError:
+    """Return the refusal of a database that belongs to somebody else."""
+    return StoreError(
+        f"store {name} holds tables that are not this program's; give the store a database of its own"
+    )
 
 
 def check_revision(revision: str | None, name: str) -> bool:

@@ -12,21 +12,24 @@ import sqlalchemy as sa
 HEAD = "0001"
 """The newest revision in `migrations/versions`."""
 
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Text that compares by code point everywhere."""
+
 metadata = sa.MetaData()
 
 promises = sa.Table(
     "promises",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("param_headers", sa.Text),
-    sa.Column("param_data", sa.Text),
-    sa.Column("value_headers", sa.Text),
-    sa.Column("value_data", sa.Text),
-    sa.Column("tags", sa.Text, nullable=False),
-    sa.Column("origin", sa.Text),
-    sa.Column("branch", sa.Text),
-    sa.Column("parent", sa.Text),
+    sa.Column("id", TEXT, primary_key=True),
+    sa.Column("state", TEXT, nullable=False),
+    sa.Column("param_headers", TEXT),
+    sa.Column("param_data", TEXT),
+    sa.Column("value_headers", TEXT),
+    sa.Column("value_data", TEXT),
+    sa.Column("tags", TEXT, nullable=False),
+    sa.Column("origin", TEXT),
+    sa.Column("branch", TEXT),
+    sa.Column("parent", TEXT),
     sa.Column("timeout_at", sa.BigInteger, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("settled_at", sa.BigInteger),
@@ -52,13 +55,13 @@ for _name in ("origin", "branch", "parent"):
 tasks = sa.Table(
     "tasks",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("id", TEXT, primary_key=True),
+    sa.Column("state", TEXT, nullable=False),
     sa.Column("version", sa.BigInteger, nullable=False),
-    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("target", TEXT, nullable=False),
     sa.Column("resumes", sa.BigInteger, nullable=False),
     sa.Column("releases", sa.BigInteger, nullable=False),
-    sa.Column("pid", sa.Text),
+    sa.Column("pid", TEXT),
     sa.Column("ttl_ms", sa.BigInteger),
     sa.Column("embedded", sa.Boolean, nullable=False),
     sa.Column("timer_at", sa.BigInteger),
@@ -74,8 +77,8 @@ sa.Index("tasks_by_pid", tasks.c.pid, tasks.c.id, sqlite_where=_held, postgresql
 callbacks = sa.Table(
     "callbacks",
     metadata,
-    sa.Column("awaited", sa.Text, primary_key=True),
-    sa.Column("awaiter", sa.Text, primary_key=True),
+    sa.Column("awaited", TEXT, primary_key=True),
+    sa.Column("awaiter", TEXT, primary_key=True),
     sqlite_with_rowid=False,
 )
 sa.Index("callbacks_by_awaiter", callbacks.c.awaiter)
@@ -83,29 +86,31 @@ sa.Index("callbacks_by_awaiter", callbacks.c.awaiter)
 listeners = sa.Table(
     "listeners",
     metadata,
-    sa.Column("promise_id", sa.Text, primary_key=True),
-    sa.Column("address", sa.Text, primary_key=True),
+    sa.Column("promise_id", TEXT, primary_key=True),
+    sa.Column("address", TEXT, primary_key=True),
     sqlite_with_rowid=False,
 )
 
 outbox_executes = sa.Table(
     "outbox_executes",
     metadata,
-    sa.Column("task_id", sa.Text, primary_key=True),
+    sa.Column("task_id", TEXT, primary_key=True),
     sa.Column("version", sa.BigInteger, nullable=False),
-    sa.Column("address", sa.Text, nullable=False),
-    sa.Column("poll_group", sa.Text),
+    sa.Column("address", TEXT, nullable=False),
+    sa.Column("poll_group", TEXT),
     sa.Column("queued_at", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 sa.Index("outbox_executes_by_group", outbox_executes.c.poll_group, outbox_executes.c.task_id)
+# Only where several servers look after one another's messages.
+sa.Index("outbox_executes_by_age", outbox_executes.c.queued_at).ddl_if(dialect="postgresql")
 
 outbox_unblocks = sa.Table(
     "outbox_unblocks",
     metadata,
-    sa.Column("promise_id", sa.Text, primary_key=True),
-    sa.Column("address", sa.Text, primary_key=True),
-    sa.Column("poll_group", sa.Text),
+    sa.Column("promise_id", TEXT, primary_key=True),
+    sa.Column("address", TEXT, primary_key=True),
+    sa.Column("poll_group", TEXT),
     sa.Column("queued_at", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )

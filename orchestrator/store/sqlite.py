@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite as dialect
 
 from orchestrator.store import schema
 from orchestrator.store.errors import InvalidRow, StoreError
@@ -145,10 +144,11 @@ def _drive(connection: sqlite3.Connection, program: Program[T]) -> T:
 
 def _create_schema(connection: sqlite3.Connection) -> None:
     # A database in memory has no past to migrate from.
-    for table in schema.metadata.sorted_tables:
-        connection.execute(str(sa.schema.CreateTable(table).compile(dialect=dialect.dialect())))
-        for index in table.indexes:
-            connection.execute(str(sa.schema.CreateIndex(index).compile(dialect=dialect.dialect())))
+    def carry_out(statement: sa.ClauseElement, *_: object) -> None:
+        connection.execute(str(statement.compile(dialect=mock.dialect)))
+
+    mock = sa.create_mock_engine("sqlite://", carry_out)
+    schema.metadata.create_all(mock, checkfirst=False)
 
 
 def _check_place(path: Path) -> None:

@@ -15,6 +15,7 @@ from tests.engine_world import (
     GROUP,
     REJECTED,
     RESOLVED,
+    STORES,
     TARGET,
     Ear,
     World,
@@ -24,6 +25,7 @@ from tests.engine_world import (
     fence,
     fulfill,
     settle,
+    store_url,
     suspend,
     world,
 )
@@ -31,9 +33,9 @@ from tests.engine_world import (
 LISTENER = "poll://uni@clients/c1"
 
 
-@pytest.fixture(params=["memory://", "sqlite:///:memory:"])
+@pytest.fixture(params=STORES)
 async def w(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    async with world(request.param) as made:
+    async with world(store_url(request)) as made:
         yield made
 
 

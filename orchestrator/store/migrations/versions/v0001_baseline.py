@@ -8,6 +8,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 PENDING = sa.text("state = 'pending'")
 TIMED = sa.text("timer_at IS NOT NULL")
 OPEN = sa.text("state <> 'fulfilled'")
@@ -24,16 +25,16 @@ def upgrade() -> None:
 def _promises() -> None:
     op.create_table(
         "promises",
-        sa.Column("id", sa.Text, primary_key=True),
-        sa.Column("state", sa.Text, nullable=False),
-        sa.Column("param_headers", sa.Text),
-        sa.Column("param_data", sa.Text),
-        sa.Column("value_headers", sa.Text),
-        sa.Column("value_data", sa.Text),
-        sa.Column("tags", sa.Text, nullable=False),
-        sa.Column("origin", sa.Text),
-        sa.Column("branch", sa.Text),
-        sa.Column("parent", sa.Text),
+        sa.Column("id", TEXT, primary_key=True),
+        sa.Column("state", TEXT, nullable=False),
+        sa.Column("param_headers", TEXT),
+        sa.Column("param_data", TEXT),
+        sa.Column("value_headers", TEXT),
+        sa.Column("value_data", TEXT),
+        sa.Column("tags", TEXT, nullable=False),
+        sa.Column("origin", TEXT),
+        sa.Column("branch", TEXT),
+        sa.Column("parent", TEXT),
         sa.Column("timeout_at", sa.BigInteger, nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("settled_at", sa.BigInteger),
@@ -46,13 +47,13 @@ def _promises() -> None:
 def _tasks() -> None:
     op.create_table(
         "tasks",
-        sa.Column("id", sa.Text, primary_key=True),
-        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("id", TEXT, primary_key=True),
+        sa.Column("state", TEXT, nullable=False),
         sa.Column("version", sa.BigInteger, nullable=False),
-        sa.Column("target", sa.Text, nullable=False),
+        sa.Column("target", TEXT, nullable=False),
         sa.Column("resumes", sa.BigInteger, nullable=False),
         sa.Column("releases", sa.BigInteger, nullable=False),
-        sa.Column("pid", sa.Text),
+        sa.Column("pid", TEXT),
         sa.Column("ttl_ms", sa.BigInteger),
         sa.Column("embedded", sa.Boolean, nullable=False),
         sa.Column("timer_at", sa.BigInteger),
@@ -66,15 +67,15 @@ def _tasks() -> None:
 def _waiters() -> None:
     op.create_table(
         "callbacks",
-        sa.Column("awaited", sa.Text, primary_key=True),
-        sa.Column("awaiter", sa.Text, primary_key=True),
+        sa.Column("awaited", TEXT, primary_key=True),
+        sa.Column("awaiter", TEXT, primary_key=True),
         sqlite_with_rowid=False,
     )
     op.create_index("callbacks_by_awaiter", "callbacks", ["awaiter"])
     op.create_table(
         "listeners",
-        sa.Column("promise_id", sa.Text, primary_key=True),
-        sa.Column("address", sa.Text, primary_key=True),
+        sa.Column("promise_id", TEXT, primary_key=True),
+        sa.Column("address", TEXT, primary_key=True),
         sqlite_with_rowid=False,
     )
 
@@ -82,19 +83,21 @@ def _waiters() -> None:
 def _outboxes() -> None:
     op.create_table(
         "outbox_executes",
-        sa.Column("task_id", sa.Text, primary_key=True),
+        sa.Column("task_id", TEXT, primary_key=True),
         sa.Column("version", sa.BigInteger, nullable=False),
-        sa.Column("address", sa.Text, nullable=False),
-        sa.Column("poll_group", sa.Text),
+        sa.Column("address", TEXT, nullable=False),
+        sa.Column("poll_group", TEXT),
         sa.Column("queued_at", sa.BigInteger, nullable=False),
         sqlite_with_rowid=False,
     )
     op.create_index("outbox_executes_by_group", "outbox_executes", ["poll_group", "task_id"])
+    if op.get_bind().dialect.name == "postgresql":
+        op.create_index("outbox_executes_by_age", "outbox_executes", ["queued_at"])
     op.create_table(
         "outbox_unblocks",
-        sa.Column("promise_id", sa.Text, primary_key=True),
-        sa.Column("address", sa.Text, primary_key=True),
-        sa.Column("poll_group", sa.Text),
+        sa.Column("promise_id", TEXT, primary_key=True),
+        sa.Column("address", TEXT, primary_key=True),
+        sa.Column("poll_group", TEXT),
         sa.Column("queued_at", sa.BigInteger, nullable=False),
         sqlite_with_rowid=False,
     )

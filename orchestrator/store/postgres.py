@@ -1,0 +1,255 @@
+"""The PostgreSQL store: one database, any number of servers, no leader.
+
+Invariants: a transaction runs at READ COMMITTED and holds the locks of every promise that its program reads
+for a decision before it reads any (`postgres_locks`), so that two programs never interleave on the same
+promises; its time is the database's, read after locking; a program that meets promises beyond its locks
+starts again with the larger set, having written nothing; whatever a program raises, everything is rolled
+back. What the database has certainly not committed is repeated here; where a connection was lost while a
+commit was under way nobody knows, and the caller is told so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import msgspec
+
+from orchestrator.store import postgres_statements as sql
+from orchestrator.store.errors import StoreError
+from orchestrator.store.port import LoadRows, Outbox, Program, Query, Row, Sighting, Waiting, Write
+from orchestrator.store.postgres_clock import DatabaseClock, TimeSource
+from orchestrator.store.postgres_connections import Connection, Connections
+from orchestrator.store.postgres_faults import FAULTS, LOST, REPEATABLE, running_error
+from orchestrator.store.postgres_locks import TRY_KEYS, TRY_WHOLE, Locks, LocksTooFew
+from orchestrator.store.postgres_migration import bring_up_to_date
+from orchestrator.store.postgres_notices import Notices
+from orchestrator.store.postgres_queries import Held, answer, execute_of, rows_of, unblock_of
+
+T = TypeVar("T")
+CONNECTIONS = 4
+ATTEMPTS_MAX = 16
+LOST_MAX = 3
+LOOK_FROM_MS = 2_000
+LOOK_UNTIL_MS = 12_000
+LOOK_MAX = 200
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+
+
+class PostgresStore:
+    """A store in a PostgreSQL database that other servers may use at the same time.
+
+    `connections` bounds the transactions that run at once; one connection more serves notifications. With
+    `time_from="caller"` the moments given to `run` count instead of the database's: for tests whose servers
+    share a clock.
+    """
+
+    def __init__(
+        self, url: str, *, connections: int = CONNECTIONS, time_from: TimeSource = "database"
+    ) -> None:
+        self.clock = DatabaseClock()
+        self._connections = Connections(url, connections)
+        self._notices = Notices(self._connections)
+        self._time_from = time_from
+        self._open = False
+
+    async def open(self) -> None:
+        """Connect, upgrade the schema, listen to other servers. Raises StoreError."""
+        if self._open:
+            raise StoreError(f"store {self._connections.place} is open already")
+        await bring_up_to_date(self._connections)
+        self._notices.start()
+        self._open = True
+
+    async def close(self) -> None:
+        """Close all connections. Closing twice is harmless."""
+        self._open = False
+        await self._notices.stop()
+        await self._connections.close()
+
+    async def run(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:
+        """Drive one program in one transaction; see the port."""
+        first = _first_query(make_program, now_ms)
+        locks = Locks()
+        if isinstance(first, LoadRows):
+            locks = locks.with_keys(locks.missing(first.ids))
+        lost = 0
+        for attempt in range(ATTEMPTS_MAX):
+            self._check_open()
+            try:
+                async with self._connections.lent() as connection:
+                    return await _Transaction(self, connection, first, locks).run(make_program, now_ms)
+            except LocksTooFew as few:
+                locks = locks.with_keys(few.keys)
+            except REPEATABLE:
+                await asyncio.sleep(random.uniform(0, 0.01) * (attempt + 1))  # noqa: S311  # to part rivals
+            except FAULTS as error:
+                lost += isinstance(error, LOST)
+                if not 0 < lost < LOST_MAX:
+                    raise running_error(self._connections.place, error) from error
+                self._connections.forget_idle()
+        raise StoreError(
+            f"store {self._connections.place}: others were in the way {ATTEMPTS_MAX} times; try again later",
+            transient=True,
+        )
+
+    @property
+    def place(self) -> str:
+        """The database, named without its password."""
+        return self._connections.place
+
+    async def moment(self, connection: Connection, now_ms: int) -> int:
+        """Return the time of a transaction; `now_ms` is the caller's."""
+        if self._time_from == "caller":
+            return now_ms
+        return self.told(await connection.fetchval(sql.NOW), now_ms)
+
+    def told(self, database_ms: int, now_ms: int) -> int:
+        """Return which of both counts, and take in the database's."""
+        if self._time_from == "caller":
+            return now_ms
+        self.clock.observe(database_ms)
+        return database_ms
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise StoreError(f"store {self._connections.place} is closed; open it first")
+
+    # -- beside other servers; see SharedStore
+
+    async def look(self, groups: Sequence[str]) -> Sighting:
+        """Return the next deadline, and what has waited for these groups for some seconds."""
+        async with self._lent() as connection:
+            row = await connection.fetchrow(sql.LOOK, list(groups), LOOK_UNTIL_MS, LOOK_FROM_MS, LOOK_MAX)
+        now_ms, deadline, executes, unblocks = row
+        self.clock.observe(now_ms)
+        return Sighting(
+            deadline=deadline,
+            waiting=Waiting(
+                executes=[(key, moment, address) for key, moment, address in msgspec.json.decode(executes)],
+                unblocks=[(key, moment, address) for key, moment, address in msgspec.json.decode(unblocks)],
+            ),
+        )
+
+    async def claim(self, waiting: Waiting) -> Outbox:
+        """Return those of the messages that nobody has claimed or removed before."""
+        executes, unblocks = [], []
+        async with self._lent() as connection, connection.transaction():
+            if waiting.executes:
+                ids, moments, _ = zip(*waiting.executes, strict=True)
+                rows = await connection.fetch(sql.CLAIM_EXECUTES, ids, moments)
+                executes = [execute_of(row) for row in rows]
+            if waiting.unblocks:
+                ids, moments, addresses = zip(*waiting.unblocks, strict=True)
+                rows = await connection.fetch(sql.CLAIM_UNBLOCKS, ids, addresses, moments)
+                unblocks = [unblock_of(row) for row in rows]
+        return Outbox(executes=executes, unblocks=unblocks, more=False)
+
+    def tell(self, waiting: Waiting) -> None:
+        """Tell other servers, soon, of messages for which nobody listens here."""
+        self._notices.tell(waiting)
+
+    def listen(self, heard: Callable[[Waiting], None]) -> None:
+        """Call `heard` with what other servers tell."""
+        self._notices.heard = heard
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[Connection]:
+        self._check_open()
+        try:
+            async with self._connections.lent() as connection:
+                yield connection
+        except FAULTS as error:
+            if isinstance(error, LOST):
+                self._connections.forget_idle()
+            raise running_error(self._connections.place, error) from error
+
+
+def _first_query(make_program: Callable[[int], Program[Any]], now_ms: int) -> Query[Any] | None:
+    """Return what a program asks first, which tells most of what is to be locked."""
+    program = make_program(now_ms)
+    try:
+        return next(program, None)
+    finally:
+        program.close()
+
+
+class _Transaction:
+    """One attempt to drive a program, from BEGIN to COMMIT."""
+
+    def __init__(
+        self, store: PostgresStore, connection: Connection, first: Query[Any] | None, locks: Locks
+    ) -> None:
+        self._store = store
+        self._connection = connection
+        self._first = first
+        self._locks = locks
+        self._wrote = False
+
+    async def run(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:
+        """Return the program's result once it is committed. Raises LocksTooFew, and what else happens."""
+        connection = self._connection
+        try:
+            # Several statements in one message, each with a snapshot of its own.
+            await connection.execute(f"{_BEGIN}; {self._locks.statement()}")
+            result = await self._drive_locked(make_program, now_ms)
+        except BaseException as error:
+            if isinstance(error, Exception) and not isinstance(error, LOST):
+                await connection.execute("ROLLBACK")
+            raise  # a connection still within its transaction is thrown away
+        try:
+            await connection.execute("COMMIT")
+        except LOST as error:
+            place = self._store.place
+            raise running_error(place, error, outcome_unknown=True) from error
+        return result
+
+    async def _drive_locked(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:
+        while True:
+            try:
+                return await self._drive(make_program, now_ms)
+            except LocksTooFew as few:
+                if not await self._extend(few.keys):
+                    raise
+
+    async def _extend(self, keys: frozenset[int]) -> bool:
+        """Take more locks without waiting, as waiting out of order might never end; tell whether it could."""
+        if self._wrote:
+            return False
+        larger = self._locks.with_keys(keys)
+        if larger.whole:
+            taken = await self._connection.fetchval(TRY_WHOLE)
+        else:
+            taken = await self._connection.fetchval(TRY_KEYS, sorted(keys))
+        if taken:
+            self._locks = larger
+        return bool(taken)
+
+    async def _drive(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:
+        rows, moment = await self._read_first(now_ms)
+        program, held = make_program(moment), Held(self._connection, self._locks)
+        answered: Any = None
+        try:
+            while True:
+                query = program.send(answered)
+                if rows is not None and query == self._first:
+                    answered, rows = rows, None
+                    continue
+                self._wrote = self._wrote or isinstance(query, Write)
+                answered = await answer(held, query)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            program.close()
+
+    async def _read_first(self, now_ms: int) -> tuple[list[Row] | None, int]:
+        """Return the rows of the first query, if it is one for rows, and the transaction's time."""
+        store = self._store
+        if not isinstance(self._first, LoadRows):
+            return None, await store.moment(self._connection, now_ms)
+        records = await self._connection.fetch(sql.LOAD_ROWS_AND_NOW, self._first.ids)
+        return rows_of(records), store.told(records[0]["now"], now_ms)

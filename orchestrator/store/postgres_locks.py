@@ -1,0 +1,79 @@
+"""Which locks guard which promises on a database that several servers share.
+
+Invariants: the key of a promise follows from its id alone, so that it can be locked before anything is
+read; all promises of one origin share it; whoever holds several took them in ascending order, or took the
+later ones without waiting, so that no two wait for one another. All are bound to their transaction.
+
+A set beyond LOCKS_MAX takes the whole store instead: the server's table of locks has a fixed size.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+
+from orchestrator.domain.ids import CHILD_SEPARATOR, ROOT_SEPARATOR
+
+LOCKS_MAX = 256
+_SEPARATORS = re.compile(f"[{re.escape(ROOT_SEPARATOR + CHILD_SEPARATOR)}]")
+
+
+def _key(name: str) -> int:
+    # A lone surrogate has a key, too: the database refuses it with a better message.
+    digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8, person=b"dao-scorer").digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+_key_of_origin = lru_cache(maxsize=65_536)(_key)
+WHOLE_STORE = _key("\x00whole store")
+MIGRATION = _key("\x00migration")
+
+
+def key_of(promise_id: str) -> int:
+    """Return the lock of a promise: that of what stands before the first separator of either dialect."""
+    return _key_of_origin(_SEPARATORS.split(promise_id, 1)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Locks:
+    """A set of locks; `whole` means every promise there is."""
+
+    keys: frozenset[int] = frozenset()
+
+    @property
+    def whole(self) -> bool:
+        """Tell whether the set is so large that it locks the whole store."""
+        return len(self.keys) > LOCKS_MAX
+
+    def missing(self, ids: Iterable[str]) -> frozenset[int]:
+        """Return the keys of these promises that are not held."""
+        return frozenset() if self.whole else frozenset(map(key_of, ids)) - self.keys
+
+    def with_keys(self, keys: Iterable[int]) -> Locks:
+        """Return the larger set."""
+        return Locks(self.keys.union(keys))
+
+    def statement(self) -> str:
+        """Return the text that waits for all of them in order; keys are numbers, and so need no quoting."""
+        if self.whole:
+            return f"SELECT pg_advisory_xact_lock({WHOLE_STORE})"
+        shared = f"SELECT pg_advisory_xact_lock_shared({WHOLE_STORE})"
+        if not self.keys:
+            return shared
+        keys = ",".join(map(str, sorted(self.keys)))
+        return f"{shared}; SELECT pg_advisory_xact_lock(k) FROM unnest('{{{keys}}}'::bigint[]) AS k"  # noqa: S608
+
+
+TRY_KEYS = "SELECT bool_and(pg_try_advisory_xact_lock(k)) FROM unnest($1::bigint[]) AS k"
+TRY_WHOLE = f"SELECT pg_try_advisory_xact_lock({WHOLE_STORE})"
+
+
+class LocksTooFew(Exception):
+    """A program met promises that its transaction has not locked; it starts again with these keys, too."""
+
+    def __init__(self, keys: frozenset[int]) -> None:
+        super().__init__(f"{len(keys)} more locks are needed")
+        self.keys = keys

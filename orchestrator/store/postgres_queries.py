@@ -1,0 +1,178 @@
+"""How the PostgreSQL store answers each query of the port, inside a transaction that holds locks.
+
+Invariant: no promise or task is read for a decision before its lock is held; a query that meets one without
+raises LocksTooFew, and nothing that it has read is used.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.domain import tags as tag
+from orchestrator.domain.promise import PromiseRecord
+from orchestrator.domain.task import Task, TaskState
+from orchestrator.store import port
+from orchestrator.store import postgres_statements as sql
+from orchestrator.store.postgres_connections import Connection
+from orchestrator.store.postgres_locks import Locks, LocksTooFew
+from orchestrator.store.postgres_writes import write
+from orchestrator.store.rows import PROMISE_COLUMNS, promise_of, task_of
+from orchestrator.store.search import matches, page_of
+
+_TASK_AT = len(PROMISE_COLUMNS)
+_INDEXED = {tag.ORIGIN: "origin", tag.BRANCH: "branch", tag.PARENT: "parent"}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A connection in a transaction, and the locks that it holds."""
+
+    connection: Connection
+    locks: Locks
+
+    def check(self, ids: Iterable[str]) -> None:
+        """Raise LocksTooFew unless all these promises are locked."""
+        missing = self.locks.missing(ids)
+        if missing:
+            raise LocksTooFew(missing)
+
+
+async def answer(held: Held, query: port.Query[Any]) -> Any:
+    """Answer one query. Raises LocksTooFew, and whatever the driver raises."""
+    return await _QUERIES[type(query)](held, query)
+
+
+def rows_of(records: Iterable[Sequence[Any]]) -> list[port.Row]:
+    """Return the promises with their tasks; a row of nulls stands for none."""
+    return [(promise_of(row), task_of(row[_TASK_AT:])) for row in records if row[0] is not None]
+
+
+async def _load_rows(held: Held, query: port.LoadRows) -> list[port.Row]:
+    held.check(query.ids)
+    return rows_of(await held.connection.fetch(sql.LOAD_ROWS, query.ids))
+
+
+async def _load_chain(held: Held, query: port.LoadChain) -> port.Chain:
+    held.check(query.ids)
+    waiters = await held.connection.fetch(sql.LOAD_WAITERS, query.ids)
+    callbacks = sorted((row[0], row[1]) for row in waiters if row[2])
+    listeners = sorted((row[0], row[1]) for row in waiters if not row[2])
+    awaiters = sorted({awaiter for _, awaiter in callbacks})
+    rows = await _load_rows(held, port.LoadRows(ids=awaiters)) if awaiters else []
+    return port.Chain(callbacks=callbacks, awaiters=rows, listeners=listeners)
+
+
+async def _load_preloads(held: Held, query: port.LoadPreloads) -> dict[str, list[PromiseRecord]]:
+    ids, branches = [key for key, _ in query.keys], [branch for _, branch in query.keys]
+    found: dict[str, list[PromiseRecord]] = {key: [] for key in ids}
+    for row in await held.connection.fetch(sql.LOAD_PRELOADS, ids, branches, query.limit):
+        found[row[0]].append(promise_of(row[1:]))
+    return found
+
+
+async def _load_held(held: Held, query: port.LoadHeld) -> list[port.Row]:
+    held.check(row[0] for row in await held.connection.fetch(sql.LOAD_HELD_IDS, query.pids))
+    rows = rows_of(await held.connection.fetch(sql.LOAD_HELD, query.pids))
+    held.check(promise.id for promise, _ in rows)  # more may have been acquired between both
+    return rows
+
+
+async def _load_embedded(_: Held, __: port.LoadEmbedded) -> list[port.Row]:
+    # The process that held them may live beside this one: nobody can tell, so their leases run out.
+    return []
+
+
+async def _load_due(held: Held, query: port.LoadDue) -> list[str]:
+    return [row[0] for row in await held.connection.fetch(sql.LOAD_DUE, query.now_ms, query.limit)]
+
+
+async def _load_deadline(held: Held, _: port.LoadDeadline) -> int | None:
+    deadline: int | None = await held.connection.fetchval(sql.LOAD_DEADLINE)
+    return deadline
+
+
+async def _search_promises(held: Held, query: port.SearchPromises) -> port.Page[PromiseRecord]:
+    statement, values = sql.SEARCH_PROMISES, [query.cursor or "", query.scan_max]
+    for name, column in _INDEXED.items():
+        if name in query.tags:
+            statement, values = sql.SEARCH_PROMISES_BY[column], [*values, query.tags[name]]
+            break
+    candidates = map(promise_of, await held.connection.fetch(statement, *values))
+    return page_of(candidates, lambda promise: matches(promise, query), query.limit, query.scan_max)
+
+
+async def _search_tasks(held: Held, query: port.SearchTasks) -> port.Page[Task]:
+    statement, values = sql.SEARCH_TASKS, [query.cursor or "", query.scan_max]
+    if query.state is not None and query.state is not TaskState.FULFILLED:
+        statement, values = sql.SEARCH_OPEN_TASKS, [*values, query.state.value]
+    rows = await held.connection.fetch(statement, *values)
+    tasks = (task for task in map(task_of, rows) if task is not None)
+    return page_of(tasks, lambda task: query.state in (None, task.state), query.limit, query.scan_max)
+
+
+async def _load_outbox(held: Held, query: port.LoadOutbox) -> port.Outbox:
+    executes, unblocks = sql.LOAD_GROUP_EXECUTES, sql.LOAD_GROUP_UNBLOCKS
+    group: tuple[str, ...] = ()
+    if query.group is None:
+        executes, unblocks = sql.LOAD_PUSH_EXECUTES, sql.LOAD_PUSH_UNBLOCKS
+    else:
+        group = (query.group,)
+    execute_rows = await held.connection.fetch(executes, query.after_task, query.limit, *group)
+    unblock_rows = await held.connection.fetch(unblocks, *query.after_unblock, query.limit, *group)
+    return port.Outbox(
+        executes=[execute_of(row) for row in execute_rows],
+        unblocks=[unblock_of(row) for row in unblock_rows],
+        more=max(len(execute_rows), len(unblock_rows)) == query.limit,
+    )
+
+
+def execute_of(row: Sequence[Any]) -> port.QueuedExecute:
+    """Return the announcement that stands in a row of the outbox."""
+    return port.QueuedExecute(task_id=row[0], version=row[1], address=row[2], group=row[3], queued_at=row[4])
+
+
+def unblock_of(row: Sequence[Any]) -> tuple[port.QueuedUnblock, PromiseRecord]:
+    """Return the news that stand in a row of the outbox, with their promise."""
+    queued = port.QueuedUnblock(promise_id=row[0], address=row[1], group=row[2], queued_at=row[3])
+    return queued, promise_of(row[4:])
+
+
+async def _load_gauges(held: Held, _: port.LoadGauges) -> port.Gauges:
+    counts: defaultdict[str, int] = defaultdict(int, await held.connection.fetch(sql.LOAD_GAUGES))
+    return port.Gauges(
+        outbox_executes=counts.pop("executes"),
+        outbox_unblocks=counts.pop("unblocks"),
+        promises_pending=counts.pop("promises"),
+        tasks={TaskState(state): count for state, count in counts.items()},
+    )
+
+
+async def _write(held: Held, query: port.Write) -> None:
+    changes = query.changes
+    held.check(
+        [
+            *(promise.id for promise in changes.promises_created),
+            *(promise.id for promise in changes.promises_settled),
+            *(task.id for task in changes.tasks),
+        ]
+    )
+    await write(held.connection, changes)
+
+
+_QUERIES: dict[type[port.Query[Any]], Callable[[Held, Any], Awaitable[Any]]] = {
+    port.LoadRows: _load_rows,
+    port.LoadChain: _load_chain,
+    port.LoadPreloads: _load_preloads,
+    port.LoadHeld: _load_held,
+    port.LoadEmbedded: _load_embedded,
+    port.LoadDue: _load_due,
+    port.LoadDeadline: _load_deadline,
+    port.SearchPromises: _search_promises,
+    port.SearchTasks: _search_tasks,
+    port.LoadOutbox: _load_outbox,
+    port.LoadGauges: _load_gauges,
+    port.Write: _write,
+}

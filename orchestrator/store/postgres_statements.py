@@ -1,0 +1,204 @@
+"""The statements of the PostgreSQL store, as text for the driver's prepared statements.
+
+Lists travel as arrays (`= ANY($1)`, `unnest`), so that a text never depends on how many there are and each
+connection prepares it once. What one program writes goes out as at most two statements: everything that is
+removed, then everything that is put; none of the parts of one statement touches a row of another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from orchestrator.store.rows import PROMISE_COLUMNS, TASK_COLUMNS
+from orchestrator.store.schema import (
+    callbacks,
+    listeners,
+    outbox_executes,
+    outbox_unblocks,
+    promises,
+    tasks,
+)
+
+_ARRAYS = {str: "text[]", int: "bigint[]", bool: "boolean[]"}
+
+
+def _columns(prefix: str, names: Sequence[str]) -> str:
+    return ", ".join(f"{prefix}.{name}" for name in names)
+
+
+_PROMISE = _columns("p", PROMISE_COLUMNS)
+_TASK = _columns("t", TASK_COLUMNS)
+_ROW = f"SELECT {_PROMISE}, {_TASK} FROM promises p LEFT JOIN tasks t ON t.id = p.id"  # noqa: S608
+_NOW = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+
+NOW = f"SELECT {_NOW}"
+"""The database's time in Unix milliseconds; not that of the transaction's start, but of this very call."""
+LOAD_ROWS = f"{_ROW} WHERE p.id = ANY($1::text[])"
+LOAD_ROWS_AND_NOW = f"""
+    SELECT r.*, n.now FROM (SELECT {_NOW} AS now) n
+    LEFT JOIN (
+        SELECT {_PROMISE}, {", ".join(f"t.{name} AS task_{name}" for name in TASK_COLUMNS)}
+        FROM promises p LEFT JOIN tasks t ON t.id = p.id WHERE p.id = ANY($1::text[])
+    ) r ON true
+"""  # noqa: S608  # our own names
+"""LOAD_ROWS with NOW in its last column; one row of nulls where nothing was found."""
+LOAD_WAITERS = """
+    SELECT awaited, awaiter, true FROM callbacks WHERE awaited = ANY($1::text[])
+    UNION ALL
+    SELECT promise_id, address, false FROM listeners WHERE promise_id = ANY($1::text[])
+"""
+LOAD_HELD = f"{_ROW} WHERE t.pid = ANY($1::text[]) AND t.state = 'acquired'"
+LOAD_HELD_IDS = "SELECT id FROM tasks WHERE pid = ANY($1::text[]) AND state = 'acquired'"
+LOAD_PRELOADS = f"""
+    SELECT k.id, {_PROMISE} FROM unnest($1::text[], $2::text[]) AS k (id, branch)
+    CROSS JOIN LATERAL (
+        SELECT {_PROMISE} FROM promises p WHERE p.id IN (
+            (SELECT b.id FROM promises b WHERE b.branch = k.branch ORDER BY b.id LIMIT $3::bigint + 1)
+            UNION
+            (SELECT c.id FROM promises c WHERE c.parent = k.id ORDER BY c.id LIMIT $3::bigint + 1)
+        ) AND p.id <> k.id ORDER BY p.id LIMIT $3::bigint
+    ) p ORDER BY k.id, p.id
+"""  # noqa: S608
+"""The children of tasks by branch or parent; each side is bounded by its own index."""
+LOAD_DUE = """
+    (SELECT id FROM promises WHERE state = 'pending' AND timeout_at <= $1::bigint
+        ORDER BY timeout_at, id LIMIT $2::bigint)
+    UNION ALL
+    (SELECT id FROM tasks WHERE timer_at IS NOT NULL AND timer_at <= $1::bigint
+        ORDER BY timer_at, id LIMIT $2::bigint)
+"""
+_DEADLINE = """least(
+        (SELECT min(timeout_at) FROM promises WHERE state = 'pending'),
+        (SELECT min(timer_at) FROM tasks WHERE timer_at IS NOT NULL)
+    )"""
+LOAD_DEADLINE = f"SELECT {_DEADLINE}"
+SEARCH_PROMISES = f"SELECT {_PROMISE} FROM promises p WHERE p.id > $1 ORDER BY p.id LIMIT $2"  # noqa: S608
+SEARCH_PROMISES_BY = {
+    name: f"SELECT {_PROMISE} FROM promises p WHERE p.{name} = $3 AND p.id > $1 ORDER BY p.id LIMIT $2"  # noqa: S608
+    for name in ("origin", "branch", "parent")
+}
+SEARCH_TASKS = f"SELECT {_TASK} FROM tasks t WHERE t.id > $1 ORDER BY t.id LIMIT $2"  # noqa: S608
+SEARCH_OPEN_TASKS = f"""
+    SELECT {_TASK} FROM tasks t WHERE t.state = $3 AND t.state <> 'fulfilled' AND t.id > $1
+    ORDER BY t.id LIMIT $2
+"""  # noqa: S608
+
+_EXECUTE = "e.task_id, e.version, e.address, e.poll_group, e.queued_at"
+_UNBLOCK = "u.promise_id, u.address, u.poll_group, u.queued_at"
+_EXECUTES = "SELECT {columns} FROM outbox_executes e WHERE e.poll_group {group} AND e.task_id > $1"
+_UNBLOCKS = """
+    SELECT {columns} FROM outbox_unblocks u JOIN promises p ON p.id = u.promise_id
+    WHERE u.poll_group {group} AND (u.promise_id, u.address) > ($1, $2)
+"""
+LOAD_GROUP_EXECUTES = (
+    _EXECUTES.format(columns=_EXECUTE, group="= $3") + " ORDER BY e.poll_group, e.task_id LIMIT $2"
+)
+LOAD_PUSH_EXECUTES = (
+    _EXECUTES.format(columns=_EXECUTE, group="IS NULL") + " ORDER BY e.poll_group, e.task_id LIMIT $2"
+)
+LOAD_GROUP_UNBLOCKS = (
+    _UNBLOCKS.format(columns=f"{_UNBLOCK}, {_PROMISE}", group="= $4")
+    + " ORDER BY u.poll_group, u.promise_id, u.address LIMIT $3"
+)
+LOAD_PUSH_UNBLOCKS = (
+    _UNBLOCKS.format(columns=f"{_UNBLOCK}, {_PROMISE}", group="IS NULL")
+    + " ORDER BY u.poll_group, u.promise_id, u.address LIMIT $3"
+)
+
+LOAD_GAUGES = """
+    SELECT state, count(*) FROM tasks WHERE state <> 'fulfilled' GROUP BY state
+    UNION ALL SELECT 'promises', count(*) FROM promises WHERE state = 'pending'
+    UNION ALL SELECT 'executes', count(*) FROM outbox_executes
+    UNION ALL SELECT 'unblocks', count(*) FROM outbox_unblocks
+"""
+
+# -- between servers
+
+_LAIN = f"queued_at BETWEEN {_NOW} - $2::bigint AND {_NOW} - $3::bigint AND poll_group = ANY($1::text[])"
+LOOK = f"""
+    SELECT {_NOW}, {_DEADLINE},
+    (SELECT coalesce(json_agg(json_build_array(task_id, queued_at, address)), '[]') FROM (
+        SELECT task_id, queued_at, address FROM outbox_executes WHERE {_LAIN} LIMIT $4) e),
+    (SELECT coalesce(json_agg(json_build_array(promise_id, queued_at, address)), '[]') FROM (
+        SELECT promise_id, queued_at, address FROM outbox_unblocks WHERE {_LAIN} LIMIT $4) u)
+"""  # noqa: S608
+"""The time, the next deadline, and what has lain for these groups since a moment ago (not longer)."""
+CLAIM_EXECUTES = f"""
+    WITH mine AS (
+        SELECT e.task_id FROM outbox_executes e
+        JOIN unnest($1::text[], $2::bigint[]) AS k (task_id, queued_at) USING (task_id, queued_at)
+        FOR UPDATE OF e SKIP LOCKED
+    )
+    UPDATE outbox_executes e SET queued_at = e.queued_at + 1 FROM mine
+    WHERE e.task_id = mine.task_id RETURNING {_EXECUTE}
+"""  # noqa: S608
+"""Take hold of announcements as they were queued then: only one of several servers changes the moment."""
+CLAIM_UNBLOCKS = f"""
+    WITH mine AS (
+        SELECT u.promise_id, u.address FROM outbox_unblocks u
+        JOIN unnest($1::text[], $2::text[], $3::bigint[]) AS k (promise_id, address, queued_at)
+            USING (promise_id, address, queued_at)
+        FOR UPDATE OF u SKIP LOCKED
+    )
+    UPDATE outbox_unblocks u SET queued_at = u.queued_at + 1 FROM mine, promises p
+    WHERE u.promise_id = mine.promise_id AND u.address = mine.address AND p.id = mine.promise_id
+    RETURNING {_UNBLOCK}, {_PROMISE}
+"""  # noqa: S608
+NOTIFY = "SELECT pg_notify($1, p) FROM unnest($2::text[]) AS p"
+
+# -- what is removed
+
+REMOVE_UNBLOCKS_BEFORE = "DELETE FROM outbox_unblocks WHERE queued_at < {}::bigint"
+REMOVE_EXECUTES_SENT = """DELETE FROM outbox_executes e USING unnest({}::text[], {}::bigint[])
+    AS k (task_id, sent_at) WHERE e.task_id = k.task_id AND e.queued_at <= k.sent_at"""
+REMOVE_EXECUTES = "DELETE FROM outbox_executes WHERE task_id = ANY({}::text[])"
+REMOVE_UNBLOCKS = """DELETE FROM outbox_unblocks u USING unnest({}::text[], {}::text[])
+    AS k (promise_id, address) WHERE u.promise_id = k.promise_id AND u.address = k.address"""
+REMOVE_CALLBACKS_OF_AWAITED = "DELETE FROM callbacks WHERE awaited = ANY({}::text[])"
+REMOVE_CALLBACKS_OF_AWAITER = "DELETE FROM callbacks WHERE awaiter = ANY({}::text[])"
+REMOVE_LISTENERS = "DELETE FROM listeners WHERE promise_id = ANY({}::text[])"
+
+# -- what is put
+
+
+def _arrays(table: sa.Table, columns: Sequence[str]) -> str:
+    return ", ".join(f"{{}}::{_ARRAYS[table.c[name].type.python_type]}" for name in columns)
+
+
+def _insert(table: sa.Table, columns: Sequence[str]) -> str:
+    names = ", ".join(columns)
+    return f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({_arrays(table, columns)})"  # noqa: S608
+
+
+def _upsert(table: sa.Table, columns: Sequence[str]) -> str:
+    keys = [column.name for column in table.primary_key]
+    changed = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in keys)
+    action = f"UPDATE SET {changed}" if changed else "NOTHING"
+    return f"{_insert(table, columns)} ON CONFLICT ({', '.join(keys)}) DO {action}"
+
+
+INSERT_PROMISES = _insert(promises, (*PROMISE_COLUMNS, "origin", "branch", "parent"))
+SETTLE_PROMISES = """UPDATE promises p SET state = k.state, value_headers = k.value_headers,
+    value_data = k.value_data, settled_at = k.settled_at
+    FROM unnest({}::text[], {}::text[], {}::text[], {}::bigint[], {}::text[])
+    AS k (state, value_headers, value_data, settled_at, id) WHERE p.id = k.id"""
+PUT_TASKS = _upsert(tasks, TASK_COLUMNS)
+PUT_CALLBACKS = _upsert(callbacks, ("awaited", "awaiter"))
+PUT_LISTENERS = _upsert(listeners, ("promise_id", "address"))
+PUT_EXECUTES = _upsert(outbox_executes, ("task_id", "version", "address", "poll_group", "queued_at"))
+PUT_UNBLOCKS = _upsert(outbox_unblocks, ("promise_id", "address", "poll_group", "queued_at"))
+
+
+def combined(parts: Sequence[tuple[str, int]]) -> str:
+    """Return one statement that carries out several, given as text with so many places for parameters."""
+    texts, place = [], 0
+    for text, places in parts:
+        texts.append(text.format(*(f"${place + number}" for number in range(1, places + 1))))
+        place += places
+    head, last = texts[:-1], texts[-1]
+    if not head:
+        return last
+    named = ", ".join(f"part_{number} AS ({text})" for number, text in enumerate(head))
+    return f"WITH {named} {last}"

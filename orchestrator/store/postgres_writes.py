@@ -1,0 +1,58 @@
+"""How the PostgreSQL store writes: all that a program removes in one statement, all that it puts in another.
+
+Within a statement every part sees the state before it, so the parts of one must be independent of each
+other. What is removed never depends on what is put: whatever a program puts stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from orchestrator.store import postgres_statements as sql
+from orchestrator.store.port import Changes
+from orchestrator.store.postgres_connections import Connection
+from orchestrator.store.rows import promise_row, settled_row, task_row
+
+Part = tuple[str, Sequence[Any]]
+"""A statement's text with the values of its parameters."""
+
+
+async def write(connection: Connection, changes: Changes) -> None:
+    """Write changes inside the connection's transaction."""
+    for parts in (_removals(changes), _puts(changes)):
+        present = [(text, values) for text, values in parts if values]
+        if present:
+            text = sql.combined([(text, len(values)) for text, values in present])
+            await connection.fetch(text, *(value for _, values in present for value in values))
+
+
+def _removals(changes: Changes) -> Iterable[Part]:
+    if changes.unblocks_before is not None:
+        yield sql.REMOVE_UNBLOCKS_BEFORE, [changes.unblocks_before]
+    yield sql.REMOVE_EXECUTES_SENT, _columns(sorted(changes.executes_sent))
+    yield sql.REMOVE_UNBLOCKS, _columns(sorted(changes.unblocks_sent))
+    yield sql.REMOVE_CALLBACKS_OF_AWAITED, _list(changes.callbacks_of_awaited_removed)
+    yield sql.REMOVE_CALLBACKS_OF_AWAITER, _list(changes.callbacks_of_awaiter_removed)
+    yield sql.REMOVE_LISTENERS, _list(changes.listeners_removed)
+    yield sql.REMOVE_EXECUTES, _list(changes.executes_removed)
+
+
+def _puts(changes: Changes) -> Iterable[Part]:
+    yield sql.INSERT_PROMISES, _columns([promise_row(each) for each in changes.promises_created])
+    yield sql.SETTLE_PROMISES, _columns([settled_row(each) for each in changes.promises_settled])
+    yield sql.PUT_TASKS, _columns([task_row(each) for each in changes.tasks])
+    yield sql.PUT_CALLBACKS, _columns(changes.callbacks_added)
+    yield sql.PUT_LISTENERS, _columns(changes.listeners_added)
+    executes = [(e.task_id, e.version, e.address, e.group, e.queued_at) for e in changes.executes_queued]
+    yield sql.PUT_EXECUTES, _columns(executes)
+    unblocks = [(u.promise_id, u.address, u.group, u.queued_at) for u in changes.unblocks_queued]
+    yield sql.PUT_UNBLOCKS, _columns(unblocks)
+
+
+def _list(values: Sequence[str]) -> Sequence[Any]:
+    return [values] if values else []
+
+
+def _columns(rows: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    return [list(column) for column in zip(*rows, strict=True)]

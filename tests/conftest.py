@@ -1,0 +1,32 @@
+"""What tests of every kind share: a PostgreSQL server of their own, and a fresh database on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from tests.postgres_server import WHY_ABSENT, Server, binaries, required, server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A running server, started by the first test that needs it."""
+    if binaries() is None:
+        if required():
+            pytest.fail(WHY_ABSENT)
+        pytest.skip(WHY_ABSENT)
+    with server() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def database_numbers() -> Iterator[int]:
+    return count(1)
+
+
+@pytest.fixture
+def postgres_url(postgres: Server, database_numbers: Iterator[int]) -> str:
+    """A database of this test's own, whose schema is up to date."""
+    return postgres.fresh(f"test_{next(database_numbers)}")
