@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -16,6 +17,7 @@ from orchestrator import Orchestrator
 from scorers.processes import Child, Family, family
 from tests.interop.members import CLIENTS, Client, Company, Member, company
 from tests.interop.ours import register
+from tests.interop.wire import TIMEOUT_S, Wire
 
 HOW = "make interop-clients installs it"
 
@@ -38,7 +40,7 @@ def client(request: pytest.FixtureRequest) -> Client:
 
 
 @pytest.fixture
-def name(request: pytest.FixtureRequest) -> str:
+def name() -> str:
     """An id that no other test uses."""
     return f"t-{uuid.uuid4().hex[:12]}"
 
@@ -55,6 +57,13 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]
     folder = tmp_path_factory.mktemp("interop")
     async with family(folder) as children:
         yield (await serve(children, folder)).where
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def wire(server: str) -> AsyncIterator[Wire]:
+    """The shared server, spoken to by hand."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
+        yield Wire(server, session)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -33,7 +33,8 @@ const handles = new Map();
 const commands = {
   async begin({ how, id, function: func, args, target, version = 1, timeout_ms: timeout = 120_000 }) {
     const options = client.options({ timeout, version, ...(target ? { target } : {}) });
-    const begin = how === "run" ? client.beginRun : client.beginRpc;
+    const [run, rpc] = settings.engine === "async" ? [client.run, client.rpc] : [client.beginRun, client.beginRpc];
+    const begin = how === "run" ? run : rpc;
     const handle = await begin.call(client, id, func, ...args, options);
     handles.set(id, handle);
     return handle.id;

@@ -171,7 +171,13 @@ class Driver:
         return str(record.state)
 
     async def schedule(
-        self, *, id: str, cron: str, function: str, args: list[Any], target: str  # noqa: A002
+        self,
+        *,
+        id: str,  # noqa: A002
+        cron: str,
+        function: str,
+        args: list[Any],
+        target: str,
     ) -> str:
         await self._client.options(target=target).schedule(id, cron, function, tuple(args))
         record = await self._client.schedules.get(id)
