@@ -110,6 +110,13 @@ _ANSWERS: dict[str, type[c.Answer]] = {
     c.TaskSearch.KIND: c.TaskPage,
     c.Describe.KIND: c.DescribeAnswer,
 }
+
+
+def answer_type(command: type[c.Command[Any]]) -> type[c.Answer]:
+    """Return the type of what an operation answers."""
+    return _ANSWERS.get(command.KIND, c.PromiseAnswer)
+
+
 _encoder = msgspec.json.Encoder()
 _request_decoder = msgspec.json.Decoder(RequestEnvelope)
 _response_decoder = msgspec.json.Decoder(_RawResponse)
@@ -292,7 +299,7 @@ def _answer(command: c.Command[Any], status: int, data: msgspec.Raw) -> c.Answer
         found = fenced.action.head.status == OK
         inner = msgspec.json.decode(fenced.action.data, type=c.PromiseAnswer) if found else None
         return c.FenceAnswer(promise=inner.promise if inner else None, preload=fenced.preload)
-    return msgspec.json.decode(data, type=_ANSWERS.get(command.KIND, c.PromiseAnswer))
+    return msgspec.json.decode(data, type=answer_type(type(command)))
 
 
 def _error_text(data: msgspec.Raw) -> str:

@@ -20,6 +20,7 @@ from orchestrator.server.auth_proxy import Proxies
 from orchestrator.server.cors import Cors
 from orchestrator.server.engine_metrics import EngineCollector
 from orchestrator.server.metrics import ServerMetrics
+from orchestrator.server.openapi import openapi
 from orchestrator.server.poll import PollRoute
 from orchestrator.server.port import ServedEngine
 from orchestrator.server.proof_route import ProofRoute, json_error
@@ -135,6 +136,7 @@ def create_app(
     app.router.add_get("/health", status.health)
     app.router.add_get("/ready", status.ready)
     app.router.add_get("/metrics", status.metrics)
+    app.router.add_get("/openapi.json", openapi)
     for legacy in ("promises", "tasks", "schedules"):
         app.router.add_route("*", f"/{legacy}", _legacy)
         app.router.add_route("*", f"/{legacy}/{{rest:.*}}", _legacy)

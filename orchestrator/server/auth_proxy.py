@@ -1,6 +1,6 @@
 """Who really asks when a proxy stands before the server.
 
-Invariant: what a request says about its origin (`X-Forwarded-*`) counts only if a trusted proxy sent it,
+Invariant: what a request says about its origin (`X-Forwarded-For`) counts only if a trusted proxy sent it,
 and then only the entries that trusted proxies wrote: a client can put anything before them.
 """
 
@@ -12,9 +12,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 FORWARDED_FOR = "X-Forwarded-For"
-FORWARDED_PROTO = "X-Forwarded-Proto"
-FORWARDED_HOST = "X-Forwarded-Host"
-FORWARDED = ("Forwarded", FORWARDED_FOR, FORWARDED_HOST)
+FORWARDED = ("Forwarded", FORWARDED_FOR, "X-Forwarded-Host")
 """The headers by which a request shows that it came through a proxy."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -33,21 +31,9 @@ class Proxies:
             address = hops.pop()
         return address[:64]
 
-    def url_of(self, request: web.BaseRequest) -> str:
-        """Return scheme and host under which the server was asked."""
-        scheme, host = request.scheme, request.host
-        if self._trusts(request.remote or ""):
-            scheme = _last(request.headers.get(FORWARDED_PROTO)) or scheme
-            host = _last(request.headers.get(FORWARDED_HOST)) or host
-        return f"{'https' if scheme.lower() == 'https' else 'http'}://{host}"
-
     def _trusts(self, address: str) -> bool:
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:
             return False
         return any(parsed in network for network in self._networks)
-
-
-def _last(value: str | None) -> str:
-    return value.rpartition(",")[2].strip() if value else ""
