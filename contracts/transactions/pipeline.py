@@ -18,6 +18,7 @@ from contracts.transactions.steps import (
     broadcast_transaction,
     confirm_transaction,
     explain_revert,
+    fill_gap,
     prepare_transaction,
     reserve_nonce,
     sign_replacement,
@@ -36,7 +37,7 @@ from contracts.transactions.values import (
     SentStatus,
     Signed,
 )
-from orchestrator import Context
+from orchestrator import ApplicationError, Context
 
 
 async def send_transaction(ctx: Context, intent: Intent) -> Sent:
@@ -50,13 +51,17 @@ async def send_transaction(ctx: Context, intent: Intent) -> Sent:
         prepared = await _prepared(ctx, intent)
         if prepared.state is PreparedState.REFUSED:
             return _refused(intent, prepared.reason, prepared.revert_hex)
-        nonce = await patiently(ctx, reserve_nonce, intent, max(prepared.first_nonce, floor))
+        reserved = await patiently(ctx, reserve_nonce, intent, max(prepared.first_nonce, floor), ctx.id)
+        if reserved.nonce is None:
+            await _released(ctx, reserved.halt)
+            continue
+        nonce = reserved.nonce
         delivery = Delivery(signed=(await patiently(ctx, sign_transaction, intent, nonce, prepared),))
         delivery = await _delivered(ctx, intent, delivery, prepared.policy)
         if delivery.seen.position is Position.FINAL:
             return await _ended(ctx, intent, delivery)
-        # Somebody else signs with this key. The intent is tried anew, for what took the nonce may have done
-        # what was wanted.
+        # Somebody else signs with this key, which is halted now. Once an operator lets it go on, the intent
+        # is tried anew, for what took the nonce may have done what was wanted.
         floor = nonce + 1
 
 
@@ -116,14 +121,25 @@ async def _prepared(ctx: Context, intent: Intent) -> Prepared:
     raise AssertionError("count() does not end")
 
 
+async def _released(ctx: Context, halt: str | None) -> None:
+    """Wait until an operator has settled the promise of a halted key, in whatever way."""
+    try:
+        await ctx.promise(id=halt)
+    except ApplicationError:
+        return
+
+
 async def _delivered(ctx: Context, intent: Intent, delivery: Delivery, policy: SendingPolicy) -> Delivery:
     """Bring a transaction of one nonce onto the chain for good; what is seen last is `FINAL` or `TAKEN`."""
     for attempt in count():
         delivery = await _watched(ctx, intent, delivery, policy)
         if delivery.seen.position in (Position.FINAL, Position.TAKEN):
             return delivery
-        another = await _another(ctx, intent, delivery, policy)
-        if another is not None:
+        filler = await _filler(ctx, intent, delivery, policy, attempt)
+        another = None if filler else await _another(ctx, intent, delivery, policy)
+        if filler is not None:
+            await patiently(ctx, broadcast_transaction, filler, policy)
+        elif another is not None:
             delivery = Delivery(signed=(*delivery.signed, another))
         else:
             await ctx.sleep(pause_s(policy, attempt))
@@ -138,6 +154,15 @@ async def _watched(ctx: Context, intent: Intent, delivery: Delivery, policy: Sen
     nonce = delivery.newest.nonce
     seen = await patiently(ctx, confirm_transaction, intent, nonce, delivery.hashes, policy)
     return delivery.watched(sent, seen)
+
+
+async def _filler(
+    ctx: Context, intent: Intent, delivery: Delivery, policy: SendingPolicy, attempt: int
+) -> Signed | None:
+    """Return what closes a gap before this nonce that nobody else closes; asked for once in a while."""
+    if delivery.seen.position is not Position.PENDING or (attempt + 1) % policy.bump_after_watches:
+        return None
+    return await patiently(ctx, fill_gap, intent, delivery.newest.nonce, ctx.id, policy)
 
 
 async def _another(ctx: Context, intent: Intent, delivery: Delivery, policy: SendingPolicy) -> Signed | None:

@@ -27,12 +27,15 @@ from contracts.transactions.values import (
     Position,
     Prepared,
     PreparedState,
+    Reserved,
     SendingPolicy,
     Signed,
 )
 from orchestrator import Info
 
 TRANSFER_GAS = 21_000
+FILLER_BUMP_PERCENT = 100
+TAKEN_LOOKS_MIN = 2
 
 log = structlog.get_logger(__name__)
 
@@ -82,13 +85,26 @@ def _refused(policy: SendingPolicy, error: CallReverted) -> Prepared:
     )
 
 
-async def reserve_nonce(info: Info, intent: Intent, first: int) -> int:
-    """Return the nonce that belongs to this logical transaction from now on, `first` or more."""
-    nonce = await info.dependency(NonceBook).reserve(
-        chain_id=intent.chain_id, address=intent.sender, logical_id=intent.logical_id, first=first
+async def reserve_nonce(info: Info, intent: Intent, first: int, workflow_id: str) -> Reserved:
+    """Return the nonce that belongs to this logical transaction from now on, `first` or more.
+
+    A halted key reserves none.
+    """
+    book = info.dependency(NonceBook)
+    halt = await book.halted(chain_id=intent.chain_id, address=intent.sender)
+    if halt is not None:
+        reason = f"somebody else signs with the key of {intent.sender}: settle {halt} to go on"
+        log.error("transaction.key_halted", logical_id=intent.logical_id, promise_id=halt, reason=reason)
+        return Reserved(halt=halt)
+    nonce = await book.reserve(
+        chain_id=intent.chain_id,
+        address=intent.sender,
+        logical_id=intent.logical_id,
+        workflow_id=workflow_id,
+        first=first,
     )
     log.info("transaction.nonce_reserved", logical_id=intent.logical_id, nonce=nonce)
-    return nonce
+    return Reserved(nonce=nonce)
 
 
 async def sign_transaction(info: Info, intent: Intent, nonce: int, prepared: Prepared) -> Signed:
@@ -117,13 +133,42 @@ async def sign_replacement(
         log.warning("transaction.fee_cap", logical_id=intent.logical_id, reason=str(error))
         return None
     filler = fill or previous.filler
-    sent = replace(intent, to=intent.sender, data_hex="0x", value=0) if filler else intent
-    gas = TRANSFER_GAS if filler else previous.gas
-    signed = info.dependency(Signer).sign(sent, nonce=previous.nonce, gas=gas, price=price)
+    if filler:
+        signed = _sign_filler(info, intent, previous.nonce, price)
+    else:
+        signed = info.dependency(Signer).sign(intent, nonce=previous.nonce, gas=previous.gas, price=price)
     log.warning(
         "transaction.replaced", logical_id=intent.logical_id, tx_hash=signed.transaction_hash, filler=filler
     )
-    return replace(signed, filler=filler)
+    return signed
+
+
+def _sign_filler(info: Info, intent: Intent, nonce: int, price: Price) -> Signed:
+    nothing = replace(intent, to=intent.sender, data_hex="0x", value=0)
+    signed = info.dependency(Signer).sign(nothing, nonce=nonce, gas=TRANSFER_GAS, price=price)
+    return replace(signed, filler=True)
+
+
+async def fill_gap(
+    info: Info, intent: Intent, nonce: int, workflow_id: str, policy: SendingPolicy
+) -> Signed | None:
+    """Sign an empty transfer for the key's next nonce if nobody will send on it and `nonce` waits behind it.
+
+    None where the next nonce is ours or has a living owner. Several may fill one gap: the chain takes one.
+    """
+    node = info.dependency(Node)
+    gap = await node.nonce(intent.sender, "latest")
+    if gap >= nonce or not await info.dependency(NonceBook).abandoned(
+        chain_id=intent.chain_id, address=intent.sender, nonce=gap, workflow_id=workflow_id
+    ):
+        return None
+    fees = await node.fees()
+    # Twice today's price: what its owner broadcast before it was cancelled may still lie in a pool.
+    price = replacement_price(
+        fees, first_price(fees, policy.max_fee_per_gas), FILLER_BUMP_PERCENT, policy.max_fee_per_gas
+    )
+    log.warning("transaction.gap_filled", sender=intent.sender, nonce=gap, logical_id=intent.logical_id)
+    return _sign_filler(info, intent, gap, price)
 
 
 async def broadcast_transaction(info: Info, signed: Signed, policy: SendingPolicy) -> Broadcast:
@@ -157,7 +202,8 @@ async def confirm_transaction(
     """Watch the chain until the nonce's transaction is final, or for a while, and return where it stands.
 
     A look that fails is made up for by the next one. That another transaction took the nonce is believed when
-    it is seen twice in a row: one node of several may lag. Raises RpcError if no look at all succeeded.
+    every look to the end of the watch says so, for one node of several may lag; it halts the key, since
+    somebody else signs with it. Raises RpcError if no look at all succeeded.
     """
     node = info.dependency(Node)
     seen = await _watch(node, intent.sender, nonce, hashes, policy)
@@ -169,7 +215,10 @@ async def confirm_transaction(
             transaction_hash=seen.transaction_hash,
         )
     if seen.position is Position.TAKEN:
-        log.error("transaction.foreign_nonce", logical_id=intent.logical_id, nonce=nonce)
+        halt = await info.dependency(NonceBook).halt(
+            chain_id=intent.chain_id, address=intent.sender, nonce=nonce, logical_id=intent.logical_id
+        )
+        log.error("transaction.foreign_nonce", logical_id=intent.logical_id, nonce=nonce, promise_id=halt)
     return seen
 
 
@@ -179,24 +228,24 @@ async def _watch(
     loop = asyncio.get_running_loop()
     end = loop.time() + policy.watch_ms / 1000
     seen: Confirmation | None = None
+    failure: RpcError | None = None
+    taken = 0
     while True:
-        before, failure = seen, None
         try:
             seen = await look(node, sender, nonce, hashes, policy.confirmations)
         except RpcError as error:
             failure = error
-        if failure is None and seen is not None and _settled(seen, before):
-            return seen
+        else:
+            taken = taken + 1 if seen.position is Position.TAKEN else 0
+            if seen.position is Position.FINAL:
+                return seen
         if loop.time() >= end:
             break
         await asyncio.sleep(policy.poll_ms / 1000)
     if seen is None and failure is not None:
         raise failure
-    return PENDING if seen is None or seen.position is Position.TAKEN else seen
-
-
-def _settled(seen: Confirmation, before: Confirmation | None) -> bool:
-    return seen.position is Position.FINAL or (seen.position is Position.TAKEN and seen == before)
+    doubtful = seen is None or (seen.position is Position.TAKEN and taken < TAKEN_LOOKS_MIN)
+    return PENDING if doubtful or seen is None else seen
 
 
 async def explain_revert(info: Info, intent: Intent) -> Prepared:

@@ -89,6 +89,14 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reserved:
+    """The nonce of a logical transaction from now on, or None and the promise for which its key is halted."""
+
+    nonce: int | None = None
+    halt: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
     """A signed transaction; it is recorded before anybody may broadcast it (S2).
 

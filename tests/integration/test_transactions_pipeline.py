@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 
 import pytest
 from eth_account import Account
 
-from contracts.rpc import NodeUnavailable
+from contracts.rpc import NodeUnavailable, Receipt
 from contracts.transactions import (
     Intent,
     SendingPolicy,
@@ -20,8 +21,8 @@ from contracts.transactions import (
     send_transaction,
 )
 from contracts.transactions.fees import Price
-from contracts.transactions.nonces import nonce_promise_id
-from orchestrator import Orchestrator
+from contracts.transactions.nonces import halt_promise_id, nonce_promise_id
+from orchestrator import ApplicationError, Orchestrator, PromiseRecord, Refused
 from tests.transactions_weather import CHAIN_ID, GWEI, REGISTRY, WeatherNode, refused, transaction_of
 
 KEY = "0x" + "4c" * 32
@@ -92,14 +93,23 @@ async def test_many_at_once_take_a_nonce_each_without_a_gap() -> None:
     assert len(node.succeeded()) == 20
 
 
+async def release_all(app: Orchestrator) -> None:
+    """Let the key go on whenever it is halted, as an operator does who knows what he does."""
+    for number in count(1):
+        await app.promises.resolve((await halt_of(app, number)).id)
+
+
 async def test_two_services_that_share_a_key_by_mistake_lose_and_double_nothing() -> None:
     """Their stores do not know each other, so each nonce is claimed twice and the chain decides."""
     node = WeatherNode()
-    async with running(node) as one, running(node) as other:
+    async with running(node) as one, running(node) as other, asyncio.TaskGroup() as group:
+        operators = [group.create_task(release_all(app)) for app in (one, other)]
         ended = await asyncio.gather(
             *(send(one, number) for number in range(1, 6)), *(send(other, number) for number in range(6, 11))
         )
         same = await send(other, 1)
+        for operator in operators:
+            operator.cancel()
     assert {each.status for each in ended} == {SentStatus.CONFIRMED}
     assert same.status is SentStatus.REFUSED
     assert sorted(each.data[-1] for each in node.succeeded()) == list(range(1, 11))
@@ -174,26 +184,132 @@ async def test_replacements_end_at_the_configured_number() -> None:
         assert (await sending).status is SentStatus.CONFIRMED
 
 
-async def test_a_foreign_transaction_on_its_nonce_makes_it_take_another() -> None:
+async def take(node: WeatherNode, nonce: int) -> None:
+    """Have somebody else's transaction of the key mined on a nonce."""
+    price = Price(max_fee_per_gas=99 * GWEI, max_priority_fee_per_gas=99 * GWEI)
+    foreign = Signer.from_key(KEY).sign(intent(9), nonce=nonce, gas=100_000, price=price)
+    node.pool[SENDER, nonce] = transaction_of(bytes.fromhex(foreign.raw_hex[2:]))
+    node.minable = node.automine = True
+    node.mine()
+
+
+async def halt_of(app: Orchestrator, number: int = 1) -> PromiseRecord:
+    """Wait until the key is halted."""
+    while True:
+        try:
+            return await app.promises.get(halt_promise_id(CHAIN_ID, SENDER, number))
+        except Refused:
+            await asyncio.sleep(0.005)
+
+
+async def test_a_foreign_transaction_halts_the_key_until_an_operator_lets_it_go_on() -> None:
     node = WeatherNode(automine=False)
     node.minable = False
-    async with running(node) as app:
+    async with running(node) as app, asyncio.timeout(TIMEOUT_S):
         sending = asyncio.create_task(send(app))
         await until(lambda: bool(node.broadcasts))
-        foreign = Signer.from_key(KEY).sign(
-            intent(9),
-            nonce=0,
-            gas=100_000,
-            price=Price(max_fee_per_gas=99 * GWEI, max_priority_fee_per_gas=99 * GWEI),
-        )
-        node.pool[SENDER, 0] = transaction_of(bytes.fromhex(foreign.raw_hex[2:]))
-        node.minable = node.automine = True
-        node.mine()
-        sent = await sending
+        await take(node, 0)
+        halt = await halt_of(app)
+        assert halt.pending
+        assert (halt.param.headers or {})["nonce"] == "0"
+        following = asyncio.create_task(send(app, 2))
+        broadcasts = len(node.broadcasts)
+        await asyncio.sleep(0.2)
+        assert not sending.done()
+        assert not following.done()
+        assert len(node.broadcasts) == broadcasts, "a halted key takes no new nonce"
+        await app.promises.resolve(halt.id)
+        ended = [await sending, await following]
         spent = await app.promises.get(nonce_promise_id(CHAIN_ID, SENDER, 0))
-    assert (sent.status, sent.nonce) == (SentStatus.CONFIRMED, 1)
+    assert {each.status for each in ended} == {SentStatus.CONFIRMED}
+    assert {each.nonce for each in ended} == {1, 2}
     assert not spent.pending
+    assert len(node.succeeded()) == 3
+
+
+async def test_what_has_a_nonce_when_the_key_is_halted_is_finished() -> None:
+    node = WeatherNode(automine=False)
+    node.minable = False
+    async with running(node) as app, asyncio.timeout(TIMEOUT_S):
+        sending = [asyncio.create_task(send(app, number)) for number in (1, 2)]
+        await until(lambda: {each.nonce for each in node.broadcasts} == {0, 1})
+        await take(node, 0)
+        halt = await halt_of(app)
+        done, open_ones = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+        assert [(await each).nonce for each in done] == [1]
+        # Rejecting the promise lets the key go on as well: only the operator's decision counts.
+        await app.promises.reject(halt.id, "known: a withdrawal by hand")
+        assert [(await each).nonce for each in open_ones] == [2]
+
+
+async def test_one_node_that_lags_halts_nothing() -> None:
+    """It shows the nonce as used and finalised, and not yet the receipt: for two looks in a row."""
+    node = WeatherNode(automine=False)
+    async with running(node) as app, asyncio.timeout(TIMEOUT_S):
+        sending = asyncio.create_task(send(app))
+        await until(lambda: bool(node.broadcasts))
+        honest, hidden = node.receipt, iter(range(5))
+
+        async def lagging(transaction_hash: bytes) -> Receipt | None:
+            found = await honest(transaction_hash)
+            return None if found is not None and next(hidden, None) is not None else found
+
+        node.receipt = lagging  # type: ignore[method-assign]
+        node.automine = True
+        node.mine()
+        assert (await sending).status is SentStatus.CONFIRMED
+        with pytest.raises(Refused):
+            await app.promises.get(halt_promise_id(CHAIN_ID, SENDER, 1))
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+async def test_a_nonce_of_a_cancelled_sender_is_used_up_by_whoever_waits_behind_it(gaps: bool) -> None:
+    node = WeatherNode(gaps=gaps)
+    node.drops = 1.0
+    async with running(node) as app, asyncio.timeout(TIMEOUT_S):
+        cancelled = asyncio.create_task(send(app))
+        await until(lambda: bool(node.broadcasts))
+        await app.promises.cancel("send-1")
+        with pytest.raises(ApplicationError):
+            await cancelled
+        node.drops = 0.0
+        following = [asyncio.create_task(send(app, number)) for number in (2, 3)]
+        ended = [await each for each in following]
+    assert sorted(each.nonce or 0 for each in ended) == [1, 2]
+    assert {each.status for each in ended} == {SentStatus.CONFIRMED}
+    (filler,) = [each for each, _ in node.mined() if each.nonce == 0]
+    assert (filler.to, filler.data) == (SENDER, b"")
+
+
+async def test_a_nonce_whose_owner_lives_is_waited_for() -> None:
+    node = WeatherNode()
+    node.drops = 1.0
+    async with running(node) as app, asyncio.timeout(TIMEOUT_S):
+        first = asyncio.create_task(send(app))
+        await until(lambda: bool(node.broadcasts))
+        second = asyncio.create_task(send(app, 2))
+        await until(lambda: len({each.raw for each in node.broadcasts if each.nonce == 1}) >= 2)
+        node.drops = 0.0
+        assert [(await each).nonce for each in (first, second)] == [0, 1]
     assert len(node.succeeded()) == 2
+    assert all(each.to == REGISTRY for each in node.broadcasts)
+
+
+async def test_a_node_of_another_chain_signs_nothing() -> None:
+    node = WeatherNode()
+    node.served_chain = CHAIN_ID + 1
+    async with running(node) as app, asyncio.timeout(TIMEOUT_S):
+        handle = await app.begin_run("send-1", send_transaction, intent())
+        while not (await _steps(app, "prepare_transaction")):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        assert not await handle.done()
+        assert not await _steps(app, "sign_transaction")
+    assert node.broadcasts == []
+
+
+async def _steps(app: Orchestrator, name: str) -> list[PromiseRecord]:
+    page = await app.promises.search(limit=1000)
+    return [each for each in page.promises if (each.param.headers or {}).get("func") == name]
 
 
 async def test_what_no_node_takes_does_not_jam_the_key() -> None:
@@ -258,7 +374,7 @@ async def test_the_claim_names_its_transaction_for_everyone_to_read(nonce: int) 
     async with running(WeatherNode()) as app:
         sent = await send(app)
         claim = await app.promises.get(nonce_promise_id(CHAIN_ID, SENDER, nonce))
-    assert claim.param.headers == {"logical-transaction": "submit-1"}
+    assert claim.param.headers == {"logical-transaction": "submit-1", "workflow": "send-1"}
     assert not claim.pending
     assert sent.nonce == nonce
 
