@@ -101,7 +101,7 @@ class Committer:
 
     async def _commit_singly(self, batch: list[_Waiting], error: Exception) -> None:
         self._statistics.failed_batches += 1
-        if len(batch) <= 1:
+        if len(batch) <= 1 or (isinstance(error, StoreError) and error.connection_lost):
             self._fail(batch, error)
             return
         _log.warning("batch failed, running its commands singly", commands=len(batch), error=str(error))

@@ -11,13 +11,15 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from orchestrator.domain.address import PollAddress
 from orchestrator.engine.batch import dispatch_program, flush_program
 from orchestrator.engine.delivery import Connection
 from orchestrator.engine.faults import trace_of
 from orchestrator.engine.parts import Parts
+from orchestrator.engine.validation import address_of
 from orchestrator.engine.workspace import Outgoing, outgoing_execute, outgoing_unblock
 from orchestrator.protocol.messages import Execute, Message
-from orchestrator.store.port import LoadOutbox, Outbox
+from orchestrator.store.port import LoadOutbox, Outbox, SharedStore
 
 _log = structlog.get_logger(__name__)
 Push = Callable[[str, Message], Awaitable[bool]]
@@ -45,6 +47,7 @@ class Courier:
         self._statistics = parts.statistics
         self._switchboard = parts.switchboard
         self._push = push
+        self._shared = isinstance(parts.store, SharedStore)
         self._wake_committer = wake_committer
         self._lower_deadline = lower_deadline
         self._pushes: asyncio.Queue[Outgoing] = asyncio.Queue(parts.settings.push_queue_max)
@@ -55,9 +58,9 @@ class Courier:
         self._retry: asyncio.TimerHandle | None = None
         self._full: dict[str, asyncio.TimerHandle] = {}
 
-    def deliver(self, outgoing: list[Outgoing]) -> None:
-        """Send what a commit has brought."""
-        for each in self._switchboard.deliver(outgoing):
+    def deliver(self, outgoing: list[Outgoing], unrouted: list[Outgoing] | None = None) -> None:
+        """Send what a commit has brought; what nobody here has taken is added to `unrouted`."""
+        for each in self._switchboard.deliver(outgoing, unrouted):
             self._enqueue_push(each)
         self._schedule_removal()
         for group in self._switchboard.take_full():
@@ -105,6 +108,11 @@ class Courier:
         """Announce again what a closed connection may not have read."""
         self._lost.update(dict.fromkeys(connection.recent))
         self._chores.set()
+
+    @property
+    def pushes(self) -> bool:
+        """Whether messages to URLs are sent at all."""
+        return self._push is not None
 
     async def run(self) -> None:
         """Do the chores until cancelled."""
@@ -166,8 +174,15 @@ class Courier:
                 after_unblock = (row.promise_id, row.address)
             waiting = [outgoing_execute(row) for row in page.executes]
             waiting += [outgoing_unblock(row, promise) for row, promise in page.unblocks]
-            self.deliver([each for each in waiting if not self._switchboard.left(each)])
+            self.deliver([each for each in waiting if not self._elsewhere(each)])
             more = page.more and self._may_take(group)
+
+    def _elsewhere(self, outgoing: Outgoing) -> bool:
+        """Tell whether a message has left already, or is a push that another engine is about to send."""
+        if isinstance(address_of(outgoing.address), PollAddress) or not self._shared:
+            return self._switchboard.left(outgoing)
+        young = outgoing.queued_at > self._clock.now_ms() - self._settings.retry_timeout_ms
+        return young or self._switchboard.left(outgoing)
 
     def _may_take(self, group: str | None) -> bool:
         return group is None or (self._switchboard.has_members(group) and group not in self._full)

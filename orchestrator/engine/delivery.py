@@ -96,8 +96,11 @@ class Switchboard:
         """Return all open connections."""
         return [connection for members in self._groups.values() for connection in members]
 
-    def deliver(self, outgoing: Iterable[Outgoing]) -> list[Outgoing]:
-        """Send what can be sent here; return the pushes, which somebody else sends."""
+    def deliver(self, outgoing: Iterable[Outgoing], unrouted: list[Outgoing] | None = None) -> list[Outgoing]:
+        """Send what can be sent here; return the pushes, which somebody else sends.
+
+        Poll messages that nobody here has taken are added to `unrouted`.
+        """
         pushes = []
         for each in outgoing:
             # Its row is a new one: an earlier announcement that has left says nothing about it.
@@ -113,6 +116,8 @@ class Switchboard:
                 self.mark_sent(each)
                 continue
             self._statistics.unroutable[kind] += 1
+            if unrouted is not None:
+                unrouted.append(each)
             if candidates:
                 self._full[address.group] = None
         return pushes
@@ -128,6 +133,14 @@ class Switchboard:
         if not named:
             self._turns[address.group] = turn + 1
         return named + members[turn:] + members[:turn]
+
+    def reaches(self, address: str) -> bool:
+        """Tell whether somebody here may take a message to a poll address."""
+        parsed = address_of(address)
+        if not isinstance(parsed, PollAddress):
+            return False
+        members = self._groups.get(parsed.group, [])
+        return any(parsed.cast is Cast.ANY or each.member == parsed.member for each in members)
 
     def take_full(self) -> list[str]:
         """Return, and forget, the groups of which nobody had room for a message."""

@@ -16,14 +16,16 @@ from orchestrator.engine.clock import Clock, SystemClock
 from orchestrator.engine.committer import Committer
 from orchestrator.engine.courier import Courier, Push
 from orchestrator.engine.delivery import Connection, Receive, Switchboard
+from orchestrator.engine.neighbours import Neighbours
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.statistics import Statistics
 from orchestrator.engine.ticker import Ticker
 from orchestrator.engine.validation import validate
+from orchestrator.engine.workspace import Outgoing
 from orchestrator.protocol import commands as c
 from orchestrator.store import Store, StoreError
-from orchestrator.store.port import Gauges, LoadGauges, Program, ask
+from orchestrator.store.port import Gauges, LoadGauges, Program, SharedStore, ask
 
 AnswerT = TypeVar("AnswerT")
 CALLER_GONE = 499
@@ -46,7 +48,8 @@ class Engine:
     ) -> None:
         self.statistics = Statistics()
         self._store = store
-        self._clock = clock or SystemClock()
+        shared = store if isinstance(store, SharedStore) else None
+        self._clock = clock or (shared.clock if shared is not None else SystemClock())
         self._settings = settings or EngineSettings()
         self._switchboard = Switchboard(self.statistics)
         parts = Parts(
@@ -58,7 +61,10 @@ class Engine:
         )
         self._committer = Committer(parts, self._committed)
         self._courier = Courier(parts, push, self._committer.wake, self._lower)
-        self._ticker = Ticker(parts, self._courier.deliver)
+        self._ticker = Ticker(parts, self._deliver)
+        self._neighbours: Neighbours | None = None
+        if shared is not None:
+            self._neighbours = Neighbours(shared, parts, self._courier, self._ticker)
         self._running: list[asyncio.Task[None]] = []
         self._committing: asyncio.Task[None] | None = None
 
@@ -87,6 +93,8 @@ class Engine:
             asyncio.create_task(self._ticker.run(), name="engine-ticker"),
             asyncio.create_task(self._courier.run(), name="engine-courier"),
         ]
+        if self._neighbours is not None:
+            self._running.append(asyncio.create_task(self._neighbours.run(), name="engine-neighbours"))
         return self
 
     async def __aexit__(
@@ -115,7 +123,13 @@ class Engine:
 
     def _committed(self, result: BatchResult) -> None:
         self._ticker.lower(result.deadline)
-        self._courier.deliver(result.outgoing)
+        self._deliver(result.outgoing)
+
+    def _deliver(self, outgoing: list[Outgoing]) -> None:
+        unrouted: list[Outgoing] | None = None if self._neighbours is None else []
+        self._courier.deliver(outgoing, unrouted)
+        if self._neighbours is not None and unrouted:
+            self._neighbours.tell(unrouted)
 
     async def handle(self, command: c.Command[AnswerT], *, embedded: bool = False) -> AnswerT:
         """Carry out one command and return its answer once it is durable.

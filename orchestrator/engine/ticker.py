@@ -15,6 +15,7 @@ from orchestrator.engine.batch import TickResult, recover_program, tick_program
 from orchestrator.engine.faults import trace_of
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.workspace import Outgoing
+from orchestrator.store.port import SharedStore
 
 _log = structlog.get_logger(__name__)
 FAILURE_PAUSE_S = 1.0
@@ -28,7 +29,8 @@ class Ticker:
         self._clock = parts.clock
         self._settings = parts.settings
         self._statistics = parts.statistics
-        self._listened = parts.switchboard.has_members
+        # Where others use the store, too, somebody may listen there.
+        self._listened = _always if isinstance(parts.store, SharedStore) else parts.switchboard.has_members
         self._deliver = deliver
         self._deadline: int | None = None
         self._lowered = asyncio.Event()
@@ -95,3 +97,7 @@ class Ticker:
             finally:
                 sleeping.cancel()
                 lowered.cancel()
+
+
+def _always(_: str) -> bool:
+    return True

@@ -9,14 +9,14 @@ class StoreError(OrchestratorError):
     """The store cannot be opened or used; the message names it and says what to do.
 
     `transient` tells that the same request may succeed later (a full disk, a lock held by another program).
-    `outcome_unknown` tells that the connection was lost while a commit was under way: what was written may
-    be there or not.
+    `connection_lost` tells that a database on the network is out of reach. If that happened during a commit,
+    what was written may be there or not, so that nobody repeats it but who asked for it.
     """
 
-    def __init__(self, message: str, *, transient: bool = False, outcome_unknown: bool = False) -> None:
+    def __init__(self, message: str, *, transient: bool = False, connection_lost: bool = False) -> None:
         super().__init__(message)
         self.transient = transient
-        self.outcome_unknown = outcome_unknown
+        self.connection_lost = connection_lost
 
 
 class InvalidRow(OrchestratorError):

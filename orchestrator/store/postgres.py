@@ -203,8 +203,7 @@ class _Transaction:
         try:
             await connection.execute("COMMIT")
         except LOST as error:
-            place = self._store.place
-            raise running_error(place, error, outcome_unknown=True) from error
+            raise running_error(self._store.place, error) from error  # never repeated here
         return result
 
     async def _drive_locked(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:

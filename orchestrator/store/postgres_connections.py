@@ -60,7 +60,7 @@ class Connections:
     async def connect(self) -> Connection:
         """Return a new connection of the caller's own. Raises StoreError."""
         if self._refusal is not None and time.monotonic() < self._retry_at_s:
-            raise StoreError(str(self._refusal), transient=True)
+            raise StoreError(str(self._refusal), transient=True, connection_lost=True)
         try:
             connection = await self._connect()
         except StoreError as error:

@@ -51,24 +51,25 @@ def opening_error(place: str, error: BaseException) -> StoreError:
             advice = "raise max_connections of the server, or stop what else uses it"
             return StoreError(f"store {place}: {_told(error)}; {advice}", transient=True)
         case asyncpg.CannotConnectNowError():
-            return StoreError(f"store {place}: {_told(error)}; wait until it is up", transient=True)
+            message = f"store {place}: {_told(error)}; wait until it is up"
+            return StoreError(message, transient=True, connection_lost=True)
         case OSError() | asyncio.TimeoutError():
             advice = "start PostgreSQL there, or correct host and port in the URL"
-            return StoreError(f"store {place} cannot be reached: {_told(error)}; {advice}", transient=True)
+            message = f"store {place} cannot be reached: {_told(error)}; {advice}"
+            return StoreError(message, transient=True, connection_lost=True)
         case _:
             advice = "see the server's log"
     return StoreError(f"store {place}: {_told(error)}; {advice}")
 
 
-def running_error(place: str, error: BaseException, *, outcome_unknown: bool = False) -> OrchestratorError:
+def running_error(place: str, error: BaseException) -> OrchestratorError:
     """Return why a program failed: InvalidRow for a value that cannot be stored, else StoreError."""
     if isinstance(error, _UNSTORABLE):
         return InvalidRow(f"a value cannot be stored in PostgreSQL: {_told(error)}")
     if isinstance(error, LOST):
         message = f"store {place} lost its connection: {_told(error)}; it is sought again, try later"
-    else:
-        message = f"store {place} failed: {_told(error)}; see the server's log"
-    return StoreError(message, transient=True, outcome_unknown=outcome_unknown)
+        return StoreError(message, transient=True, connection_lost=True)
+    return StoreError(f"store {place} failed: {_told(error)}; see the server's log", transient=True)
 
 
 def _told(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from orchestrator.engine import Engine, EngineSettings, ManualClock
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Execute, Message, Unblock
 from orchestrator.store import open_store
+from orchestrator.store.port import SharedStore
 from tests.engine_world import (
     FAR,
     GROUP,
@@ -252,6 +253,8 @@ async def test_a_raising_sender_does_not_end_the_delivery() -> None:
 
 
 async def test_a_task_of_which_nobody_hears_is_looked_at_rarely(w: World) -> None:
+    if isinstance(w.store, SharedStore):
+        pytest.skip("on a shared store somebody may listen elsewhere")
     for number in range(3):
         await w.do(create(f"p{number}", target=TARGET))
     start = w.now

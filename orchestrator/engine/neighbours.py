@@ -1,0 +1,104 @@
+"""What an engine does because others use the same store: tell them what it cannot deliver, and look around.
+
+There is no leader. An engine delivers what finds a connection of its own, tells the others of the rest, and
+claims of what it is told that for which somebody listens here; a claim is won by one engine only. Once a
+second it looks, with one query, for a deadline that another engine has set, and for messages whose engine
+died before it could tell. Nothing here is needed for correctness: messages are hints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+import structlog
+
+from orchestrator.domain.errors import OrchestratorError
+from orchestrator.engine.courier import Courier
+from orchestrator.engine.faults import trace_of
+from orchestrator.engine.parts import Parts
+from orchestrator.engine.ticker import Ticker
+from orchestrator.engine.workspace import Outgoing, outgoing_execute, outgoing_unblock
+from orchestrator.protocol.messages import Execute
+from orchestrator.store.port import SharedStore, Waiting, WaitingRow
+
+_log = structlog.get_logger(__name__)
+LOOK_PAUSE_S = 1.0
+HEARD_MAX = 10_000
+"""Messages heard of and not claimed yet; the oldest are forgotten, and found by a look."""
+CLAIM_PAGE = 500
+
+
+class Neighbours:
+    """One engine's relations to the other engines on its store."""
+
+    def __init__(self, store: SharedStore, parts: Parts, courier: Courier, ticker: Ticker) -> None:
+        self._store = store
+        self._switchboard = parts.switchboard
+        self._push_pause_s = parts.settings.retry_timeout_ms / 1000
+        self._courier = courier
+        self._ticker = ticker
+        self._heard: deque[tuple[bool, WaitingRow]] = deque(maxlen=HEARD_MAX)
+        self._wake = asyncio.Event()
+        store.listen(self._hear)
+
+    def tell(self, unrouted: list[Outgoing]) -> None:
+        """Tell the others of messages that nobody here has taken."""
+        executes = [_row(each) for each in unrouted if isinstance(each.message, Execute)]
+        unblocks = [_row(each) for each in unrouted if not isinstance(each.message, Execute)]
+        self._store.tell(Waiting(executes=executes, unblocks=unblocks))
+
+    def _hear(self, waiting: Waiting) -> None:
+        rows = [(True, row) for row in waiting.executes] + [(False, row) for row in waiting.unblocks]
+        ours = [(is_execute, row) for is_execute, row in rows if self._switchboard.reaches(row[2])]
+        if ours:
+            self._heard.extend(ours)
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Look and listen until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look_forever())
+            group.create_task(self._claim_forever())
+            if self._courier.pushes:
+                group.create_task(self._push_forever())
+
+    async def _look_forever(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_PAUSE_S)
+            try:
+                groups = sorted({connection.group for connection in self._switchboard.connections()})
+                sighting = await self._store.look(groups)
+            except OrchestratorError as error:
+                _log.warning("look at the store failed", error=str(error))
+                continue
+            self._ticker.lower(sighting.deadline)
+            self._hear(sighting.waiting)
+
+    async def _claim_forever(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._heard:
+                rows = [self._heard.popleft() for _ in range(min(len(self._heard), CLAIM_PAGE))]
+                try:
+                    await self._claim(rows)
+                except Exception as error:  # whatever it was, a look finds them again
+                    _log.error("claim of messages failed", trace=trace_of(error))
+
+    async def _claim(self, rows: list[tuple[bool, WaitingRow]]) -> None:
+        executes = list(dict.fromkeys(row for is_execute, row in rows if is_execute))
+        unblocks = list(dict.fromkeys(row for is_execute, row in rows if not is_execute))
+        claimed = await self._store.claim(Waiting(executes=executes, unblocks=unblocks))
+        outgoing = [outgoing_execute(row) for row in claimed.executes]
+        outgoing += [outgoing_unblock(row, promise) for row, promise in claimed.unblocks]
+        self._courier.deliver(outgoing)
+
+    async def _push_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._push_pause_s)
+            self._courier.flush(None)  # what an engine that died has left
+
+
+def _row(outgoing: Outgoing) -> WaitingRow:
+    return outgoing.key, outgoing.queued_at, outgoing.address
