@@ -8,6 +8,7 @@ from listener.errors import (
     ListenerError,
     NotADao,
     ReorgBeyondFinality,
+    StartBeforeCursor,
     StartBeyondHead,
     UnreadableLog,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "ReorgBeyondFinality",
     "Source",
     "SqliteCursorStore",
+    "StartBeforeCursor",
     "StartBeyondHead",
     "UnreadableLog",
     "VotingEnded",

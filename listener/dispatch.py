@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CONTENT_HASH_TAG = "dao-scorer:content-hash"
 """Stands on the promise itself, where it can be compared although arguments may be encrypted."""
+REGISTRY_TAG = "dao-scorer:registry"
+"""Stands beside it: an invocation keeps the registry that it was made for, whatever is configured later."""
 _T = TypeVar("_T")
 _log = structlog.get_logger("listener")
 
@@ -43,7 +45,7 @@ class Dispatcher:
 
     async def _invoke(self, request: ProposalRequest) -> None:
         promise_id = request.promise_id
-        marks = {CONTENT_HASH_TAG: request.content_hash}
+        marks = {CONTENT_HASH_TAG: request.content_hash, REGISTRY_TAG: request.registry}
         call = self._app.options(target=self._settings.target, tags=marks)
         async with _explained(promise_id):
             handle = await call.begin_rpc(promise_id, self._settings.function, request)
@@ -52,6 +54,14 @@ class Dispatcher:
             _log.warning("invocation_made_by_hand", promise_id=promise_id, tx_hash=request.transaction_hash)
         elif recorded != request.content_hash:
             raise ContentMismatch(promise_id, recorded, request.content_hash)
+        registry = handle.record.tags.get(REGISTRY_TAG)
+        if registry not in (None, request.registry):
+            _log.warning(
+                "invocation_keeps_its_registry",
+                promise_id=promise_id,
+                registry=registry,
+                configured=request.registry,
+            )
         _log.info(
             "proposal_dispatched",
             promise_id=promise_id,

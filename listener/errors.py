@@ -4,6 +4,7 @@
     ├── InvalidSettings         the configuration contradicts itself
     ├── NotADao                 the contract does not answer as the DAO that this listener reads
     ├── StartBeyondHead         the configured start block lies beyond the chain
+    ├── StartBeforeCursor       the configured start block lies before the one that the cursor began at
     ├── ReorgBeyondFinality     the node replaced a block that it had called final
     ├── ContentMismatch         a promise of this id was made for another content
     ├── UnreadableLog           a log of the DAO is not what its event promises
@@ -60,6 +61,22 @@ class StartBeyondHead(ListenerError):
         return (
             f"start block {self.start_block} lies beyond the chain's head {self.head}: "
             "set it to the block in which the DAO was deployed"
+        )
+
+
+class StartBeforeCursor(ListenerError):
+    """The start block was moved back: the blocks before the old one were never read, and would never be."""
+
+    def __init__(self, start_block: int, first_block: int) -> None:
+        super().__init__(start_block, first_block)
+        self.start_block = start_block
+        self.first_block = first_block
+
+    def __str__(self) -> str:
+        return (
+            f"start block {self.start_block} lies before block {self.first_block}, where the cursor's scan "
+            "began: remove the cursor file to scan again from there (nothing is dispatched twice), or set "
+            "the old start block"
         )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,7 +20,7 @@ from contracts.bindings.reputation_dao import CLOCK
 from contracts.rpc import BlockHeader, CallReverted, NoCode, Node, RpcError, RpcRefused, WrongChain
 from listener.backoff import Backoff, pause
 from listener.dispatch import Dispatcher
-from listener.errors import NotADao, StartBeyondHead
+from listener.errors import NotADao, StartBeforeCursor, StartBeyondHead
 from listener.progress import Progress, ProgressCallback
 from listener.scan import check_cursor, read_range
 from listener.settings import ListenerSettings
@@ -118,6 +119,8 @@ class Listener:
         cursor = await self._store.cursor(self._settings.source)
         if cursor is not None and head.number < cursor.block_number:
             return  # The node is behind: it cannot know yet what is to be checked.
+        if cursor is not None and self._settings.start_block < cursor.first_block:
+            raise StartBeforeCursor(self._settings.start_block, cursor.first_block)
         if cursor is None and self._settings.start_block > head.number:
             raise StartBeyondHead(self._settings.start_block, head.number)
         await self._check_contract()
@@ -156,15 +159,19 @@ class Listener:
             await check_cursor(self._node, cursor, finalized)
         first = self._settings.start_block if cursor is None else cursor.block_number + 1
         if first <= finalized.number:
-            cursor = await self._take(first, finalized.number) or cursor
+            began = self._settings.start_block if cursor is None else cursor.first_block
+            cursor = await self._take(first, finalized.number, began) or cursor
         self._ended += await self._voting.look(finalized)
         caught_up = first > finalized.number or (
             cursor is not None and cursor.block_number >= finalized.number
         )
         return await self._progress(head, finalized, cursor, caught_up=caught_up)
 
-    async def _take(self, first: int, final: int) -> Cursor | None:
-        """Read and dispatch one range, and only then move the cursor past it (C2); None if too wide."""
+    async def _take(self, first: int, final: int, began: int) -> Cursor | None:
+        """Read and dispatch one range, and only then move the cursor past it (C2); None if too wide.
+
+        `began` is the block in which the whole scan began.
+        """
         last = min(final, first + self._range_blocks - 1)
         try:
             scanned = await read_range(self._node, self._settings, first, last)
@@ -180,9 +187,10 @@ class Listener:
         self._range_blocks = min(grown, self._settings.range_blocks)
         await self._dispatcher.invoke_all(scanned.created)
         created = [request.proposal_id for request in scanned.created]
-        await self._store.advance(self._settings.source, scanned.cursor, created, scanned.canceled)
+        cursor = replace(scanned.cursor, first_block=began)
+        await self._store.advance(self._settings.source, cursor, created, scanned.canceled)
         self._dispatched += len(created)
-        return scanned.cursor
+        return cursor
 
     async def _progress(
         self, head: BlockHeader, finalized: BlockHeader, cursor: Cursor | None, *, caught_up: bool

@@ -16,10 +16,11 @@ from listener.settings import Source
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """The last finalised block whose logs, and those of all blocks before it, are dispatched."""
+    """The last finalised block whose logs, and those of all blocks from `first_block` on, are dispatched."""
 
     block_number: int
     block_hash: bytes
+    first_block: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

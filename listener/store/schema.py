@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x4C53544E
 """`LSTN`: tells a listener's file from any other SQLite database."""
 
@@ -21,6 +21,8 @@ cursors = sa.Table(
     sa.Column("dao", sa.Text, primary_key=True),
     sa.Column("block_number", sa.BigInteger, nullable=False),
     sa.Column("block_hash", sa.LargeBinary(32), nullable=False),
+    # Where the scan that led here began: blocks before it were never read.
+    sa.Column("first_block", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 

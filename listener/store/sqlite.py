@@ -174,14 +174,16 @@ def _key(source: Source) -> dict[str, Any]:
 
 
 def _read_cursor(connection: sa.Connection, source: Source) -> Cursor | None:
-    query = sa.select(cursors.c.block_number, cursors.c.block_hash).where(_of(cursors, source))
-    row = connection.execute(query).one_or_none()
-    return None if row is None else Cursor(block_number=row.block_number, block_hash=row.block_hash)
+    columns = (cursors.c.block_number, cursors.c.block_hash, cursors.c.first_block)
+    row = connection.execute(sa.select(*columns).where(_of(cursors, source))).one_or_none()
+    if row is None:
+        return None
+    return Cursor(block_number=row.block_number, block_hash=row.block_hash, first_block=row.first_block)
 
 
 def _move(connection: sa.Connection, source: Source, cursor: Cursor) -> None:
     place = {"block_number": cursor.block_number, "block_hash": cursor.block_hash}
-    statement = insert(cursors).values(**_key(source), **place)
+    statement = insert(cursors).values(**_key(source), **place, first_block=cursor.first_block)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["chain_id", "dao"],

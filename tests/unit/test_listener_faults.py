@@ -23,6 +23,7 @@ from listener import (
     Progress,
     ReorgBeyondFinality,
     SqliteCursorStore,
+    StartBeforeCursor,
     StartBeyondHead,
     UnreadableLog,
     VotingEnded,
@@ -466,6 +467,46 @@ async def test_another_content_under_the_same_id_stops_loudly(world: World, tmp_
         with pytest.raises(ContentMismatch, match=score_promise_id(CHAIN_ID, DAO, 1)):
             await listener.run(asyncio.Event())
         assert await fresh.cursor(SETTINGS.source) is None
+
+
+async def test_an_invocation_keeps_the_registry_that_it_was_made_for(world: World, tmp_path: Path) -> None:
+    world.node.propose(50, 1)
+    await world.listener().step()
+    moved = replace(SETTINGS, registry="0x" + "5d" * 20)
+    async with await SqliteCursorStore.open(tmp_path / "fresh.db") as fresh:
+        with capture_logs() as logs:
+            await World(node=world.node, engine=world.engine, store=fresh).listener(moved).step()
+    (warning,) = [each for each in logs if each["event"] == "invocation_keeps_its_registry"]
+    assert (warning["registry"], warning["configured"]) == (SETTINGS.registry, moved.registry)
+    assert world.scored() == {1}
+
+
+async def test_a_start_block_that_is_moved_back_is_told_and_not_ignored(world: World) -> None:
+    world.node.propose(20, 1)
+    world.node.propose(50, 2)
+    later = replace(SETTINGS, start_block=40)
+    await world.listener(later).step()
+    assert world.scored() == {2}
+    with pytest.raises(StartBeforeCursor, match="start block 10 lies before block 40"):
+        await world.listener(replace(SETTINGS, start_block=10)).run(asyncio.Event())
+    # Moved on it leaves out nothing: the cursor counts.
+    world.node.head += 10
+    world.node.propose(95, 3)
+    await world.listener(replace(SETTINGS, start_block=60)).step()
+    assert world.scored() == {2, 3}
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 7, 1_000])
+async def test_proposals_of_one_block_and_at_the_edges_of_ranges_are_all_taken(
+    world: World, width: int
+) -> None:
+    for block, numbers in ((0, (1,)), (6, (2, 3, 4)), (7, (5,)), (14, (6, 7)), (15, (8,)), (90, (9, 10))):
+        world.node.propose(block, *numbers)
+    listener = world.listener(replace(SETTINGS, range_blocks=width))
+    while not (await listener.step()).caught_up:
+        pass
+    assert world.scored() == set(range(1, 11))
+    assert set(world.engine.made.values()) == {1}
 
 
 async def test_what_the_orchestrator_refuses_stops_the_listener(world: World) -> None:
