@@ -29,7 +29,12 @@ class SignerError(Exception):
 
 
 class WrongSigner(Exception):
-    """The transaction belongs to another key than this worker holds; a worker with that key will sign it."""
+    """The transaction belongs to another key than this worker holds; a worker with that key will sign it.
+
+    Trying again here is in vain: the workflow parks, and whoever takes it next may hold the key.
+    """
+
+    retryable = False
 
     def __init__(self, expected: str, held: str) -> None:
         super().__init__(expected, held)

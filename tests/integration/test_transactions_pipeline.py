@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -17,12 +18,16 @@ from contracts.transactions import (
     Sent,
     SentStatus,
     Signer,
+    patience,
     register_transactions,
     send_transaction,
 )
 from contracts.transactions.fees import Price
 from contracts.transactions.nonces import halt_promise_id, nonce_promise_id
 from orchestrator import ApplicationError, Orchestrator, PromiseRecord, Refused
+from orchestrator.engine import Engine
+from orchestrator.store.memory import MemoryStore
+from orchestrator.transport.local import LocalTransport
 from tests.transactions_weather import CHAIN_ID, GWEI, REGISTRY, WeatherNode, refused, transaction_of
 
 KEY = "0x" + "4c" * 32
@@ -113,6 +118,30 @@ async def test_two_services_that_share_a_key_by_mistake_lose_and_double_nothing(
     assert {each.status for each in ended} == {SentStatus.CONFIRMED}
     assert same.status is SentStatus.REFUSED
     assert sorted(each.data[-1] for each in node.succeeded()) == list(range(1, 11))
+
+
+async def test_many_workers_with_two_keys_on_one_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "PARK_S", 0.02)
+    monkeypatch.setattr(patience, "PARK_S_MAX", 0.1)
+    node, other_key = WeatherNode(), "0x" + "4d" * 32
+    other = str(Account.from_key(other_key).address).lower()
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(Engine(MemoryStore()))
+        apps = [Orchestrator(transport=LocalTransport(engine)) for _ in range(4)]
+        for app, key in zip(apps, (KEY, KEY, other_key, other_key), strict=True):
+            register_transactions(app, node=node, signer=Signer.from_key(key), policy=FAST)
+            await stack.enter_async_context(app)
+        intents = [
+            replace(intent(number), sender=sender, logical_id=f"{sender}-{number}")
+            for number, sender in enumerate([SENDER, other] * 5, 1)
+        ]
+        async with asyncio.timeout(TIMEOUT_S):
+            ended = await asyncio.gather(
+                *(apps[0].rpc(f"send-{each.logical_id}", send_transaction, each) for each in intents)
+            )
+    assert {each.status for each in ended} == {SentStatus.CONFIRMED}
+    for sender in (SENDER, other):
+        assert sorted(each.nonce for each in node.succeeded() if each.sender == sender) == list(range(5))
 
 
 async def test_a_refused_trial_takes_no_nonce_and_tells_why() -> None:
