@@ -11,7 +11,7 @@ from contracts.transactions import Signer, SignerError, password_from, signer_fr
 from listener import Listener, ListenerSettings, SqliteCursorStore
 from listener.progress import ProgressCallback
 from orchestrator import Orchestrator
-from orchestrator.server import ProofSource, ServerSettings
+from orchestrator.server import JwtSettings, ProofSource, ServerMisconfigured, ServerSettings, TlsSettings
 from scorers.evidence import SECTION, scoring_section
 from scorers.registration import register_scoring
 from scorers.settings import ENV_PREFIX, Settings, require
@@ -29,7 +29,45 @@ def token_of(settings: Settings) -> str | None:
 
 def server_settings(settings: Settings) -> ServerSettings:
     """Return what the HTTP server needs to know. Raises ServerMisconfigured."""
-    return ServerSettings(host=settings.host, port=settings.port, token=token_of(settings))
+    signed = _jwt_settings(settings)
+    return ServerSettings(
+        host=settings.host,
+        port=settings.port,
+        # Where clients have tokens of their own, `token` is that of this process: it opens nothing by itself.
+        token=None if signed else token_of(settings),
+        jwt=signed,
+        tls=_tls_settings(settings),
+        trusted_proxies=_listed(settings.trusted_proxies),
+        cors_origins=_listed(settings.cors_origins),
+        open_metrics=settings.open_metrics,
+        open_proofs=settings.open_proofs,
+    )
+
+
+def _jwt_settings(settings: Settings) -> JwtSettings | None:
+    if settings.jwt_public_key is None and not settings.jwt_unsigned:
+        if settings.jwt_issuer is not None or settings.jwt_audience is not None:
+            raise ServerMisconfigured("JWT issuer and audience need a public key: set --jwt-public-key")
+        return None
+    return JwtSettings(
+        public_key=settings.jwt_public_key,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        unsigned=settings.jwt_unsigned,
+    )
+
+
+def _tls_settings(settings: Settings) -> TlsSettings | None:
+    certificate, key = settings.tls_certificate, settings.tls_key
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise ServerMisconfigured("TLS needs both files: set --tls-certificate and --tls-key")
+    return TlsSettings(certificate=certificate, key=key)
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
 def signer_of(settings: Settings) -> Signer:

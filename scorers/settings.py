@@ -49,7 +49,7 @@ Address = Annotated[str, AfterValidator(_address)]
 
 
 class Settings(BaseSettings):
-    """All that an operator can set. Durations are seconds, heights are block numbers."""
+    """All that an operator can set. Durations are seconds, heights are block numbers, lists have commas."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", hide_input_in_errors=True
@@ -67,6 +67,16 @@ class Settings(BaseSettings):
     cursor: StoreUrl = "sqlite:///dao-scorer-cursor.db"
     host: str = "127.0.0.1"
     port: int = Field(default=8001, ge=0, le=65535)
+    jwt_public_key: Path | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    jwt_unsigned: bool = False
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    trusted_proxies: str | None = None
+    cors_origins: str | None = None
+    open_metrics: bool = False
+    open_proofs: bool = False
 
     group: str = Field(default="proposal-scorers", pattern=r"^[a-z0-9][a-z0-9._-]*$")
     lease: float = Field(default=10.0, ge=1, le=3600)

@@ -85,4 +85,70 @@ PasswordFile = Annotated[
         "DAO_SCORER_KEYSTORE_PASSWORD.",
     ),
 ]
+JwtPublicKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--jwt-public-key",
+        envvar="DAO_SCORER_JWT_PUBLIC_KEY",
+        help="PEM file of the public keys that clients' JSON Web Tokens are signed with.",
+    ),
+]
+JwtIssuer = Annotated[
+    str | None,
+    typer.Option("--jwt-issuer", envvar="DAO_SCORER_JWT_ISSUER", help="Required issuer (iss) of tokens."),
+]
+JwtAudience = Annotated[
+    str | None,
+    typer.Option(
+        "--jwt-audience", envvar="DAO_SCORER_JWT_AUDIENCE", help="Required audience (aud) of tokens."
+    ),
+]
+JwtUnsigned = Annotated[
+    bool | None,
+    typer.Option(
+        "--jwt-unsigned",
+        envvar="DAO_SCORER_JWT_UNSIGNED",
+        help="Insecure, loopback only: accept tokens that nobody has signed.",
+    ),
+]
+TlsCertificate = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls-certificate",
+        envvar="DAO_SCORER_TLS_CERTIFICATE",
+        help="PEM file of the certificate and its chain: serve HTTPS.",
+    ),
+]
+TlsKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls-key", envvar="DAO_SCORER_TLS_KEY", help="PEM file of the certificate's key, no passphrase."
+    ),
+]
+TrustedProxies = Annotated[
+    str | None,
+    typer.Option(
+        "--trusted-proxies",
+        envvar="DAO_SCORER_TRUSTED_PROXIES",
+        help="Proxies believed about who asks: addresses or networks, with commas.",
+    ),
+]
+CorsOrigins = Annotated[
+    str | None,
+    typer.Option(
+        "--cors-origins",
+        envvar="DAO_SCORER_CORS_ORIGINS",
+        help="Origins whose web pages may use the server, with commas.",
+    ),
+]
+OpenMetrics = Annotated[
+    bool | None,
+    typer.Option(
+        "--open-metrics", envvar="DAO_SCORER_OPEN_METRICS", help="Show /metrics without a token, too."
+    ),
+]
+OpenProofs = Annotated[
+    bool | None,
+    typer.Option("--open-proofs", envvar="DAO_SCORER_OPEN_PROOFS", help="Show proofs without a token, too."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]

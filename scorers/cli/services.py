@@ -14,7 +14,7 @@ import typer
 from contracts.rpc import Node
 from orchestrator import Orchestrator
 from orchestrator.engine import Engine
-from orchestrator.server import create_app, listening
+from orchestrator.server import create_app, listening, reloading
 from orchestrator.store import open_store
 from orchestrator.transport.local import LocalTransport
 from orchestrator.transport.push import PushSender
@@ -35,10 +35,35 @@ async def serve(
     store: options.Store = None,
     host: options.Host = None,
     port: options.Port = None,
+    jwt_public_key: options.JwtPublicKey = None,
+    jwt_issuer: options.JwtIssuer = None,
+    jwt_audience: options.JwtAudience = None,
+    jwt_unsigned: options.JwtUnsigned = None,
+    tls_certificate: options.TlsCertificate = None,
+    tls_key: options.TlsKey = None,
+    trusted_proxies: options.TrustedProxies = None,
+    cors_origins: options.CorsOrigins = None,
+    open_metrics: options.OpenMetrics = None,
+    open_proofs: options.OpenProofs = None,
     config: options.Config = None,
 ) -> None:
     """Serve the orchestrator: promises, tasks, delivery, proofs and metrics over HTTP."""
-    settings = load_settings(config, store=store, host=host, port=port)
+    settings = load_settings(
+        config,
+        store=store,
+        host=host,
+        port=port,
+        jwt_public_key=jwt_public_key,
+        jwt_issuer=jwt_issuer,
+        jwt_audience=jwt_audience,
+        jwt_unsigned=jwt_unsigned,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        trusted_proxies=trusted_proxies,
+        cors_origins=cors_origins,
+        open_metrics=open_metrics,
+        open_proofs=open_proofs,
+    )
     with _stop_signals() as stop:
         async with _engine(settings) as engine, _served(engine, settings) as url:
             announce(url)
@@ -132,6 +157,16 @@ async def up(
     chain_id: options.ChainId = None,
     host: options.Host = None,
     port: options.Port = None,
+    jwt_public_key: options.JwtPublicKey = None,
+    jwt_issuer: options.JwtIssuer = None,
+    jwt_audience: options.JwtAudience = None,
+    jwt_unsigned: options.JwtUnsigned = None,
+    tls_certificate: options.TlsCertificate = None,
+    tls_key: options.TlsKey = None,
+    trusted_proxies: options.TrustedProxies = None,
+    cors_origins: options.CorsOrigins = None,
+    open_metrics: options.OpenMetrics = None,
+    open_proofs: options.OpenProofs = None,
     group: options.Group = None,
     keystore: options.Keystore = None,
     password_file: options.PasswordFile = None,
@@ -150,6 +185,16 @@ async def up(
         chain_id=chain_id,
         host=host,
         port=port,
+        jwt_public_key=jwt_public_key,
+        jwt_issuer=jwt_issuer,
+        jwt_audience=jwt_audience,
+        jwt_unsigned=jwt_unsigned,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        trusted_proxies=trusted_proxies,
+        cors_origins=cors_origins,
+        open_metrics=open_metrics,
+        open_proofs=open_proofs,
         group=group,
         keystore=keystore,
         keystore_password_file=password_file,
@@ -214,7 +259,8 @@ async def _engine(settings: Settings) -> AsyncIterator[Engine]:
 async def _served(engine: Engine, settings: Settings) -> AsyncIterator[str]:
     app = create_app(engine, composition.server_settings(settings), composition.PROOFS)
     async with listening(app) as url:
-        yield url
+        with reloading(app):
+            yield url
 
 
 def _embedded(engine: Engine, settings: Settings) -> Orchestrator:
