@@ -18,6 +18,7 @@ FULL = os.environ.get("DAO_SCORER_FULL_MATRIX") == "1"
 PROPOSALS = 3
 Role = Literal["listener", "worker", "server"]
 
+WAITING = "wait for the vote"
 _CLOSING = "ctx.close_commitments"
 _STEPS = (
     "read_proposal",
@@ -64,7 +65,7 @@ SENDING = (
 WORKER = (
     ("claim", "task.acquire scoreProposal-"),
     ("create votingEnded", "promise.create votingEnded-"),
-    ("wait for the vote", "task.suspend .* votingEnded-"),
+    (WAITING, "task.suspend .* votingEnded-"),
     *SCORING,
     ("start the transaction", "create send_transaction "),
     ("wait for the transaction", "task.suspend .*:d"),
@@ -72,7 +73,7 @@ WORKER = (
     *SENDING,
 )
 """In the order in which a proposal comes to them."""
-_NO_COMMIT = frozenset({"broadcast", "wait for the vote", "wait for the transaction"})
+_NO_COMMIT = frozenset({"broadcast", WAITING, "wait for the transaction"})
 SERVER = tuple(
     (f"commit: {label}", rf"commit \[.*{match}")
     for label, match in (
@@ -148,7 +149,7 @@ def _chosen() -> Iterator[Death]:
 LIVES = [
     KillPoint(when=when, match=match)
     for boundary, match in WORKER
-    if boundary != "wait for the vote" and (FULL or boundary in _ALWAYS)
+    if boundary != WAITING and (FULL or boundary in _ALWAYS)
     for when in (("before", "after") if FULL else ("after",))
 ]
 """One death after the other on the way of the same proposals; the vote has ended after the first of them."""

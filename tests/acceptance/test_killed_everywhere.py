@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.boundaries import CASES, Death
+from tests.acceptance.boundaries import CASES, WAITING, Death
 from tests.acceptance.conftest import Record, survived
 from tests.acceptance.scene import END_S, KILLED, Ground, Scene, scene
 from tests.acceptance.verdict import NEEDS_SERVER, Interruption, Reference, interruption, judge
@@ -25,15 +25,26 @@ DRAIN_S = 0.1
 """How long the server may take to store what a victim had sent it."""
 
 
-async def _worker_dies(scene: Scene, kill: str) -> Interruption:
+async def _worker_dies(scene: Scene, death: Death) -> Interruption:
     await scene.serve()
-    victim = scene.work(kill)
-    scene.listen()
+    if death.boundary == WAITING:
+        await _only_dispatch(scene)
+    victim = scene.work(str(death.point))
+    if death.boundary != WAITING:
+        scene.listen()
     assert await victim.ended(END_S) == KILLED, victim.words()
     await asyncio.sleep(DRAIN_S)
     stood = interruption(scene, victim, await scene.settled())
     scene.work()
+    if death.boundary == WAITING:
+        scene.listen()
     return stood
+
+
+async def _only_dispatch(scene: Scene) -> None:
+    """Have a listener that dies before it settles an end: whoever awaits one then has to wait."""
+    listener = scene.listen("before:1:promise.settle votingEnded-")
+    assert await listener.ended(END_S) == KILLED, listener.words()
 
 
 async def _listener_dies(scene: Scene, kill: str) -> None:
@@ -65,7 +76,7 @@ async def test_killed(
     async with scene(ground, tmp_path, **lease) as played:
         match death.role:
             case "worker":
-                stood = [await _worker_dies(played, kill)]
+                stood = [await _worker_dies(played, death)]
             case "listener":
                 await _listener_dies(played, kill)
             case "server":
