@@ -1,0 +1,139 @@
+"""The doctor finds each fault by itself, and changes nothing while it looks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from contracts.bindings import proposal_scores
+from contracts.rpc import BlockHeader, BlockReference, Node
+from listener import Source, SqliteCursorStore
+from listener.store import Cursor
+from orchestrator.engine import Engine
+from orchestrator.server import ServerSettings, create_app, listening
+from orchestrator.store import open_store
+from scorers.doctor import Finding, State, examine
+from scorers.settings import Settings
+from tests.cli_stage import TOKEN
+from tests.scorers_chain import ACCOUNTS, World, world
+
+
+@dataclass
+class Ward:
+    made: World
+    directory: Path
+
+    def settings(self, **changes: object) -> Settings:
+        given: dict[str, object] = {
+            "rpc": self.made.node.endpoint,
+            "chain_id": self.made.chain_id,
+            "dao": self.made.dao,
+            "registry": self.made.registry,
+            "store": f"sqlite:///{self.directory}/store.db",
+            "cursor": f"sqlite:///{self.directory}/cursor.db",
+            "server": "http://127.0.0.1:9",
+            "private_key": ACCOUNTS[1][1],
+        }
+        return Settings.model_validate({**given, **changes})
+
+    async def cursor_at(self, number: int, block_hash: bytes) -> None:
+        source = Source(chain_id=self.made.chain_id, dao=self.made.dao)
+        async with await SqliteCursorStore.open(self.directory / "cursor.db") as store:
+            await store.advance(source, Cursor(block_number=number, block_hash=block_hash), [], [])
+
+
+@pytest.fixture
+async def ward(tmp_path: Path) -> AsyncIterator[Ward]:
+    async with world() as made:
+        yield Ward(made=made, directory=tmp_path)
+
+
+async def found(settings: Settings, name: str) -> Finding:
+    return next(each for each in await examine(settings) if each.name == name)
+
+
+async def failed(settings: Settings, *, submissions: int = 10) -> set[str]:
+    findings = await examine(settings, submissions=submissions)
+    return {each.name for each in findings if each.state is State.FAILED}
+
+
+@asynccontextmanager
+async def serving(ward: Ward, token: str | None = None) -> AsyncIterator[str]:
+    async with (
+        Engine(open_store(f"sqlite:///{ward.directory}/store.db")) as engine,
+        listening(create_app(engine, ServerSettings(port=0, token=token))) as url,
+    ):
+        yield url
+
+
+async def test_a_healthy_host(ward: Ward) -> None:
+    head = await ward.made.node.header("finalized")
+    await ward.cursor_at(head.number, head.hash)
+    async with serving(ward) as url:
+        assert await failed(ward.settings(server=url)) == set()
+        assert "in use by process" in (await found(ward.settings(server=url), "store")).detail
+        assert "0 to go" in (await found(ward.settings(server=url), "cursor")).detail
+
+
+async def test_nothing_is_created_by_looking(ward: Ward) -> None:
+    assert await failed(ward.settings()) == {"server"}
+    assert list(ward.directory.iterdir()) == []
+
+
+async def test_a_paused_registry(ward: Ward) -> None:
+    await ward.made.send(0, ward.made.registry, proposal_scores.PAUSE.encode())
+    finding = await found(ward.settings(), "registry")
+    assert (finding.state, "unpause()" in finding.detail) == (State.FAILED, True)
+
+
+async def test_a_cursor_of_another_history(ward: Ward) -> None:
+    await ward.cursor_at(1, b"\x66" * 32)
+    assert "another hash" in (await found(ward.settings(), "cursor")).detail
+    await ward.cursor_at(10_000, b"\x66" * 32)
+    finding = await found(ward.settings(), "cursor")
+    assert finding.state is State.FAILED
+    assert "the node is behind" in finding.detail
+
+
+async def test_a_store_held_by_something_that_does_not_serve(ward: Ward) -> None:
+    async with Engine(open_store(f"sqlite:///{ward.directory}/store.db")):
+        finding = await found(ward.settings(), "store")
+        assert finding.state is State.FAILED
+        assert "stop that process" in finding.detail
+    assert (await found(ward.settings(), "store")).state is State.OK
+
+
+async def test_the_token(ward: Ward) -> None:
+    async with serving(ward, TOKEN) as url:
+        assert await failed(ward.settings(server=url)) >= {"server"}
+        assert await failed(ward.settings(server=url, token="another-token-of-16")) >= {"server"}
+        assert await failed(ward.settings(server=url, token=TOKEN)) == set()
+
+
+async def test_a_balance_that_does_not_last(ward: Ward) -> None:
+    assert await failed(ward.settings(), submissions=10**12) == {"server", "balance"}
+
+
+async def test_a_start_beyond_the_head(ward: Ward) -> None:
+    assert await failed(ward.settings(start_block=10**9)) == {"server", "history"}
+
+
+async def test_finality_that_stalls(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    header = Node.header
+
+    async def stalled(node: Node, block: BlockReference) -> BlockHeader:
+        return await header(node, 0 if block == "finalized" else block)
+
+    monkeypatch.setattr(Node, "header", stalled)
+    await ward.made.pass_time(7200)
+    assert "finality stalls" in (await found(ward.settings(), "finality")).detail
+
+
+async def test_no_secret_is_ever_shown(ward: Ward) -> None:
+    for finding in await examine(ward.settings(token=TOKEN)):
+        assert TOKEN not in finding.detail
+        assert ACCOUNTS[1][1][2:] not in finding.detail
