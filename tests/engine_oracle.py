@@ -408,7 +408,6 @@ def check_create(data: Json) -> None:
     for name in ("resonate:origin", "resonate:branch", "resonate:parent"):
         above = tags.get(name, key)
         need(key == above or key.startswith((above + ":", above + ".")))
-    need("." not in tags.get("resonate:prefix", ""))
     if "resonate:target" in tags:
         need(good_address(tags["resonate:target"]))
     if "resonate:delay" in tags:

@@ -90,7 +90,6 @@ async def test_settle_to_what_no_caller_may_ask(w: World, state: PromiseState) -
         create("p:1", origin="q"),
         create("p:1", branch="p:2"),
         create("p:1", parent="p:"),
-        create("p", prefix="a.b"),
         create("p", delay="5"),
         create("p", target=TARGET, delay="soon"),
         create("p", target=TARGET, delay="-1"),
@@ -105,6 +104,12 @@ async def test_settle_to_what_no_caller_may_ask(w: World, state: PromiseState) -
 async def test_malformed_creates(w: World, command: c.PromiseCreate) -> None:
     assert len(await w.refused(400, command)) < 300
     assert (await w.do(c.PromiseSearch())).promises == []
+
+
+async def test_a_prefix_may_be_the_id_of_any_workflow(w: World) -> None:
+    """An SDK of the old id dialect, called from a graph of the new one, inherits the id of its workflow."""
+    made = await w.do(create("root:1.1.1", origin="root", parent="root:1.1", prefix="root:1.1"))
+    assert made.promise.tags["resonate:prefix"] == "root:1.1"
 
 
 async def test_a_value_that_is_too_large_is_told_from_a_malformed_one(w: World) -> None:
