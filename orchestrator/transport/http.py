@@ -8,6 +8,7 @@ safe (P2, T2). What the server says is `Refused`. An answer that no orchestrator
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ from orchestrator.transport.stream import PollStream, StreamSettings
 AnswerT = TypeVar("AnswerT", bound=Answer)
 MISDIRECTED = 421
 _HEADERS = {"Content-Type": "application/json"}
+_IN_ONE_PIECE_MAX = 256 * 1024
 # Statuses with which a server, or a proxy before it, says that trying again later helps.
 _TRY_AGAIN = frozenset({408, 425, 429})
 
@@ -72,7 +74,7 @@ class HttpTransport:
         body = encode_request(command, str(next(self._numbers)), self._token)
         try:
             async with self._open_session().post(
-                self._url, data=body, headers=_HEADERS, allow_redirects=False
+                self._url, data=_sent(body), headers=_HEADERS, allow_redirects=False
             ) as response:
                 payload = await response.read()
         except TimeoutError as error:
@@ -184,3 +186,8 @@ async def _finished(task: asyncio.Task[None]) -> None:
     await asyncio.wait([task])
     if not task.cancelled():
         task.exception()
+
+
+def _sent(body: bytes) -> bytes | io.BytesIO:
+    """Return a body as it is to be sent: a large one in pieces, so that heartbeats are not held up by it."""
+    return body if len(body) <= _IN_ONE_PIECE_MAX else io.BytesIO(body)

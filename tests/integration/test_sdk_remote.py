@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import Context, Orchestrator, Refused
+from orchestrator import ApplicationError, Context, Orchestrator, Refused
 from orchestrator.engine import Engine
 from orchestrator.protocol.commands import Command, Describe, PromiseRecordStep, TaskFence
 from orchestrator.protocol.transport import Receiver
@@ -125,3 +125,27 @@ async def test_a_server_that_comes_later_is_waited_for() -> None:
             await starting
             assert await app.run("w", leaf) == "there"
             await app.stop()
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_result_beyond_the_servers_limit_fails_its_step_and_runs_once(times: int) -> None:
+    log = ExecutionLog()
+    async with Engine(MemoryStore()) as engine, served(engine) as url, asyncio.timeout(30):
+        app = Orchestrator.remote(url)
+        app.observe(log)
+
+        @app.register
+        async def large() -> str:
+            return "x" * (times * 7 * 1024 * 1024)
+
+        @app.register
+        async def flow(ctx: Context) -> str:
+            try:
+                await ctx.run(large)
+            except ApplicationError as error:
+                return error.message
+            return "stored"
+
+        async with app:
+            assert "too large" in await app.run("w", flow)
+    assert log.started == {"w:1": 1}
