@@ -106,12 +106,14 @@ async def _listen(runner: web.AppRunner, settings: ServerSettings, certificates:
 
 def reload(app: web.Application) -> None:
     """Read keys and certificates again; what cannot be used is logged, and the old ones stay in use."""
+    failed = 0
     for each in app[RELOAD]:
         try:
             each()
         except ServerMisconfigured as error:
+            failed += 1
             _log.error("reload_failed", reason=str(error))
-    _log.info("keys_reloaded")
+    _log.info("keys_reloaded", failed=failed)
 
 
 @contextmanager
