@@ -44,6 +44,7 @@ class Committer:
         self._on_commit = on_commit
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
+        self._under_way: list[_Waiting] = []
         self._stopping = False
         self._tidy = False
 
@@ -70,7 +71,18 @@ class Committer:
         self.wake()
 
     async def run(self) -> None:
-        """Commit batches until stopped."""
+        """Commit batches until stopped; however that ends, nobody is left waiting."""
+        try:
+            await self._run_until_stopped()
+        finally:
+            self._stopping = True
+            waiting = [*self._under_way, *self._queue]
+            self._queue.clear()
+            for each in waiting:
+                if not each.future.done():
+                    each.future.set_exception(Unavailable("the engine has ended; start it again"))
+
+    async def _run_until_stopped(self) -> None:
         while not (self._stopping and not self._queue):
             await self._wake.wait()
             self._wake.clear()
@@ -90,7 +102,7 @@ class Committer:
         return batch
 
     async def _commit(self, batch: list[_Waiting]) -> None:
-        sent = self._switchboard.sent()
+        sent, self._under_way = self._switchboard.sent(), batch
         try:
             result = await self._run(batch, sent)
         except Exception as error:  # whatever it is, the others must not suffer for it

@@ -98,6 +98,26 @@ async def test_a_cancelled_stop_still_answers_and_closes() -> None:
             await asked
 
 
+async def test_nobody_waits_for_a_committer_that_has_ended() -> None:
+    store = TroubledStore()
+    async with world("", None, store) as w:
+        await w.do(create("first"))
+        store.gate.clear()
+        store.entered.clear()
+        asked = [asyncio.ensure_future(w.do(create("under way")))]
+        await store.entered.wait()
+        asked.append(asyncio.ensure_future(w.do(create("queued"))))
+        await asyncio.sleep(0)
+        committing = w.engine._committing
+        assert committing is not None
+        committing.cancel()
+        answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 5)
+        assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
+        with pytest.raises(Unavailable):
+            await w.do(create("later"))
+        w.engine._committing = None  # it is not to be waited for
+
+
 async def test_a_fault_of_the_delivery_does_not_end_the_commits(
     w: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
