@@ -14,7 +14,7 @@ from contracts.bindings.reputation_dao import ClockUnit, Support
 from contracts.rpc import CallReverted, Node, NodeUnavailable, RpcError
 from contracts.transactions import check_sender, patience
 from listener.invocation import EndReason, ProposalRequest
-from orchestrator import Orchestrator, PromiseState
+from orchestrator import Orchestrator, PromiseRecord, PromiseState
 from scorers import submission
 from scorers.policy import Policy, policy_hash
 from scorers.steps import votes as votes_module
@@ -253,12 +253,21 @@ async def test_a_proposal_that_cannot_be_read_parks_visibly_and_stops_no_other(
                 await blocks.end(app, request)
             scoring = asyncio.create_task(score(app, stuck))
             assert (await score(app, free)).score == -10_000
+            promises = await parked(app, stuck)
             assert not scoring.done()
-            page = await app.promises.search(tags={"resonate:origin": stuck.promise_id}, limit=1000)
-            assert any(each.is_timer for each in page.promises)
-            assert any(each.state is PromiseState.REJECTED for each in page.promises)
+            assert any(each.state is PromiseState.REJECTED for each in promises)
             node.refused = 2**255
             assert (await scoring).score == 10_000
+
+
+async def parked(app: Orchestrator, request: ProposalRequest) -> list[PromiseRecord]:
+    """Return the promises of a scoring as soon as one of them is the timer by which it parks."""
+    async with asyncio.timeout(20):
+        while True:
+            page = await app.promises.search(tags={"resonate:origin": request.promise_id}, limit=1000)
+            if any(each.is_timer for each in page.promises):
+                return page.promises
+            await asyncio.sleep(0.05)
 
 
 async def test_roots_do_not_depend_on_when_where_or_by_whom_they_are_computed(blocks: World) -> None:
