@@ -17,7 +17,7 @@ from orchestrator.engine.delivery import Connection
 from orchestrator.engine.faults import trace_of
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.validation import address_of
-from orchestrator.engine.workspace import Outgoing, outgoing_execute, outgoing_unblock
+from orchestrator.engine.workspace import Outgoing, outgoing_of, waiting_of
 from orchestrator.protocol.messages import Execute, Message
 from orchestrator.store.port import LoadOutbox, Outbox, SharedStore
 
@@ -47,7 +47,7 @@ class Courier:
         self._statistics = parts.statistics
         self._switchboard = parts.switchboard
         self._push = push
-        self._shared = isinstance(parts.store, SharedStore)
+        self._shared = parts.store if isinstance(parts.store, SharedStore) else None
         self._wake_committer = wake_committer
         self._lower_deadline = lower_deadline
         self._pushes: asyncio.Queue[Outgoing] = asyncio.Queue(parts.settings.push_queue_max)
@@ -172,14 +172,25 @@ class Courier:
             if page.unblocks:
                 row = page.unblocks[-1][0]
                 after_unblock = (row.promise_id, row.address)
-            waiting = [outgoing_execute(row) for row in page.executes]
-            waiting += [outgoing_unblock(row, promise) for row, promise in page.unblocks]
-            self.deliver([each for each in waiting if not self._elsewhere(each)])
+            waiting = [each for each in outgoing_of(page) if not self._elsewhere(each)]
+            if self._shared is not None:
+                waiting = await self._claimed(self._shared, waiting)
+            self.deliver(waiting)
             more = page.more and self._may_take(group)
+
+    async def _claimed(self, store: SharedStore, waiting: list[Outgoing]) -> list[Outgoing]:
+        """Return what can be sent here and no other engine has taken over meanwhile."""
+        reached = [
+            each
+            for each in waiting
+            if not isinstance(address_of(each.address), PollAddress)
+            or self._switchboard.reaches(each.address)
+        ]
+        return outgoing_of(await store.claim(waiting_of(reached))) if reached else []
 
     def _elsewhere(self, outgoing: Outgoing) -> bool:
         """Tell whether a message has left already, or is a push that another engine is about to send."""
-        if isinstance(address_of(outgoing.address), PollAddress) or not self._shared:
+        if self._shared is None or isinstance(address_of(outgoing.address), PollAddress):
             return self._switchboard.left(outgoing)
         young = outgoing.queued_at > self._clock.now_ms() - self._settings.retry_timeout_ms
         return young or self._switchboard.left(outgoing)

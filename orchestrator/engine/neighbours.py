@@ -18,8 +18,7 @@ from orchestrator.engine.courier import Courier
 from orchestrator.engine.faults import trace_of
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.ticker import Ticker
-from orchestrator.engine.workspace import Outgoing, outgoing_execute, outgoing_unblock
-from orchestrator.protocol.messages import Execute
+from orchestrator.engine.workspace import Outgoing, outgoing_of, waiting_of
 from orchestrator.store.port import SharedStore, Waiting, WaitingRow
 
 _log = structlog.get_logger(__name__)
@@ -44,9 +43,7 @@ class Neighbours:
 
     def tell(self, unrouted: list[Outgoing]) -> None:
         """Tell the others of messages that nobody here has taken."""
-        executes = [_row(each) for each in unrouted if isinstance(each.message, Execute)]
-        unblocks = [_row(each) for each in unrouted if not isinstance(each.message, Execute)]
-        self._store.tell(Waiting(executes=executes, unblocks=unblocks))
+        self._store.tell(waiting_of(unrouted))
 
     def _hear(self, waiting: Waiting) -> None:
         rows = [(True, row) for row in waiting.executes] + [(False, row) for row in waiting.unblocks]
@@ -90,15 +87,9 @@ class Neighbours:
         executes = list(dict.fromkeys(row for is_execute, row in rows if is_execute))
         unblocks = list(dict.fromkeys(row for is_execute, row in rows if not is_execute))
         claimed = await self._store.claim(Waiting(executes=executes, unblocks=unblocks))
-        outgoing = [outgoing_execute(row) for row in claimed.executes]
-        outgoing += [outgoing_unblock(row, promise) for row, promise in claimed.unblocks]
-        self._courier.deliver(outgoing)
+        self._courier.deliver(outgoing_of(claimed))
 
     async def _push_forever(self) -> None:
         while True:
             await asyncio.sleep(self._push_pause_s)
             self._courier.flush(None)  # what an engine that died has left
-
-
-def _row(outgoing: Outgoing) -> WaitingRow:
-    return outgoing.key, outgoing.queued_at, outgoing.address

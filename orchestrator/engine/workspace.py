@@ -17,7 +17,7 @@ from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.validation import address_of
 from orchestrator.protocol.commands import TaskReference
 from orchestrator.protocol.messages import Execute, Message, Unblock
-from orchestrator.store.port import Chain, Changes, QueuedExecute, QueuedUnblock, Row
+from orchestrator.store.port import Chain, Changes, Outbox, QueuedExecute, QueuedUnblock, Row, Waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,3 +239,18 @@ def outgoing_unblock(row: QueuedUnblock, promise: PromiseRecord) -> Outgoing:
     return Outgoing(
         address=row.address, message=Unblock(promise=promise), key=row.promise_id, queued_at=row.queued_at
     )
+
+
+def outgoing_of(page: Outbox) -> list[Outgoing]:
+    """Return the messages for which outbox rows stand."""
+    executes = [outgoing_execute(row) for row in page.executes]
+    return executes + [outgoing_unblock(row, promise) for row, promise in page.unblocks]
+
+
+def waiting_of(outgoing: Iterable[Outgoing]) -> Waiting:
+    """Return the outbox rows of messages, named so that another engine can take them over."""
+    waiting = Waiting()
+    for each in outgoing:
+        rows = waiting.executes if isinstance(each.message, Execute) else waiting.unblocks
+        rows.append((each.key, each.queued_at, each.address))
+    return waiting

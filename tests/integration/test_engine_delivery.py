@@ -268,6 +268,8 @@ async def test_a_task_of_which_nobody_hears_is_looked_at_rarely(w: World) -> Non
 
 
 async def test_who_connects_late_is_sent_everything_and_reminded_soon(w: World) -> None:
+    if isinstance(w.store, SharedStore):
+        pytest.skip("on a shared store its timer was never far ahead")
     await w.do(create("p", target=TARGET))
     await w.pass_time(30_000)
     await w.pass_time(1_000)
