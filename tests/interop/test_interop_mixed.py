@@ -13,7 +13,7 @@ from tests.interop.conftest import require
 from tests.interop.members import CLIENTS, Client, Company, Member, ProgramError
 from tests.interop.ours import register
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(45)]
 
 VALUES: list[Any] = [
     None,

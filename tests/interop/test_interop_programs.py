@@ -11,7 +11,7 @@ from tests.interop.members import Client, Company, Member, ProgramError
 from tests.interop.wire import Wire
 
 # Server and members live in the loop of the session.
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(45)]
 
 DAY_MS = 86_400_000
 

@@ -17,7 +17,7 @@ from tests.interop.conftest import serve
 from tests.interop.members import CLIENTS, Client, Company, Member, company
 from tests.interop.wire import TIMEOUT_S, Wire
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(45)]
 
 TTL_MS = 1000
 
@@ -34,8 +34,9 @@ async def test_another_worker_goes_on_where_a_killed_one_was(
     assert await member.result(name) == [0, 1, 4, 9, 16]
     executed = Counter(event["number"] for event in victim.executions("step", name))
     executed.update(event["number"] for event in heir.executions("step", name))
-    # W1: what had settled is not executed again; one step was under way.
-    assert executed == {0: 1, 1: 1, 2: 2, 3: 1, 4: 1}
+    # W1: what had settled is not executed again; at most one step was under way.
+    assert set(executed) == set(range(5))
+    assert executed.total() <= 6, executed
 
 
 async def test_a_suspended_workflow_needs_none_of_its_workers(
