@@ -307,7 +307,9 @@ def _check_invariants(contents: Json, before: Json, now: int) -> Iterable[str]:
         if (task["state"] == "fulfilled") == (contents["promises"][key]["state"] == "pending"):
             yield f"T3 {key}"
         waits = {awaited for awaited, awaiter in contents["callbacks"] if awaiter == key}
-        if task["state"] == "suspended" and not waits:
+        # One whose own deadline has passed is not woken: it is over as soon as anybody looks.
+        over = contents["promises"][key]["timeoutAt"] <= now
+        if task["state"] == "suspended" and not waits and not over:
             yield f"T4 {key}"
         if (task["state"] in ("pending", "acquired")) != (key in contents["timers"]):
             yield f"T5 {key}"
