@@ -69,7 +69,7 @@ def domain_of(proposal: Proposal) -> bytes:
 
 
 def cancelled_outcome(request: ProposalRequest) -> ScoreOutcome:
-    """Return the result for a proposal that was withdrawn before its vote had ended: nothing is counted."""
+    """Return the result for a proposal that was withdrawn before anything was read: nothing is counted."""
     return ScoreOutcome(
         status=ScoreStatus.CANCELLED,
         chain_id=request.chain_id,
@@ -83,7 +83,7 @@ def cancelled_outcome(request: ProposalRequest) -> ScoreOutcome:
         counted=0,
         excluded=0,
         policy_hash=ANY_POLICY,
-        detail="cancelled before its vote had ended",
+        detail="cancelled before it was scored",
     )
 
 

@@ -50,7 +50,9 @@ def error_of(record: PromiseRecord) -> ApplicationError:
             type_name=PromiseTimedOut.__name__,
             data=data,
         )
-    return ApplicationError(message or f"promise {record.id} was rejected", type_name=name, data=data)
+    return ApplicationError(
+        message or f"promise {record.id} was rejected with {name}", type_name=name, data=data
+    )
 
 
 def result_of(record: PromiseRecord, declared: object) -> Any:
