@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.domain.errors import Unavailable
+from orchestrator.domain.promise import Value
 from orchestrator.engine import Engine, ManualClock, SystemClock
 from orchestrator.engine import clock as clock_module
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Unblock
-from orchestrator.store import MemoryStore, StoreError
+from orchestrator.store import MemoryStore, SqliteStore, StoreError
 from tests.engine_world import GROUP, TARGET, Ear, World, acquire, create, world
 
 
@@ -96,6 +98,30 @@ async def test_a_cancelled_stop_still_answers_and_closes() -> None:
     async with asyncio.timeout(5):
         with pytest.raises(Unavailable):  # the store is closed by now; the caller is told so
             await asked
+
+
+async def test_a_full_disk_loses_nothing_that_was_answered(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "full.db")
+    async with world("", None, store) as w:
+        await w.do(create("task", target=TARGET))
+        _pages(store, 70)
+        large = Value(data="x" * 5_000)
+        commands = [c.PromiseCreate(id=f"p{number}", timeout_at=2**50, param=large) for number in range(60)]
+        answers = await w.together(*commands)
+        answered = {answer.promise.id for answer in answers if isinstance(answer, c.PromiseAnswer)}
+        assert 0 < len(answered) < len(commands)
+        assert {type(answer) for answer in answers} == {c.PromiseAnswer, Unavailable}
+        stored = {promise.id for promise in (await w.do(c.PromiseSearch(limit=1000))).promises}
+        assert stored == answered | {"task"}
+        _pages(store, 100_000)
+        assert (await w.do(acquire("task", 0))).task.version == 1
+        assert all(isinstance(answer, c.PromiseAnswer) for answer in await w.together(*commands))
+
+
+def _pages(store: SqliteStore, count: int) -> None:
+    """Let the file grow to so many pages, as a full disk would."""
+    assert store._connection is not None
+    store._connection.execute(f"PRAGMA max_page_count = {count}")
 
 
 async def test_nobody_waits_for_a_committer_that_has_ended() -> None:
