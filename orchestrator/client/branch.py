@@ -43,6 +43,7 @@ class Branch:
         self,
         *,
         caller: Caller,
+        first_number: int,
         info: WorkflowInfo,
         function: RegisteredFunction,
         bound: BoundStep | None,
@@ -61,11 +62,11 @@ class Branch:
         self.held: dict[str, DurableFuture[Any]] = {}
         self.creations: set[asyncio.Future[None]] = set()
         self.promise_creations: set[asyncio.Future[None]] = set()
-        self._number = 0
+        self._number = first_number - 1
         self.driver = start(self)
 
     def next_number(self) -> int:
-        """Count a durable call, from 1."""
+        """Count a durable call, from 1 unless the worker that began the workflow counts otherwise."""
         self._number += 1
         return self._number
 

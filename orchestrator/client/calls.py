@@ -23,7 +23,7 @@ from orchestrator.client.registry import RegisteredFunction
 from orchestrator.commitments.canonical import canonical_arguments
 from orchestrator.commitments.closing import Closing
 from orchestrator.domain import tags as tag
-from orchestrator.domain.ids import child_id, extends, fault_of_id
+from orchestrator.domain.ids import extends, fault_of_id
 from orchestrator.domain.retry import RetryPolicy
 from orchestrator.protocol.commands import PromiseCreate
 
@@ -33,13 +33,21 @@ CLOSING_NAME = "ctx.close_commitments"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """The workflow that calls: its promise, its tree, the task that it runs under and its deadline."""
+    """The workflow that calls: its promise, its tree, the task that it runs under and its deadline.
+
+    `children` is what stands before the numbers of its children.
+    """
 
     id: str
     origin: str
     branch: str
     timeout_at: int
     group: str
+    children: str
+
+    def child(self, number: int) -> str:
+        """Return the id of a child."""
+        return f"{self.children}{number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +107,7 @@ def step(
         raise ValueError(
             f"{function} runs as a step here: id, target and delay are options of rpc and detached"
         )
-    promise_id = child_id(site.caller.id, site.number)
+    promise_id = site.caller.child(site.number)
     canonical = (
         canonical_arguments(function.fn, args, kwargs, takes_context=function.inserted)
         if function.committer is not None
@@ -127,7 +135,7 @@ def closing(caller: Caller, number: int) -> Call:
     """Return the step that holds the closing of the commitments."""
     return Call(
         create=PromiseCreate(
-            id=child_id(caller.id, number),
+            id=caller.child(number),
             timeout_at=caller.timeout_at,
             param=step_value(CLOSING_NAME, 1),
             tags=_local(caller),
@@ -143,7 +151,7 @@ def remote(
 ) -> Call:
     """Return the call of a function by another worker. Raises EncodingError for an argument."""
     name, version = _named(target, site.options)
-    promise_id = site.options.id if site.options.id is not None else child_id(site.caller.id, site.number)
+    promise_id = site.options.id if site.options.id is not None else site.caller.child(site.number)
     tags, outside = _placed(site, promise_id, site.caller.id)
     return Call(
         create=PromiseCreate(
@@ -182,7 +190,7 @@ def detached(
 
 def sleep(caller: Caller, number: int, due_ms: int, options: CallOptions) -> Call:
     """Return a promise that its own deadline resolves."""
-    promise_id = child_id(caller.id, number)
+    promise_id = caller.child(number)
     tags = {**_tree(caller, promise_id, caller.id), **options.tags, tag.TIMER: tag.TRUE}
     timeout_at = min(due_ms, caller.timeout_at)
     return Call(
@@ -198,7 +206,7 @@ def promise(caller: Caller, number: int | None, options: CallOptions, now_ms: in
     With an id of its own it stands outside the tree and has no deadline but its own; otherwise it is a
     child, bounded by its parent's deadline, and `number` says which.
     """
-    promise_id = options.id if options.id is not None else child_id(caller.id, number or 0)
+    promise_id = options.id if options.id is not None else caller.child(number or 0)
     outside = options.id is not None
     tree = _root(promise_id) if outside else _tree(caller, promise_id, caller.id)
     bound_ms = NO_DEADLINE_MS if outside else caller.timeout_at
@@ -281,7 +289,7 @@ def _named(target: RegisteredFunction | str, options: CallOptions) -> tuple[str,
 
 
 def _detached_id(site: CallSite) -> str:
-    digest = blake2b(child_id(site.caller.id, site.number).encode(), digest_size=DETACHED_HASH_BYTES)
+    digest = blake2b(site.caller.child(site.number).encode(), digest_size=DETACHED_HASH_BYTES)
     return f"{site.caller.origin}:d{digest.hexdigest()}"
 
 

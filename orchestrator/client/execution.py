@@ -32,7 +32,7 @@ from orchestrator.client.writing import FencedWriter, search_all
 from orchestrator.commitments.errors import CommitmentError
 from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import Abandoned, NondeterminismError
-from orchestrator.domain.ids import origin_of
+from orchestrator.domain.ids import numbering_of, origin_of
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.records import PromiseRecord
 
@@ -296,6 +296,7 @@ class Execution:
     ) -> None:
         """Start stepping a workflow whose promise exists."""
         branch_id = self.promise.tags.get(tag.BRANCH) or self.promise.id
+        children, first_number = numbering_of(record.id, self.records)
         branch = Branch(
             caller=Caller(
                 id=record.id,
@@ -303,7 +304,9 @@ class Execution:
                 branch=branch_id,
                 timeout_at=record.timeout_at,
                 group=self.around.group,
+                children=children,
             ),
+            first_number=first_number,
             info=WorkflowInfo(
                 id=record.id,
                 origin_id=self.origin,

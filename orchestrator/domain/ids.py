@@ -6,6 +6,8 @@ Two dialects are in use by published clients: children are `root:1`, `root:1.2` 
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 ROOT_SEPARATOR = ":"
 CHILD_SEPARATOR = "."
 ID_LENGTH_MAX = 1024
@@ -15,6 +17,20 @@ def child_id(parent: str, number: int) -> str:
     """Return the id of the `number`-th child (counted from 1): `root:1`, then `root:1.2`."""
     separator = CHILD_SEPARATOR if ROOT_SEPARATOR in parent else ROOT_SEPARATOR
     return f"{parent}{separator}{number}"
+
+
+def numbering_of(parent: str, recorded: Container[str]) -> tuple[str, int]:
+    """Return what stands before the numbers of a workflow's children, and the number of the first.
+
+    A workflow that a worker of another SDK began goes on as it was begun, or it would take the outcome of
+    one call for that of another: some count from 0, the older dialect separates by a dot. `recorded` are
+    the ids that exist.
+    """
+    new, old = child_id(parent, 1).removesuffix("1"), f"{parent}{CHILD_SEPARATOR}"
+    for before, first in ((new, 0), (new, 1), (old, 0), (old, 1)):
+        if f"{before}{first}" in recorded:
+            return before, first
+    return new, 1
 
 
 def origin_of(promise_id: str) -> str:
