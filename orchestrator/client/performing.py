@@ -42,9 +42,10 @@ DEADLINE_PAUSE_S_MAX = 1.0
 class LeafCreation:
     """Writes the promise of a running leaf: at its end in one write, or before if it takes long."""
 
-    __slots__ = ("_call", "_execution", "_lock", "exists")
+    __slots__ = ("_begun_ms", "_call", "_execution", "_lock", "exists")
 
     def __init__(self, execution: Execution, call: Call, *, exists: bool) -> None:
+        self._begun_ms = execution.around.clock.now_ms()
         self._execution = execution
         self._call = call
         self._lock = asyncio.Lock()
@@ -70,8 +71,7 @@ class LeafCreation:
         async with self._lock:
             if self.exists:
                 return await writer.settle(self._call.id, settlement.state, settlement.value)
-            now_ms = self._execution.around.clock.now_ms()
-            return await writer.record(self._call.create, settlement.state, settlement.value, now_ms)
+            return await writer.record(self._call.create, settlement.state, settlement.value, self._begun_ms)
 
 
 async def run_leaf(execution: Execution, pending: PendingCall[StepCall]) -> None:

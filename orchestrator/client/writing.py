@@ -42,15 +42,18 @@ class FencedWriter:
         return await self._fence(c.PromiseSettle(id=promise_id, state=state, value=value))
 
     async def record(
-        self, create: c.PromiseCreate, state: PromiseState, value: Value, now_ms: int
+        self, create: c.PromiseCreate, state: PromiseState, value: Value, begun_ms: int
     ) -> PromiseRecord:
-        """Write a finished child at once; in two writes where the server does not know how to."""
+        """Write a finished child at once; in two writes where the server does not know how to.
+
+        `begun_ms` (Unix milliseconds) becomes the record's creation, so that it shows how long the step took.
+        """
         if self._records_steps:
             return await self._fence(
                 c.PromiseRecordStep(
                     id=create.id,
                     timeout_at=create.timeout_at,
-                    created_at=now_ms,
+                    created_at=begun_ms,
                     state=state,
                     param=create.param,
                     value=value,
