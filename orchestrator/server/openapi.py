@@ -78,9 +78,12 @@ def _object(required: Iterable[str], **properties: Json) -> Json:
 def _components() -> dict[str, Json]:
     accepted: list[type[c.Command[Any]]] = [*c.COMMANDS.values(), c.PromiseRecordStep]
     plain = [command for command in accepted if command not in _ENVELOPED]
-    answers = {answer_type(command) for command in c.COMMANDS.values()} | {c.SuspendAnswer, c.FenceAnswer}
+    enveloped = (c.TaskSuspend, c.TaskFence)
+    answers = {answer_type(command) for command in accepted if command not in enveloped}
     types = [*plain, *sorted(answers, key=str), RequestHead, ResponseHead]
     _, components = msgspec.json.schema_components([*types, c.TaskReference], ref_template=_REF)
+    for schema in components.values():
+        _tidy(schema)
     for command in plain:
         _limit(components[command.__name__])
     _limit(components[c.TaskReference.__name__])
@@ -88,6 +91,15 @@ def _components() -> dict[str, Json]:
         components[settling.__name__]["properties"]["state"] = _SETTLED
     components["RequestHead"]["properties"]["version"] = {"const": VERSION}
     return components
+
+
+def _tidy(schema: Json) -> None:
+    """Put descriptions on one line, and write an empty tuple as OpenAPI has it."""
+    if "description" in schema:
+        schema["description"] = " ".join(schema["description"].split())
+    if schema.get("prefixItems") == []:
+        del schema["prefixItems"]
+        schema["maxItems"] = 0
 
 
 def _limit(schema: Json) -> None:
