@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from orchestrator import Orchestrator
+from orchestrator import Info, Orchestrator
 from orchestrator.domain.errors import ApplicationError
 from tests.interop.conftest import require
 from tests.interop.members import CLIENTS, Client, Company, Member, ProgramError
 from tests.interop.ours import register
+from tests.interop.wire import Wire
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(45)]
 
@@ -31,8 +33,18 @@ VALUES: list[Any] = [
 """What JSON itself knows: it means the same to every SDK."""
 
 
-def target(app: Orchestrator) -> str:
-    return app.group
+PYTHON = next(client for client in CLIENTS if client.name == "python-0.8.1")
+
+
+def recording_step(ran: list[str]) -> Callable[..., Awaitable[int]]:
+    """Return the function `step`, which notes the promise of each execution."""
+
+    async def step(info: Info, number: int, pause_ms: int) -> int:
+        ran.append(info.promise_id)
+        await asyncio.sleep(pause_ms / 1000)
+        return number * number
+
+    return step
 
 
 async def test_values_survive_the_way_through_both(member: Member, ours: Orchestrator, name: str) -> None:
@@ -62,7 +74,7 @@ async def test_values_beyond_json_come_back_to_us_as_they_were(
 
 
 async def test_calls_go_to_and_fro_in_one_graph(
-    member: Member, ours: Orchestrator, wire: Any, name: str
+    member: Member, ours: Orchestrator, wire: Wire, name: str
 ) -> None:
     """Ours calls theirs, theirs calls ours, and that one theirs again."""
     arguments = (ours.group, "relay", member.group, "chain", 3, 1)
@@ -105,7 +117,7 @@ async def test_failures_keep_their_message_across(member: Member, ours: Orchestr
     assert await member.run(f"{name}-4", "recover", ours.group, "refuse", "two") == "caught two"
 
 
-async def test_promises_are_settled_across(member: Member, ours: Orchestrator, wire: Any, name: str) -> None:
+async def test_promises_are_settled_across(member: Member, ours: Orchestrator, wire: Wire, name: str) -> None:
     await member.begin(name, "ask", 60_000)
     [asking] = await member.told(lambda event: event.get("workflow") == name)
     await wire.until_exists(asking["id"])
@@ -139,3 +151,37 @@ async def test_all_published_sdks_and_ours_make_one_chain_of_calls(
         hops += [worker.group, "relay", ours.group, "relay"]
     result = await ours.run(name, "relay", *hops[:-1], "echo", "through all")
     assert result == "through all"
+
+
+async def test_our_worker_goes_on_where_a_killed_one_of_theirs_was(
+    client: Client, server: str, member: Member, members: Company, name: str
+) -> None:
+    victim = await members.start(client, ttl_ms=1000)
+    await member.begin(name, "chain", 5, 150, how="rpc", target=victim.group)
+    await victim.told(lambda event: event.get("function") == "step", 3)
+    await victim.kill()
+
+    ran: list[str] = []
+    app = register(Orchestrator.remote(server, group=victim.group), ["chain"])
+    app.register(recording_step(ran), name="step")
+    async with app:
+        assert await member.result(name) == [0, 1, 4, 9, 16]
+    # W1: what had settled there is not executed again here, whatever dialect named it.
+    assert len(ran) <= 3, ran
+
+
+async def test_one_of_theirs_goes_on_where_our_killed_worker_was(
+    server: str, members: Company, wire: Wire, name: str
+) -> None:
+    """By the one SDK that names children as ours does (docs/interoperability.md)."""
+    ran: list[str] = []
+    app = register(Orchestrator.remote(server, group=f"passing-{name}", ttl_ms=1000), ["chain"])
+    app.register(recording_step(ran), name="step")
+    await app.start()
+    await app.begin_rpc(name, "chain", 5, 150)
+    await wire.until_exists(f"{name}:3")
+    await app.abort()
+
+    heir = await members.start(require(PYTHON), group=app.group)
+    assert await heir.result(name) == [0, 1, 4, 9, 16]
+    assert len(ran) + len(heir.executions("step", name)) <= 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
@@ -14,6 +14,7 @@ TIMEOUT_S = 10.0
 LOOK_S = 0.02
 
 Record = dict[str, Any]
+T = TypeVar("T")
 
 
 class Wire:
@@ -43,8 +44,8 @@ class Wire:
         assert status == 200, data
         return dict(data["task"])
 
-    async def until(self, look: Callable[[], Awaitable[Record]], wanted: Callable[[Record], bool]) -> Record:
-        """Look again and again until a record is as wanted; return it."""
+    async def until(self, look: Callable[[], Awaitable[T]], wanted: Callable[[T], bool]) -> T:
+        """Look again and again until what is seen is as wanted; return it."""
         end = time.monotonic() + TIMEOUT_S
         while not wanted(record := await look()):
             assert time.monotonic() < end, f"it stayed {record}"
