@@ -12,33 +12,38 @@ from typing import Any
 from orchestrator.domain.errors import Refused
 from orchestrator.domain.task import TaskState
 from orchestrator.domain.transitions import TaskEvent, with_timer
-from orchestrator.engine.handlers import decide
+from orchestrator.engine.handlers import decide, schedules
 from orchestrator.engine.handlers.tasks import branch_of
 from orchestrator.engine.needs import Needs, needs_of
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.settlement import apply, expire_named
 from orchestrator.engine.workspace import Outgoing, Workspace
 from orchestrator.protocol import commands as c
+from orchestrator.protocol import schedules as s
 from orchestrator.protocol.records import task_record
 from orchestrator.store.port import (
     LoadChain,
     LoadDeadline,
     LoadDue,
+    LoadDueSchedules,
     LoadEmbedded,
     LoadHeld,
     LoadOutbox,
     LoadPreloads,
     LoadRows,
+    LoadSchedules,
     Outbox,
     Program,
     Query,
     SearchPromises,
+    SearchSchedules,
     SearchTasks,
     Write,
     ask,
 )
 
 Steps = Generator[Query[Any], Any, None]
+Search = c.PromiseSearch | c.TaskSearch | s.ScheduleSearch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +80,14 @@ def batch_program(
     outcomes = [_outcome(workspace, work) for work in works]
     yield from _write(workspace, sent)
     for position, work in enumerate(works):
-        if isinstance(work.command, c.PromiseSearch | c.TaskSearch):
+        if isinstance(work.command, Search):
             outcomes[position] = yield from _search(work.command, settings)
     answered = [outcome for outcome in outcomes if outcome is not None]
     return BatchResult(outcomes=answered, outgoing=workspace.outgoing(), deadline=workspace.deadline())
 
 
 def _outcome(workspace: Workspace, work: Work) -> c.Answer | Refused | None:
-    if isinstance(work.command, c.PromiseSearch | c.TaskSearch):
+    if isinstance(work.command, Search):
         return None
     try:
         return decide(workspace, work.command, embedded=work.embedded)
@@ -95,6 +100,7 @@ def _load(workspace: Workspace, needs: Sequence[Needs]) -> Steps:
     settling = {key for need in needs for key in need.settling}
     pids = list(dict.fromkeys(need.held_by for need in needs if need.held_by is not None))
     yield from _load_named(workspace, named, settling)
+    yield from _load_schedules(workspace, [need.schedule for need in needs if need.schedule is not None])
     if pids:
         workspace.add_rows((), (yield from ask(LoadHeld(pids=pids))))
     keys = _preloaded(workspace, needs)
@@ -110,6 +116,12 @@ def _load_named(workspace: Workspace, named: Iterable[str], settling: Iterable[s
     chains = [key for key in ids if _may_settle(workspace, key, settling)]
     if chains:
         workspace.add_chain(chains, (yield from ask(LoadChain(ids=chains))))
+
+
+def _load_schedules(workspace: Workspace, named: Iterable[str]) -> Steps:
+    ids = list(dict.fromkeys(named))
+    if ids:
+        workspace.add_schedules(ids, (yield from ask(LoadSchedules(ids=ids))))
 
 
 def _may_settle(workspace: Workspace, promise_id: str, settling: Iterable[str]) -> bool:
@@ -148,9 +160,7 @@ def _write(workspace: Workspace, sent: Sent, unblocks_before: int | None = None)
         yield from ask(Write(changes=changes))
 
 
-def _search(
-    command: c.PromiseSearch | c.TaskSearch, settings: EngineSettings
-) -> Generator[Query[Any], Any, c.Answer]:
+def _search(command: Search, settings: EngineSettings) -> Generator[Query[Any], Any, c.Answer]:
     if isinstance(command, c.PromiseSearch):
         promises = yield from ask(
             SearchPromises(
@@ -162,6 +172,16 @@ def _search(
             )
         )
         return c.PromisePage(promises=promises.items, cursor=promises.cursor)
+    if isinstance(command, s.ScheduleSearch):
+        found = yield from ask(
+            SearchSchedules(
+                tags=command.tags,
+                limit=command.limit,
+                cursor=command.cursor,
+                scan_max=settings.search_scan_max,
+            )
+        )
+        return s.SchedulePage(schedules=found.items, cursor=found.cursor)
     tasks = yield from ask(
         SearchTasks(
             state=command.state,
@@ -175,17 +195,21 @@ def _search(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickResult:
-    """What to send; the next deadline in the store (None: nothing is timed); whether more is due now."""
+    """What to send; the next deadline in the store (None: nothing is timed); whether more is due now.
+
+    `runs` counts the promises that schedules have created.
+    """
 
     outgoing: list[Outgoing]
     deadline: int | None
     more: bool
+    runs: int = 0
 
 
 def tick_program(
     now_ms: int, settings: EngineSettings, listened: Callable[[str], bool]
 ) -> Program[TickResult]:
-    """Carry out one page of what time alone brings: deadlines, ended leases, dispatches that are due.
+    """Carry out one page of what time alone brings: deadlines, ended leases, due dispatches and runs.
 
     `listened` tells whether anybody of a poll group listens.
     """
@@ -196,13 +220,27 @@ def tick_program(
     expire_named(workspace, ids)
     for key in ids:
         _tick_task(workspace, key)
+    runs = yield from _run_schedules(workspace)
     yield from _write(workspace, Sent(), now_ms - settings.unblock_keep_ms)
     deadline = yield from ask(LoadDeadline())
     return TickResult(
         outgoing=workspace.outgoing(),
         deadline=deadline,
         more=deadline is not None and deadline <= now_ms,
+        runs=runs,
     )
+
+
+def _run_schedules(workspace: Workspace) -> Generator[Query[Any], Any, int]:
+    """Carry out a page of the runs that are due, and return how many promises they created."""
+    page = workspace.settings.tick_page
+    ids = yield from ask(LoadDueSchedules(now_ms=workspace.now_ms, limit=page))
+    if not ids:
+        return 0
+    yield from _load_schedules(workspace, ids)
+    promises = schedules.advance(workspace, ids, page)
+    yield from _load_named(workspace, dict.fromkeys(promise.id for promise in promises), ())
+    return schedules.run(workspace, promises)
 
 
 def _tick_task(workspace: Workspace, task_id: str) -> None:

@@ -57,9 +57,23 @@ class Courier:
         self._linger: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._full: dict[str, asyncio.TimerHandle] = {}
+        self._held = False
+
+    def hold(self) -> None:
+        """Leave messages in the outbox."""
+        self._held = True
+
+    def go_on(self) -> None:
+        """Send messages again, those in the outbox first."""
+        self._held = False
+        for group in {connection.group for connection in self._switchboard.connections()}:
+            self.flush(group)
+        self.flush(None)
 
     def deliver(self, outgoing: list[Outgoing], unrouted: list[Outgoing] | None = None) -> None:
         """Send what a commit has brought; what nobody here has taken is added to `unrouted`."""
+        if self._held:
+            return
         for each in self._switchboard.deliver(outgoing, unrouted):
             self._enqueue_push(each)
         self._schedule_removal()

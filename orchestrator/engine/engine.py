@@ -15,6 +15,7 @@ from orchestrator.engine.batch import BatchResult, Work
 from orchestrator.engine.clock import Clock, SystemClock
 from orchestrator.engine.committer import Committer
 from orchestrator.engine.courier import Courier, Push
+from orchestrator.engine.debugging import DebugCommand, Debugger
 from orchestrator.engine.delivery import Connection, Receive, Switchboard
 from orchestrator.engine.neighbours import Neighbours
 from orchestrator.engine.parts import Parts
@@ -62,6 +63,7 @@ class Engine:
         self._committer = Committer(parts, self._committed)
         self._courier = Courier(parts, push, self._committer.wake, self._lower)
         self._ticker = Ticker(parts, self._deliver)
+        self._debugger = Debugger(parts, self._ticker, self._courier, self._committed)
         self._neighbours: Neighbours | None = None
         if shared is not None:
             self._neighbours = Neighbours(shared, parts, self._courier, self._ticker)
@@ -131,16 +133,19 @@ class Engine:
         if self._neighbours is not None and unrouted:
             self._neighbours.tell(unrouted)
 
-    async def handle(self, command: c.Command[AnswerT], *, embedded: bool = False) -> AnswerT:
+    async def handle(
+        self, command: c.Command[AnswerT], *, embedded: bool = False, debug_time: int | None = None
+    ) -> AnswerT:
         """Carry out one command and return its answer once it is durable.
 
-        `embedded` marks a caller inside this process, whose leases end with it. Raises Refused with the
+        `embedded` marks a caller inside this process, whose leases end with it. `debug_time` (Unix
+        milliseconds) replaces the clock where debugging is switched on. Raises Refused with the
         protocol's status; Unavailable when the engine stops, its queue is full or its store failed: then
         the command may or may not have been carried out, and repeating it is safe (P2, T2).
         """
         status = 500
         try:
-            answer = await self._handle(command, embedded)
+            answer = await self._handle(command, embedded, debug_time)
             status = 300 if isinstance(answer, c.SuspendAnswer) and not answer.suspended else 200
             return cast(AnswerT, answer)
         except Refused as refusal:
@@ -155,13 +160,18 @@ class Engine:
         finally:
             self.statistics.requests[command.KIND, status] += 1
 
-    async def _handle(self, command: c.Command[Any], embedded: bool) -> c.Answer:
+    async def _handle(self, command: c.Command[Any], embedded: bool, debug_time: int | None) -> c.Answer:
         if isinstance(command, c.Describe):
             return c.DescribeAnswer(extensions=list(c.EXTENSIONS))
+        if isinstance(command, DebugCommand):
+            return await self._debugger.carry_out(command, debug_time)
         validate(command)
         if self._committing is None:
             raise Unavailable("the engine has not been started")
-        return await self._committer.submit(Work(command=command, embedded=embedded))
+        work = Work(command=command, embedded=embedded)
+        if debug_time is not None and self._settings.debug:
+            return await self._debugger.at(work, debug_time)
+        return await self._committer.submit(work)
 
     def connect(self, group: str, member: str, receive: Receive) -> Connection:
         """Deliver messages for `member` of `group` to `receive`, which must neither block nor raise.

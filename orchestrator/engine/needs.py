@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.protocol import commands as c
+from orchestrator.protocol import schedules as s
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +15,14 @@ class Needs:
     """`named`: promises and tasks to load. `settling`: those that the command may settle.
 
     `preload`: a task whose children the answer may carry. `held_by`: a pid whose tasks it touches.
+    `schedule`: a schedule to load.
     """
 
     named: tuple[str, ...] = ()
     settling: tuple[str, ...] = ()
     preload: str | None = None
     held_by: str | None = None
+    schedule: str | None = None
 
 
 def _named(command: Any) -> Needs:
@@ -66,6 +69,10 @@ def _heartbeat(command: c.TaskHeartbeat) -> Needs:
     return Needs(named=tuple(reference.id for reference in command.tasks))
 
 
+def _schedule(command: Any) -> Needs:
+    return Needs(schedule=command.id)
+
+
 _NEEDS: dict[type[c.Command[Any]], Callable[[Any], Needs]] = {
     c.PromiseGet: _named,
     c.PromiseCreate: _named,
@@ -82,6 +89,11 @@ _NEEDS: dict[type[c.Command[Any]], Callable[[Any], Needs]] = {
     c.TaskHeartbeat: _heartbeat,
     c.TaskHalt: _named,
     c.TaskContinue: _named,
+    s.ScheduleGet: _schedule,
+    s.ScheduleCreate: _schedule,
+    s.ScheduleDelete: _schedule,
+    s.SchedulePause: _schedule,
+    s.ScheduleResume: _schedule,
 }
 
 

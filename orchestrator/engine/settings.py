@@ -16,6 +16,8 @@ class EngineSettings:
     a task that was released twice in a row is announced again, doubling up to the maximum.
     `preload_max`: promises in one preload. `search_scan_max`: candidates that one search reads.
     `unblock_keep_ms`: how long the news of a settlement waits for its listener to connect.
+    `schedule_grace_ms`: how late a schedule's run may be if what was missed is not caught up. `debug` lets
+    callers steer the engine by the debug operations.
     `flush_page`: outbox rows read at once. `push_queue_max` and `push_concurrency` bound the pushes.
     """
 
@@ -32,10 +34,14 @@ class EngineSettings:
     flush_page: int = 500
     push_queue_max: int = 10_000
     push_concurrency: int = 64
+    schedule_grace_ms: int = 60_000
+    debug: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what would make the engine spin or stand still. Raises ValueError."""
         for name in self.__slots__:
+            if name == "debug":
+                continue
             least = 0 if name.startswith("release_backoff") else 1
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")

@@ -37,7 +37,8 @@ class Statistics:
     503 stands for Unavailable, 499 for a caller that did not wait for its answer.
 
     `requests` by (kind, status), `messages` sent by kind, `unroutable` messages left in the outbox by kind,
-    `pushes` by outcome, `batches` in commands, `commits` in seconds.
+    `pushes` by outcome, `batches` in commands, `commits` in seconds, `scheduled` promises that schedules have
+    created.
     """
 
     requests: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -47,6 +48,7 @@ class Statistics:
     batches: Histogram = field(default_factory=lambda: Histogram(BATCH_BUCKETS))
     commits: Histogram = field(default_factory=lambda: Histogram(SECONDS_BUCKETS))
     ticks: int = 0
+    scheduled: int = 0
     failed_batches: int = 0
     connections: int = 0
     queued: int = 0

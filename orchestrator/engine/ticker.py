@@ -15,7 +15,7 @@ from orchestrator.engine.batch import TickResult, recover_program, tick_program
 from orchestrator.engine.faults import trace_of
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.workspace import Outgoing
-from orchestrator.store.port import SharedStore
+from orchestrator.store.port import Program, SharedStore
 
 _log = structlog.get_logger(__name__)
 FAILURE_PAUSE_S = 1.0
@@ -34,6 +34,17 @@ class Ticker:
         self._deliver = deliver
         self._deadline: int | None = None
         self._lowered = asyncio.Event()
+        self._free = asyncio.Event()
+        self._free.set()
+
+    def hold(self) -> None:
+        """Let no time pass by itself."""
+        self._free.clear()
+
+    def go_on(self) -> None:
+        """Let time pass again, and look at once what is due."""
+        self.lower(0)
+        self._free.set()
 
     def lower(self, deadline: int | None) -> None:
         """Tick at `deadline` (Unix milliseconds) if nothing is due earlier."""
@@ -41,25 +52,31 @@ class Ticker:
             self._deadline = deadline
             self._lowered.set()
 
-    async def tick(self) -> None:
-        """Carry out everything that is due now. Raises StoreError."""
+    async def tick(self, at_ms: int | None = None) -> None:
+        """Carry out everything that is due now, or at another moment (Unix milliseconds).
+
+        Raises StoreError.
+        """
         more = True
         while more:
             # Forgotten before the transaction: what it does not see was committed later, and lowers again.
             known, self._deadline = self._deadline, None
             try:
-                result = await self._run_page()
+                result = await self._run_page(at_ms)
             except BaseException:
                 self.lower(known)
                 raise
             self._statistics.ticks += 1
+            self._statistics.scheduled += result.runs
             self.lower(result.deadline)
             self._deliver(result.outgoing)
             more = result.more
 
-    async def _run_page(self) -> TickResult:
-        now_ms = self._clock.now_ms()
-        return await self._store.run(lambda now: tick_program(now, self._settings, self._listened), now_ms)
+    async def _run_page(self, at_ms: int | None) -> TickResult:
+        def make_program(now_ms: int) -> Program[TickResult]:
+            return tick_program(now_ms if at_ms is None else at_ms, self._settings, self._listened)
+
+        return await self._store.run(make_program, self._clock.now_ms())
 
     async def recover(self) -> None:
         """Release the leases whose holders lived in the engine's former process. Raises StoreError."""
@@ -73,6 +90,7 @@ class Ticker:
     async def run(self) -> None:
         """Tick whenever something is due, until cancelled."""
         while True:
+            await self._free.wait()
             try:
                 await self.tick()
             except Exception as error:  # time must go on, whatever one tick met

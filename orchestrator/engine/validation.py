@@ -11,11 +11,14 @@ from typing import Any
 
 from orchestrator.domain import tags as tag
 from orchestrator.domain.address import Address, parse_address
+from orchestrator.domain.cron import InvalidCron, parse_cron
 from orchestrator.domain.errors import Refused
-from orchestrator.domain.ids import extends, fault_of_id
+from orchestrator.domain.ids import CHILD_SEPARATOR, extends, fault_of_id
 from orchestrator.domain.promise import Value
+from orchestrator.domain.schedule import RUN_TAGS, promise_id_of
 from orchestrator.domain.transitions import SETTLING_EVENTS, TIME_MS_MAX
 from orchestrator.protocol import commands as c
+from orchestrator.protocol import schedules as s
 
 TAGS_MAX = 64
 TAG_LENGTH_MAX = 4_096
@@ -136,7 +139,7 @@ def _check_record(command: c.PromiseRecordStep) -> None:
     refuse(tag.TARGET in command.tags, "a recorded step has no task: it must not carry resonate:target")
 
 
-def _check_named(command: c.PromiseGet | c.TaskGet | c.TaskHalt | c.TaskContinue) -> None:
+def _check_named(command: Any) -> None:
     check_id(command.id)
 
 
@@ -233,6 +236,31 @@ def _check_heartbeat(command: c.TaskHeartbeat) -> None:
         _check_version(reference.id, reference.version)
 
 
+def _check_schedule_create(command: s.ScheduleCreate) -> None:
+    check_id(command.id)
+    refuse(CHILD_SEPARATOR in command.id, f"Invalid id: a schedule's must not contain {CHILD_SEPARATOR!r}")
+    try:
+        parse_cron(command.cron, command.time_zone)
+    except InvalidCron as error:
+        raise Refused(400, f"Invalid cron: {error}") from error
+    fault = fault_of_id(promise_id_of(command.promise_id, command.id, TIME_MS_MAX))
+    refuse(fault is not None, f"Invalid promiseId: {fault}")
+    _check_time("promiseTimeout", command.promise_timeout)
+    _check_value("promiseParam", command.promise_param)
+    tags = command.promise_tags
+    refuse(len(tags) > TAGS_MAX - len(RUN_TAGS), f"more than {TAGS_MAX - len(RUN_TAGS)} promiseTags")
+    _check_texts("promiseTags", tags)
+    refuse(tag.TARGET not in tags, f"promiseTags must include {tag.TARGET}")
+    _check_target(tags[tag.TARGET])
+    refuse(tag.DELAY in tags, f"promiseTags take no {tag.DELAY}: a run starts at its moment")
+
+
+def _check_schedule_search(command: s.ScheduleSearch) -> None:
+    _check_limit(command.limit)
+    refuse(len(command.tags) > TAGS_MAX, f"more than {TAGS_MAX} tags")
+    _check_cursor(command.cursor)
+
+
 _CHECKS: dict[type[c.Command[Any]], Callable[[Any], None]] = {
     c.PromiseGet: _check_named,
     c.PromiseCreate: check_create,
@@ -251,6 +279,12 @@ _CHECKS: dict[type[c.Command[Any]], Callable[[Any], None]] = {
     c.TaskHalt: _check_named,
     c.TaskContinue: _check_named,
     c.TaskSearch: _check_task_search,
+    s.ScheduleGet: _check_named,
+    s.ScheduleCreate: _check_schedule_create,
+    s.ScheduleDelete: _check_named,
+    s.ScheduleSearch: _check_schedule_search,
+    s.SchedulePause: _check_named,
+    s.ScheduleResume: _check_named,
 }
 
 

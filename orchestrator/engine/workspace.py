@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.domain.address import PollAddress
 from orchestrator.domain.promise import PromiseRecord
+from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.validation import address_of
@@ -66,6 +67,8 @@ class Workspace:
     _awaiters_done: dict[str, None] = field(default_factory=dict)
     _executes: dict[str, QueuedExecute | None] = field(default_factory=dict)
     _unblocks: dict[tuple[str, str], QueuedUnblock] = field(default_factory=dict)
+    _schedules: dict[str, Schedule | None] = field(default_factory=dict)
+    _schedules_changed: dict[str, None] = field(default_factory=dict)
 
     # -- loading
 
@@ -89,6 +92,12 @@ class Workspace:
             self._listeners.setdefault(promise_id, {})[address] = None
         self.add_rows((), chain.awaiters)
 
+    def add_schedules(self, ids: Iterable[str], schedules: Iterable[Schedule]) -> None:
+        """Take in what exists of `ids`; what has been taken in before stays as it is."""
+        found = {schedule.id: schedule for schedule in schedules}
+        for key in ids:
+            self._schedules.setdefault(key, found.get(key))
+
     # -- reading
 
     def promise(self, promise_id: str) -> PromiseRecord | None:
@@ -98,6 +107,10 @@ class Workspace:
     def task(self, task_id: str) -> Task | None:
         """Return a task as it stands now, or None if there is none."""
         return self._tasks[task_id]
+
+    def schedule(self, schedule_id: str) -> Schedule | None:
+        """Return a schedule as it stands now, or None if it does not exist."""
+        return self._schedules[schedule_id]
 
     def changed(self) -> Iterable[PromiseRecord]:
         """Return the promises that this batch has created or settled."""
@@ -187,6 +200,16 @@ class Workspace:
             promise_id=promise_id, address=address, group=group_of(address), queued_at=self.now_ms
         )
 
+    def put_schedule(self, schedule: Schedule) -> None:
+        """Add a schedule, or replace it by its next self."""
+        self._schedules[schedule.id] = schedule
+        self._schedules_changed[schedule.id] = None
+
+    def remove_schedule(self, schedule_id: str) -> None:
+        """Remove a schedule."""
+        self._schedules[schedule_id] = None
+        self._schedules_changed[schedule_id] = None
+
     # -- results
 
     def changes(self) -> Changes:
@@ -203,7 +226,13 @@ class Workspace:
             executes_removed=[key for key, row in self._executes.items() if row is None],
             executes_queued=[row for row in self._executes.values() if row is not None],
             unblocks_queued=list(self._unblocks.values()),
+            schedules=self._schedules_put(),
+            schedules_removed=[key for key in self._schedules_changed if self._schedules[key] is None],
         )
+
+    def _schedules_put(self) -> list[Schedule]:
+        changed = (self._schedules[key] for key in self._schedules_changed)
+        return [schedule for schedule in changed if schedule is not None]
 
     def _present(self, promise_id: str) -> PromiseRecord:
         promise = self._promises[promise_id]
@@ -225,6 +254,7 @@ class Workspace:
             if (task := self._tasks[key]) is not None and task.timer_at is not None
         ]
         moments += [promise.timeout_at for key in self._created if (promise := self._present(key)).pending]
+        moments += [schedule.next_run_at for schedule in self._schedules_put() if not schedule.paused]
         return min(moments, default=None)
 
 

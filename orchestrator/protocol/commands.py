@@ -7,29 +7,21 @@ protocol: they are used only where `Describe` is answered and lists them.
 
 from __future__ import annotations
 
-from typing import ClassVar, Generic, TypeVar
-
 import msgspec
 
+from orchestrator.protocol.debugging import DebugReset, DebugSnap, DebugStart, DebugStop, DebugTick
+from orchestrator.protocol.operations import Answer, Command, Empty
 from orchestrator.protocol.records import PromiseRecord, PromiseState, TaskRecord, TaskState, Value
+from orchestrator.protocol.schedules import (
+    ScheduleCreate,
+    ScheduleDelete,
+    ScheduleGet,
+    SchedulePause,
+    ScheduleResume,
+    ScheduleSearch,
+)
 
-AnswerT = TypeVar("AnswerT", covariant=True)
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The `data` of a successful response."""
-
-
-class Command(
-    msgspec.Struct, Generic[AnswerT], frozen=True, kw_only=True, rename="camel", omit_defaults=True
-):
-    """The `data` of a request; `KIND` is its operation."""
-
-    KIND: ClassVar[str]
-
-
-class Empty(Answer, frozen=True):
-    """Nothing but success."""
+__all__ = ["Answer", "Command", "Empty"]  # besides what is defined here
 
 
 class PromiseAnswer(Answer, frozen=True):
@@ -97,7 +89,7 @@ class PromiseCreate(Command[PromiseAnswer], frozen=True):
     id: str
     timeout_at: int
     param: Value = Value()
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class PromiseSettle(Command[PromiseAnswer], frozen=True):
@@ -130,7 +122,7 @@ class PromiseSearch(Command[PromisePage], frozen=True):
 
     KIND = "promise.search"
     state: PromiseState | None = None
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
     limit: int = 100
     cursor: str | None = None
 
@@ -211,13 +203,13 @@ class TaskHeartbeat(Command["HeartbeatAnswer"], frozen=True):
 
     KIND = "task.heartbeat"
     pid: str
-    tasks: list[TaskReference] = []
+    tasks: list[TaskReference] = msgspec.field(default_factory=list)
 
 
 class HeartbeatAnswer(Answer, frozen=True):
     """`lost` (extension) names the tasks that this pid no longer holds at the version it named."""
 
-    lost: list[str] = []
+    lost: list[str] = msgspec.field(default_factory=list)
 
 
 class TaskHalt(Command[Empty], frozen=True):
@@ -251,7 +243,14 @@ EXTENSION_EXTERNAL_AWAIT = "external-await"
 """A task may await a promise of another origin that is tagged `resonate:external=true`."""
 EXTENSION_CHILDREN_PRELOAD = "children-preload"
 """The preload of a claim holds all direct children, remote ones too, and 300 what was awaited."""
-EXTENSIONS = (EXTENSION_RECORD_STEP, EXTENSION_EXTERNAL_AWAIT, EXTENSION_CHILDREN_PRELOAD)
+EXTENSION_SCHEDULE_OPTIONS = "schedule-options"
+"""`schedule.create` accepts `timeZone` and `catchUp`; `schedule.pause` and `schedule.resume` are there."""
+EXTENSIONS = (
+    EXTENSION_RECORD_STEP,
+    EXTENSION_EXTERNAL_AWAIT,
+    EXTENSION_CHILDREN_PRELOAD,
+    EXTENSION_SCHEDULE_OPTIONS,
+)
 
 
 class PromiseRecordStep(Command[PromiseAnswer], frozen=True):
@@ -264,7 +263,7 @@ class PromiseRecordStep(Command[PromiseAnswer], frozen=True):
     state: PromiseState
     param: Value = Value()
     value: Value = Value()
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class DescribeAnswer(Answer, frozen=True):
@@ -299,6 +298,17 @@ COMMANDS: dict[str, type[Command[Answer]]] = {
         TaskHalt,
         TaskContinue,
         TaskSearch,
+        ScheduleGet,
+        ScheduleCreate,
+        ScheduleDelete,
+        ScheduleSearch,
+        SchedulePause,
+        ScheduleResume,
+        DebugStart,
+        DebugStop,
+        DebugReset,
+        DebugTick,
+        DebugSnap,
         Describe,
     )
 }

@@ -12,6 +12,7 @@ import msgspec
 
 from orchestrator.domain.errors import Refused
 from orchestrator.protocol import commands as c
+from orchestrator.protocol import debugging, schedules
 from orchestrator.protocol.messages import Execute, Message, Unblock
 from orchestrator.protocol.nesting import DEPTH_MAX, too_deep
 from orchestrator.protocol.records import PromiseRecord
@@ -109,6 +110,17 @@ _ANSWERS: dict[str, type[c.Answer]] = {
     c.TaskContinue.KIND: c.Empty,
     c.TaskSearch.KIND: c.TaskPage,
     c.Describe.KIND: c.DescribeAnswer,
+    schedules.ScheduleGet.KIND: schedules.ScheduleAnswer,
+    schedules.ScheduleCreate.KIND: schedules.ScheduleAnswer,
+    schedules.ScheduleDelete.KIND: c.Empty,
+    schedules.ScheduleSearch.KIND: schedules.SchedulePage,
+    schedules.SchedulePause.KIND: schedules.ScheduleAnswer,
+    schedules.ScheduleResume.KIND: schedules.ScheduleAnswer,
+    debugging.DebugStart.KIND: c.Empty,
+    debugging.DebugStop.KIND: c.Empty,
+    debugging.DebugReset.KIND: c.Empty,
+    debugging.DebugTick.KIND: debugging.DebugTickAnswer,
+    debugging.DebugSnap.KIND: debugging.DebugSnapAnswer,
 }
 
 

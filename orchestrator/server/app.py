@@ -123,6 +123,7 @@ def create_app(
         proxies=Proxies(settings.trusted_proxies),
         body_bytes_max=settings.body_bytes_max,
         access_log=settings.access_log,
+        debug=settings.debug,
     )
     poll = PollRoute(engine, settings, checker, metrics)
     proof = ProofRoute(engine, proofs or ProofSource(), checker, open_to_all=settings.open_proofs)

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from orchestrator.domain import tags as tag
+from orchestrator.domain.schedule import promise_id_of
 from orchestrator.protocol import commands as c
+from orchestrator.protocol import schedules as s
 from orchestrator.server.auth_identity import Identity
 
 _LINEAGE = (tag.ORIGIN, tag.BRANCH, tag.PARENT, tag.PREFIX)
@@ -58,6 +60,12 @@ def _fenced(command: c.TaskFence) -> Iterator[str]:
         yield from _created(command.action)
 
 
+def _scheduled(command: s.ScheduleCreate) -> Iterator[str]:
+    yield command.id
+    # Its runs descend from nobody but themselves.
+    yield promise_id_of(command.promise_id, command.id, 0)
+
+
 TOUCHED: dict[type[c.Command[Any]], Callable[[Any], Iterable[str]]] = {
     c.PromiseGet: _named,
     c.PromiseCreate: _created,
@@ -74,6 +82,11 @@ TOUCHED: dict[type[c.Command[Any]], Callable[[Any], Iterable[str]]] = {
     c.TaskHeartbeat: lambda command: (reference.id for reference in command.tasks),
     c.TaskHalt: _named,
     c.TaskContinue: _named,
+    s.ScheduleGet: _named,
+    s.ScheduleCreate: _scheduled,
+    s.ScheduleDelete: _named,
+    s.SchedulePause: _named,
+    s.ScheduleResume: _named,
     c.Describe: lambda command: (),
 }
 """The ids of operations that a token with a prefix may use."""

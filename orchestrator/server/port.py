@@ -27,8 +27,11 @@ class ServedEngine(Protocol):
         """What it counts about itself."""
         ...
 
-    async def handle(self, command: Command[AnswerT]) -> AnswerT:
-        """Carry out one command. Raises Refused or Unavailable."""
+    async def handle(self, command: Command[AnswerT], *, debug_time: int | None = None) -> AnswerT:
+        """Carry out one command. Raises Refused or Unavailable.
+
+        `debug_time` (Unix milliseconds) replaces the clock of an engine that is being debugged.
+        """
         ...
 
     def connect(self, group: str, member: str, receive: Receive) -> Connection:

@@ -15,6 +15,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from orchestrator.domain.errors import Refused, Unavailable
+from orchestrator.engine.debugging import DISABLED
 from orchestrator.protocol.commands import COMMANDS, Answer, Command
 from orchestrator.protocol.envelope import (
     decode_command,
@@ -32,6 +33,7 @@ from orchestrator.server.port import ServedEngine
 _log = structlog.get_logger(__name__)
 _HEADERS = CIMultiDict({"Content-Type": "application/json"})
 UNKNOWN_KIND = "unknown"
+DEBUG_KINDS = "debug."
 _CLIENT_GONE = 499
 _BODY_TIMEOUT_S = 30.0
 # What the server refuses by itself, and an operator wants to see.
@@ -51,6 +53,7 @@ class RpcRoute:
         proxies: Proxies,
         body_bytes_max: int,
         access_log: bool,
+        debug: bool,
     ) -> None:
         self._engine = engine
         self._authenticator = authenticator
@@ -58,6 +61,7 @@ class RpcRoute:
         self._proxies = proxies
         self._body_bytes_max = body_bytes_max
         self._access_log = access_log
+        self._debug = debug
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one request; every failure leaves as an envelope."""
@@ -73,7 +77,7 @@ class RpcRoute:
                 identity.require_everything(kind[:_KIND_SHOWN_MAX])
             command = decode_command(envelope)
             authorize(identity, command)
-            answer = await self._engine.handle(command)
+            answer = await self._carry_out(command, envelope.head.debug_time)
             status, payload = encode_answer(command, corr_id, answer)
         except Exception as error:
             if kind == UNKNOWN_KIND:
@@ -87,6 +91,13 @@ class RpcRoute:
             if self._access_log:
                 _log_access(command, kind, status, seconds)
         return web.Response(body=payload, status=status, headers=_HEADERS)
+
+    async def _carry_out(self, command: Command[Answer], debug_time: int | None) -> Answer:
+        if self._debug and debug_time is not None:
+            return await self._engine.handle(command, debug_time=debug_time)
+        if command.KIND.startswith(DEBUG_KINDS) and not self._debug:
+            raise Refused(403, DISABLED)
+        return await self._engine.handle(command)
 
     async def _body(self, request: web.Request) -> bytes:
         try:

@@ -69,7 +69,8 @@ class ServerSettings:
     connection that has sent no complete request line and headers within `headers_s`. Shutdown waits
     `shutdown_s` for requests in flight.
     `access_log` writes a line for every request, never its payload; refusals of the server itself and
-    failures are logged in any case.
+    failures are logged in any case. `debug` lets callers steer an engine that is being debugged: on loopback
+    only.
 
     Raises ServerMisconfigured, with all faults at once.
     """
@@ -92,6 +93,7 @@ class ServerSettings:
     headers_s: float = 15.0
     shutdown_s: float = 10.0
     access_log: bool = False
+    debug: bool = False
 
     def __post_init__(self) -> None:
         faults = tuple(self._faults())
@@ -104,6 +106,8 @@ class ServerSettings:
             yield from _faults_of_token(self.token)
         if self.jwt is not None:
             yield from self._faults_of_jwt(self.jwt)
+        if self.debug and (self.trusted_proxies or not is_loopback(self.host)):
+            yield f"debug lets callers wipe the store: listen on {LOOPBACK} without proxies, or switch it off"
         yield from self._faults_of_origins()
         for proxy in self.trusted_proxies:
             if not _is_network(proxy):

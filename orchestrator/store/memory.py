@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 
 from orchestrator.domain import tags as tag
 from orchestrator.domain.promise import PromiseRecord
+from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
 from orchestrator.store import port
 from orchestrator.store.errors import StoreError
-from orchestrator.store.search import matches, page_of
+from orchestrator.store.search import matches, page_of, page_of_schedules
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -71,8 +72,10 @@ class _Tables:
         self.awaiting: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
         self.listening: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
         self.related: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self.schedules: dict[str, Schedule] = {}
         self.deadlines: list[tuple[int, str]] = []
         self.timers: list[tuple[int, str]] = []
+        self.runs: list[tuple[int, str]] = []
 
     # -- writing
 
@@ -95,6 +98,11 @@ class _Tables:
         """Undo everything since the program began."""
         while self.undo:
             self.undo.pop()()
+
+    def clear(self) -> None:
+        """Remove everything; that cannot be undone."""
+        for table in vars(self).values():
+            table.clear()
 
     def link(self, index: defaultdict[K, set[V]], key: K, value: V) -> None:
         """Add to an index, and remember how to undo it."""
@@ -162,6 +170,11 @@ def _timer_of(tables: _Tables, key: str) -> int | None:
     return task.timer_at if task is not None else None
 
 
+def _next_run_of(tables: _Tables, key: str) -> int | None:
+    schedule = tables.schedules.get(key)
+    return schedule.next_run_at if schedule is not None and not schedule.paused else None
+
+
 def _due(
     tables: _Tables,
     heap: list[tuple[int, str]],
@@ -188,7 +201,12 @@ def _load_due(tables: _Tables, query: port.LoadDue) -> list[str]:
 
 def _load_deadline(tables: _Tables, _: port.LoadDeadline) -> int | None:
     moments = []
-    for heap, moment_of in ((tables.deadlines, _deadline_of), (tables.timers, _timer_of)):
+    timed = (
+        (tables.deadlines, _deadline_of),
+        (tables.timers, _timer_of),
+        (tables.runs, _next_run_of),
+    )
+    for heap, moment_of in timed:
         while heap and moment_of(tables, heap[0][1]) != heap[0][0]:
             heapq.heappop(heap)
         moments += [heap[0][0]] if heap else []
@@ -214,6 +232,28 @@ def _search_tasks(tables: _Tables, query: port.SearchTasks) -> port.Page[Task]:
         tasks = (task for task in tasks if task.state is query.state)
     bounded = (task for task, _ in zip(tasks, range(query.scan_max), strict=False))
     return page_of(bounded, lambda task: query.state in (None, task.state), query.limit, query.scan_max)
+
+
+def _load_schedules(tables: _Tables, query: port.LoadSchedules) -> list[Schedule]:
+    return [tables.schedules[key] for key in query.ids if key in tables.schedules]
+
+
+def _load_due_schedules(tables: _Tables, query: port.LoadDueSchedules) -> list[str]:
+    return _due(tables, tables.runs, _next_run_of, query.now_ms, query.limit)
+
+
+def _search_schedules(tables: _Tables, query: port.SearchSchedules) -> port.Page[Schedule]:
+    behind = sorted(key for key in tables.schedules if key > (query.cursor or ""))
+    return page_of_schedules((tables.schedules[key] for key in behind[: query.scan_max]), query)
+
+
+def _load_groups(tables: _Tables, _: port.LoadGroups) -> list[str | None]:
+    groups = {row.group for row in tables.executes.values()}
+    return list(groups | {row.group for row in tables.unblocks.values()})
+
+
+def _clear(tables: _Tables, _: port.Clear) -> None:
+    tables.clear()
 
 
 def _load_outbox(tables: _Tables, query: port.LoadOutbox) -> port.Outbox:
@@ -262,6 +302,11 @@ def _write(tables: _Tables, query: port.Write) -> None:
         tables.put(tables.executes, execute.task_id, execute)
     for unblock in changes.unblocks_queued:
         tables.put(tables.unblocks, (unblock.promise_id, unblock.address), unblock)
+    for schedule in changes.schedules:
+        tables.put(tables.schedules, schedule.id, schedule)
+        heapq.heappush(tables.runs, (schedule.next_run_at, schedule.id))
+    for key in changes.schedules_removed:
+        tables.remove(tables.schedules, key)
 
 
 def _remove_sent(tables: _Tables, changes: port.Changes) -> None:
@@ -328,5 +373,10 @@ _QUERIES: dict[type[port.Query[Any]], Callable[[_Tables, Any], Any]] = {
     port.SearchTasks: _search_tasks,
     port.LoadOutbox: _load_outbox,
     port.LoadGauges: _load_gauges,
+    port.LoadSchedules: _load_schedules,
+    port.LoadDueSchedules: _load_due_schedules,
+    port.SearchSchedules: _search_schedules,
+    port.LoadGroups: _load_groups,
+    port.Clear: _clear,
     port.Write: _write,
 }

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from orchestrator.domain.promise import PromiseRecord, PromiseState
+from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
 
 T = TypeVar("T")
@@ -102,7 +103,7 @@ class LoadDue(Query[list[str]]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadDeadline(Query[int | None]):
-    """The earliest moment (Unix milliseconds) at which a promise or task falls due, or None."""
+    """The earliest moment (Unix milliseconds) at which a promise, task or schedule falls due, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +134,31 @@ class SearchTasks(Query[Page[Task]]):
     """Tasks by state behind `cursor`, at most `limit`; bounded by `scan_max` as SearchPromises is."""
 
     state: TaskState | None
+    limit: int
+    cursor: str | None
+    scan_max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSchedules(Query[list[Schedule]]):
+    """The schedules of these ids that exist, in no order."""
+
+    ids: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadDueSchedules(Query[list[str]]):
+    """Ids of at most `limit` schedules that run and are due by `now_ms`, the longest overdue first."""
+
+    now_ms: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSchedules(Query[Page[Schedule]]):
+    """Schedules by exact promise tags behind `cursor`; bounded by `scan_max` as SearchPromises is."""
+
+    tags: dict[str, str]
     limit: int
     cursor: str | None
     scan_max: int
@@ -193,6 +219,16 @@ class LoadGauges(Query[Gauges]):
     """Count what is open."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadGroups(Query[list[str | None]]):
+    """The groups for which anything waits in the outbox (None: pushes); reads all of it, for debugging."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clear(Query[None]):
+    """Remove everything, for debugging."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Changes:
     """What a program wants written, as lists of rows. Applied in the order of the fields.
@@ -214,6 +250,8 @@ class Changes:
     executes_removed: list[str] = field(default_factory=list)
     executes_queued: list[QueuedExecute] = field(default_factory=list)
     unblocks_queued: list[QueuedUnblock] = field(default_factory=list)
+    schedules: list[Schedule] = field(default_factory=list)
+    schedules_removed: list[str] = field(default_factory=list)
 
     def empty(self) -> bool:
         """Tell whether there is nothing to write."""

@@ -9,6 +9,7 @@ import msgspec
 
 from orchestrator.domain import tags as tag
 from orchestrator.domain.promise import EMPTY, PromiseRecord, PromiseState, Value
+from orchestrator.domain.schedule import CatchUp, Schedule
 from orchestrator.domain.task import Task, TaskState
 
 _encode_json = msgspec.json.Encoder(order="deterministic").encode
@@ -40,6 +41,22 @@ TASK_COLUMNS = (
     "timer_at",
 )
 """The columns of a task, in the order that `task_of` reads."""
+SCHEDULE_COLUMNS = (
+    "id",
+    "cron",
+    "promise_id",
+    "promise_timeout",
+    "param_headers",
+    "param_data",
+    "tags",
+    "created_at",
+    "next_run_at",
+    "last_run_at",
+    "time_zone",
+    "catch_up",
+    "paused",
+)
+"""The columns of a schedule, in the order that `schedule_of` reads."""
 
 
 def ids_text(ids: Sequence[str]) -> str:
@@ -133,4 +150,41 @@ def settled_row(promise: PromiseRecord) -> tuple[object, ...]:
         promise.value.data,
         promise.settled_at,
         promise.id,
+    )
+
+
+def schedule_of(row: Sequence[Any]) -> Schedule:
+    """Return the schedule that stands in the columns of a row."""
+    return Schedule(
+        id=row[0],
+        cron=row[1],
+        promise_id=row[2],
+        promise_timeout=row[3],
+        promise_param=_value(row[4], row[5]),
+        promise_tags=_decode_headers(row[6]),
+        created_at=row[7],
+        next_run_at=row[8],
+        last_run_at=row[9],
+        time_zone=row[10],
+        catch_up=CatchUp(row[11]),
+        paused=bool(row[12]),
+    )
+
+
+def schedule_row(schedule: Schedule) -> tuple[object, ...]:
+    """Return the columns of a schedule, in the order of SCHEDULE_COLUMNS."""
+    return (
+        schedule.id,
+        schedule.cron,
+        schedule.promise_id,
+        schedule.promise_timeout,
+        _headers_text(schedule.promise_param),
+        schedule.promise_param.data,
+        _encode_json(schedule.promise_tags).decode(),
+        schedule.created_at,
+        schedule.next_run_at,
+        schedule.last_run_at,
+        schedule.time_zone,
+        schedule.catch_up.value,
+        schedule.paused,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision in `migrations/versions`."""
 
 TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
@@ -121,3 +121,29 @@ sa.Index(
     outbox_unblocks.c.address,
 )
 sa.Index("outbox_unblocks_by_age", outbox_unblocks.c.queued_at)
+
+schedules = sa.Table(
+    "schedules",
+    metadata,
+    sa.Column("id", TEXT, primary_key=True),
+    sa.Column("cron", TEXT, nullable=False),
+    sa.Column("promise_id", TEXT, nullable=False),
+    sa.Column("promise_timeout", sa.BigInteger, nullable=False),
+    sa.Column("param_headers", TEXT),
+    sa.Column("param_data", TEXT),
+    sa.Column("tags", TEXT, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("next_run_at", sa.BigInteger, nullable=False),
+    sa.Column("last_run_at", sa.BigInteger),
+    sa.Column("time_zone", TEXT, nullable=False),
+    sa.Column("catch_up", TEXT, nullable=False),
+    sa.Column("paused", sa.Boolean, nullable=False),
+)
+_running = sa.text("NOT paused")
+sa.Index(
+    "schedules_by_next_run",
+    schedules.c.next_run_at,
+    schedules.c.id,
+    sqlite_where=_running,
+    postgresql_where=_running,
+)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 from orchestrator.domain.promise import PromiseRecord
-from orchestrator.store.port import Page, SearchPromises
+from orchestrator.domain.schedule import Schedule
+from orchestrator.store.port import Page, SearchPromises, SearchSchedules
 
 
 class Identified(Protocol):
@@ -26,6 +27,14 @@ def matches(promise: PromiseRecord, query: SearchPromises) -> bool:
     if query.state is not None and promise.state is not query.state:
         return False
     return all(promise.tags.get(name) == value for name, value in query.tags.items())
+
+
+def page_of_schedules(candidates: Iterable[Schedule], query: SearchSchedules) -> Page[Schedule]:
+    """Take a page from schedules in order of id, of which there are at most `query.scan_max`."""
+    wanted = query.tags.items()
+    return page_of(
+        candidates, lambda schedule: wanted <= schedule.promise_tags.items(), query.limit, query.scan_max
+    )
 
 
 def page_of(

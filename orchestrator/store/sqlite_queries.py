@@ -11,19 +11,22 @@ from typing import Any
 
 from orchestrator.domain import tags as tag
 from orchestrator.domain.promise import PromiseRecord
+from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
-from orchestrator.store import port
+from orchestrator.store import port, schema
 from orchestrator.store import statements as sql
 from orchestrator.store.rows import (
     PROMISE_COLUMNS,
     ids_text,
     promise_of,
     promise_row,
+    schedule_of,
+    schedule_row,
     settled_row,
     task_of,
     task_row,
 )
-from orchestrator.store.search import matches, page_of
+from orchestrator.store.search import matches, page_of, page_of_schedules
 
 _TASK_AT = len(PROMISE_COLUMNS)
 _INDEXED = {tag.ORIGIN: "origin", tag.BRANCH: "branch", tag.PARENT: "parent"}
@@ -78,7 +81,7 @@ def _load_due(connection: Connection, query: port.LoadDue) -> list[str]:
 def _load_deadline(connection: Connection, _: port.LoadDeadline) -> int | None:
     moments = [
         connection.execute(statement).fetchone()[0]
-        for statement in (sql.LOAD_PROMISE_DEADLINE, sql.LOAD_TASK_DEADLINE)
+        for statement in (sql.LOAD_PROMISE_DEADLINE, sql.LOAD_TASK_DEADLINE, sql.LOAD_SCHEDULE_DEADLINE)
     ]
     return min((moment for moment in moments if moment is not None), default=None)
 
@@ -101,6 +104,30 @@ def _search_tasks(connection: Connection, query: port.SearchTasks) -> port.Page[
         rows = connection.execute(sql.SEARCH_TASKS, (after, query.scan_max))
     tasks = (task for task in map(task_of, rows) if task is not None)
     return page_of(tasks, lambda task: query.state in (None, task.state), query.limit, query.scan_max)
+
+
+def _load_schedules(connection: Connection, query: port.LoadSchedules) -> list[Schedule]:
+    return [schedule_of(row) for row in connection.execute(sql.LOAD_SCHEDULES, (ids_text(query.ids),))]
+
+
+def _load_due_schedules(connection: Connection, query: port.LoadDueSchedules) -> list[str]:
+    return [row[0] for row in connection.execute(sql.LOAD_DUE_SCHEDULES, (query.now_ms, query.limit))]
+
+
+def _search_schedules(connection: Connection, query: port.SearchSchedules) -> port.Page[Schedule]:
+    rows = connection.execute(sql.SEARCH_SCHEDULES, (query.cursor or "", query.scan_max))
+    return page_of_schedules(map(schedule_of, rows), query)
+
+
+def _load_groups(connection: Connection, _: port.LoadGroups) -> list[str | None]:
+    tables = (schema.outbox_executes.name, schema.outbox_unblocks.name)
+    texts = (f"SELECT poll_group FROM {name}" for name in tables)  # noqa: S608  # our own names
+    return [row[0] for row in connection.execute(" UNION ".join(texts))]
+
+
+def _clear(connection: Connection, _: port.Clear) -> None:
+    for table in schema.metadata.tables:
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608  # our own names
 
 
 def _load_outbox(connection: Connection, query: port.LoadOutbox) -> port.Outbox:
@@ -170,6 +197,8 @@ def _written(changes: port.Changes) -> Iterable[tuple[str, Sequence[Sequence[Any
         sql.PUT_UNBLOCK,
         [(row.promise_id, row.address, row.group, row.queued_at) for row in changes.unblocks_queued],
     )
+    yield sql.PUT_SCHEDULE, [schedule_row(schedule) for schedule in changes.schedules]
+    yield sql.REMOVE_SCHEDULE, [(key,) for key in changes.schedules_removed]
 
 
 QUERIES: dict[type[port.Query[Any]], Callable[[Connection, Any], Any]] = {
@@ -184,6 +213,11 @@ QUERIES: dict[type[port.Query[Any]], Callable[[Connection, Any], Any]] = {
     port.SearchTasks: _search_tasks,
     port.LoadOutbox: _load_outbox,
     port.LoadGauges: _load_gauges,
+    port.LoadSchedules: _load_schedules,
+    port.LoadDueSchedules: _load_due_schedules,
+    port.SearchSchedules: _search_schedules,
+    port.LoadGroups: _load_groups,
+    port.Clear: _clear,
     port.Write: _write,
 }
 """Every query of the port, and who answers it."""

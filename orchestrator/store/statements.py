@@ -13,13 +13,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from orchestrator.store.rows import PROMISE_COLUMNS, TASK_COLUMNS
+from orchestrator.store.rows import PROMISE_COLUMNS, SCHEDULE_COLUMNS, TASK_COLUMNS
 from orchestrator.store.schema import (
     callbacks,
     listeners,
     outbox_executes,
     outbox_unblocks,
     promises,
+    schedules,
     tasks,
 )
 
@@ -173,6 +174,29 @@ SEARCH_OPEN_TASKS = _text(
     "limit",
 )
 
+_schedule = [schedules.c[name] for name in SCHEDULE_COLUMNS]
+_running = sa.text("NOT paused")
+LOAD_SCHEDULES = _text(sa.select(*_schedule).where(schedules.c.id.in_(_each("ids"))), "ids")
+LOAD_DUE_SCHEDULES = _text(
+    sa.select(schedules.c.id)
+    .where(_running, schedules.c.next_run_at <= _given("now"))
+    .order_by(schedules.c.next_run_at, schedules.c.id)
+    .limit(_given("limit"))
+    .offset(_ZERO),
+    "now",
+    "limit",
+)
+LOAD_SCHEDULE_DEADLINE = _text(sa.select(sa.func.min(schedules.c.next_run_at)).where(_running))
+SEARCH_SCHEDULES = _text(
+    sa.select(*_schedule)
+    .where(schedules.c.id > _given("cursor"))
+    .order_by(schedules.c.id)
+    .limit(_given("limit"))
+    .offset(_ZERO),
+    "cursor",
+    "limit",
+)
+
 _executes = (
     sa.select(
         outbox_executes.c.task_id,
@@ -289,3 +313,5 @@ REMOVE_UNBLOCK = _text(
 REMOVE_UNBLOCKS_BEFORE = _text(
     sa.delete(outbox_unblocks).where(outbox_unblocks.c.queued_at < _given("before")), "before"
 )
+PUT_SCHEDULE = _upsert(schedules, SCHEDULE_COLUMNS)
+REMOVE_SCHEDULE = _text(sa.delete(schedules).where(schedules.c.id == _given("id")), "id")

@@ -1,12 +1,14 @@
 """Every operation and every way it is refused, on every store."""
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from orchestrator.domain.promise import PromiseState, Value
 from orchestrator.domain.task import TaskState
+from orchestrator.engine.batch import Search
+from orchestrator.engine.debugging import DebugCommand
 from orchestrator.engine.handlers import _HANDLERS
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Unblock
@@ -576,5 +578,5 @@ async def test_describe_lists_the_extensions(w: World) -> None:
 
 
 async def test_every_operation_is_known(w: World) -> None:
-    served = {*_HANDLERS, c.PromiseSearch, c.TaskSearch, c.Describe}
+    served = {*_HANDLERS, *get_args(Search), *get_args(DebugCommand), c.Describe}
     assert served == set(c.COMMANDS.values())

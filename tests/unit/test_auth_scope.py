@@ -11,6 +11,7 @@ import pytest
 from orchestrator.domain.errors import Refused
 from orchestrator.domain.promise import PromiseState
 from orchestrator.protocol import commands as c
+from orchestrator.protocol import schedules as s
 from orchestrator.server.auth_identity import EVERYBODY, Identity
 from orchestrator.server.auth_scope import TOUCHED, authorize
 
@@ -42,6 +43,13 @@ SAMPLES: list[c.Command[Any]] = [
     c.TaskHeartbeat(pid="p", tasks=REFERENCES),
     c.TaskHalt(id=f"{PREFIX}1"),
     c.TaskContinue(id=f"{PREFIX}1"),
+    s.ScheduleGet(id=f"{PREFIX}1"),
+    s.ScheduleCreate(
+        id=f"{PREFIX}1", cron="* * * * *", promise_id=f"{PREFIX}1-{{{{.timestamp}}}}", promise_timeout=1
+    ),
+    s.ScheduleDelete(id=f"{PREFIX}1"),
+    s.SchedulePause(id=f"{PREFIX}1"),
+    s.ScheduleResume(id=f"{PREFIX}1"),
 ]
 WITHOUT_IDS = (c.Describe,)
 
@@ -78,7 +86,7 @@ def test_every_id_of_an_operation_is_held_against_the_prefix(command: c.Command[
         authorize(EVERYBODY, each)
 
 
-@pytest.mark.parametrize("command", [c.PromiseSearch(), c.TaskSearch()])
+@pytest.mark.parametrize("command", [c.PromiseSearch(), c.TaskSearch(), s.ScheduleSearch()])
 def test_a_search_is_not_for_a_prefix(command: c.Command[Any]) -> None:
     with pytest.raises(Refused, match="prefix") as caught:
         authorize(TEAM, command)

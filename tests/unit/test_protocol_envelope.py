@@ -7,8 +7,11 @@ import msgspec
 import pytest
 
 from orchestrator.domain.errors import Refused
+from orchestrator.domain.schedule import CatchUp, Schedule
 from orchestrator.protocol import commands as c
+from orchestrator.protocol import debugging as d
 from orchestrator.protocol import envelope
+from orchestrator.protocol import schedules as s
 from orchestrator.protocol.messages import Execute, Unblock
 from orchestrator.protocol.records import PromiseRecord, PromiseState, TaskRecord, TaskState, Value
 
@@ -20,6 +23,27 @@ TASK = TaskRecord(id="a", state=TaskState.ACQUIRED, version=3, resumes=0, ttl=10
 CREATE = c.PromiseCreate(id="a:1", timeout_at=5, param=Value(headers={"h": "1"}, data="x"), tags={"t": "u"})
 SETTLE = c.PromiseSettle(id="a", state=PromiseState.RESOLVED, value=Value(data="v"))
 STEP = c.PromiseRecordStep(id="a:2", timeout_at=9, created_at=3, state=PromiseState.REJECTED)
+
+NIGHTLY = s.ScheduleCreate(
+    id="s",
+    cron="0 0 * * *",
+    promise_id="{{.id}}-{{.timestamp}}",
+    promise_timeout=5,
+    time_zone="Europe/Vienna",
+)
+SCHEDULE = Schedule(
+    id="s", cron="0 0 * * *", promise_id="{{.id}}-{{.timestamp}}", promise_timeout=5, promise_param=Value(),
+    promise_tags={"k": "v"}, created_at=1, next_run_at=2, last_run_at=1, catch_up=CatchUp.LAST, paused=True,
+)  # fmt: skip
+SNAPSHOT = d.DebugSnapAnswer(
+    promises=[PROMISE],
+    promise_timeouts=[d.DebugTimeout(id="a:1", timeout=2**53)],
+    callbacks=[d.DebugCallback(awaiter="a", awaited="a:1")],
+    listeners=[d.DebugListener(id="a:1", address="poll://any@g")],
+    tasks=[TASK],
+    task_timeouts=[d.DebugTaskTimeout(id="a", type=1, timeout=9)],
+    messages=[d.DebugMessage(address="poll://any@g", message={"kind": "execute", "head": {}, "data": {}})],
+)
 
 EXCHANGES: list[tuple[c.Command, c.Answer]] = [
     (c.PromiseGet(id="a"), c.PromiseAnswer(promise=PROMISE)),
@@ -51,6 +75,17 @@ EXCHANGES: list[tuple[c.Command, c.Answer]] = [
     (c.TaskHalt(id="a"), c.Empty()),
     (c.TaskContinue(id="a"), c.Empty()),
     (c.TaskSearch(state=TaskState.PENDING), c.TaskPage(tasks=[TASK])),
+    (s.ScheduleGet(id="s"), s.ScheduleAnswer(schedule=SCHEDULE)),
+    (NIGHTLY, s.ScheduleAnswer(schedule=SCHEDULE)),
+    (s.ScheduleDelete(id="s"), c.Empty()),
+    (s.ScheduleSearch(tags={"a": "b"}), s.SchedulePage(schedules=[SCHEDULE], cursor="s")),
+    (s.SchedulePause(id="s"), s.ScheduleAnswer(schedule=SCHEDULE)),
+    (s.ScheduleResume(id="s"), s.ScheduleAnswer(schedule=SCHEDULE)),
+    (d.DebugStart(), c.Empty()),
+    (d.DebugStop(), c.Empty()),
+    (d.DebugReset(), c.Empty()),
+    (d.DebugTick(time=5), d.DebugTickAnswer()),
+    (d.DebugSnap(), SNAPSHOT),
     (c.Describe(), c.DescribeAnswer(extensions=["x"])),
 ]
 

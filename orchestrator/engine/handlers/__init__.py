@@ -6,9 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from orchestrator.engine.handlers import promises, tasks
+from orchestrator.engine.handlers import promises, schedules, tasks
 from orchestrator.engine.workspace import Workspace
 from orchestrator.protocol import commands as c
+from orchestrator.protocol import schedules as s
 
 Handler = Callable[[Workspace, Any], c.Answer]
 
@@ -28,6 +29,11 @@ _HANDLERS: dict[type[c.Command[Any]], Handler] = {
     c.TaskHeartbeat: tasks.heartbeat,
     c.TaskHalt: tasks.halt,
     c.TaskContinue: tasks.resume,
+    s.ScheduleGet: schedules.get,
+    s.ScheduleCreate: schedules.create,
+    s.ScheduleDelete: schedules.delete,
+    s.SchedulePause: schedules.pause,
+    s.ScheduleResume: schedules.resume,
 }
 _EMBEDDED: dict[type[c.Command[Any]], Handler] = {
     c.TaskCreate: partial(tasks.create, embedded=True),

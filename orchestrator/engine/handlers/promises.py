@@ -90,6 +90,12 @@ def create_promise(workspace: Workspace, command: c.PromiseCreate) -> PromiseRec
     if found is not None:
         return found
     promise = new_promise(workspace, command)
+    add_promise(workspace, promise)
+    return promise
+
+
+def add_promise(workspace: Workspace, promise: PromiseRecord) -> None:
+    """Store a promise that does not exist, and dispatch its task if it has one."""
     if promise.target is None:
         workspace.create(promise, None)
     elif not promise.pending:
@@ -100,7 +106,6 @@ def create_promise(workspace: Workspace, command: c.PromiseCreate) -> PromiseRec
         workspace.create(promise, task)
         if dispatch.send:
             workspace.announce(task)
-    return promise
 
 
 def new_promise(workspace: Workspace, command: c.PromiseCreate) -> PromiseRecord:
