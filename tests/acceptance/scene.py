@@ -165,6 +165,8 @@ class Scene:
         }
         arguments = [str(self.folder / "journal"), kill, *command]
         process = self.ground.nursery.start(name, arguments, environment=environment, directory=self.folder)
+        if kill:
+            process.name = f"{name} that is to die {kill}"
         self.processes.append(process)
         return process
 
@@ -215,9 +217,12 @@ class Scene:
         finally:
             await transport.close()
 
-    async def finished(self) -> dict[str, PromiseRecord]:
-        """Wait until every scoring, and everything else, has settled; return all promises."""
-        within_s = self.lease_s + PROMPT_S
+    async def finished(self, *, retry_s: float = 0) -> dict[str, PromiseRecord]:
+        """Wait until every scoring, and everything else, has settled; return all promises.
+
+        `retry_s` is the engine's retry timer, where it may be needed.
+        """
+        within_s = self.lease_s + PROMPT_S + retry_s
         wanted = {self.ground.promise_id(number) for number in range(1, self.ground.proposals + 1)}
         end = time.monotonic() + within_s
         promises: dict[str, PromiseRecord] = {}

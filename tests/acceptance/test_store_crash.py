@@ -13,7 +13,7 @@ from orchestrator.domain.promise import PromiseState
 from orchestrator.protocol import commands as c
 from tests.engine_world import world
 
-_COMMIT = """
+COMMIT = """
 import asyncio, os, sys
 from orchestrator.engine import Engine
 from orchestrator.domain.promise import PromiseState, Value
@@ -63,7 +63,7 @@ async def test_nothing_acknowledged_is_lost_to_sigkill(tmp_path: Path) -> None:
 def _one_life(url: str, life: int, lines: int) -> list[str]:
     """Read so many acknowledgements, then kill; return all that came through the pipe whole."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _COMMIT, url, str(life)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", COMMIT, url, str(life)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stdout is not None
     assert process.stderr is not None
