@@ -19,11 +19,11 @@ from contracts.transactions import SenderStatus, SignerError, check_sender
 from listener import ListenerError, Source, SqliteCursorStore
 from orchestrator import OrchestratorError, Refused, Unavailable
 from orchestrator.protocol.commands import PromiseSearch
-from orchestrator.store.inspection import inspect_file
+from orchestrator.store.inspection import inspect_database, inspect_file
 from orchestrator.transport.http import HttpTransport
 from scorers import composition
 from scorers.errors import ScorerError
-from scorers.settings import Settings
+from scorers.settings import POSTGRES, Settings
 from scorers.steps.proposal import BLOCK_CLOCK, TIMESTAMP_CLOCK
 
 SUBMISSIONS = 10
@@ -265,6 +265,10 @@ async def _server(around: Surroundings) -> str:
 
 async def _store(around: Surroundings) -> str:
     store = around.settings.store
+    if store.startswith(POSTGRES):
+        found = await inspect_database(store)
+        due = " (to be upgraded)" if found.upgrade_due else ""
+        return f"the database answers, schema {found.revision or 'empty'}{due}"
     if not store.startswith(SQLITE):
         raise Skipped(f"{store} keeps nothing in a file")
     path = Path(store.removeprefix(SQLITE))

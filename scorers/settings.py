@@ -22,6 +22,7 @@ from scorers.errors import SettingsError
 
 CONFIG_FILE = "dao-scorer.toml"
 ENV_PREFIX = "DAO_SCORER_"
+POSTGRES = ("postgresql://", "postgres://")
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
@@ -32,8 +33,14 @@ def _http_url(value: str) -> str:
 
 
 def _store_url(value: str) -> str:
+    if not value.startswith(("sqlite:///", "memory://", *POSTGRES)):
+        raise ValueError("must be sqlite:///FILE or postgresql://USER@HOST/DATABASE")
+    return value
+
+
+def _file_url(value: str) -> str:
     if not value.startswith(("sqlite:///", "memory://")):
-        raise ValueError("must be sqlite:///FILE (PostgreSQL stores come with a later release)")
+        raise ValueError("must be sqlite:///FILE")
     return value
 
 
@@ -45,6 +52,7 @@ def _address(value: str) -> str:
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 StoreUrl = Annotated[str, AfterValidator(_store_url)]
+FileUrl = Annotated[str, AfterValidator(_file_url)]
 Address = Annotated[str, AfterValidator(_address)]
 
 
@@ -64,7 +72,7 @@ class Settings(BaseSettings):
     server: HttpUrl = "http://127.0.0.1:8001"
     token: SecretStr | None = None
     store: StoreUrl = "sqlite:///dao-scorer.db"
-    cursor: StoreUrl = "sqlite:///dao-scorer-cursor.db"
+    cursor: FileUrl = "sqlite:///dao-scorer-cursor.db"
     host: str = "127.0.0.1"
     port: int = Field(default=8001, ge=0, le=65535)
     jwt_public_key: Path | None = None

@@ -21,3 +21,8 @@ class StoreError(OrchestratorError):
 
 class InvalidRow(OrchestratorError):
     """A value cannot be stored: text that is not Unicode, or a number beyond 64 bits."""
+
+
+def driver_error() -> StoreError:
+    """Return what to say where PostgreSQL is asked for and its driver is not installed."""
+    return StoreError("PostgreSQL needs packages that are missing: pip install 'dao-scorer[postgres]'")

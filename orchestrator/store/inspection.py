@@ -8,7 +8,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.store.errors import StoreError
+from orchestrator.store.errors import StoreError, driver_error
 from orchestrator.store.migration import check_revision, revision_of
 
 _BUSY_TIMEOUT_S = 2.0
@@ -43,6 +43,21 @@ def inspect_file(path: Path) -> StoreStatus:
     return StoreStatus(
         exists=True, revision=revision, upgrade_due=check_revision(revision, str(path)), owner=owner
     )
+
+
+async def inspect_database(url: str) -> StoreStatus:
+    """Return what a server would find in a PostgreSQL database. Raises StoreError if it could not open it."""
+    try:
+        from orchestrator.store.postgres_connections import Connections  # noqa: PLC0415  # an extra
+        from orchestrator.store.postgres_migration import revision_of  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise driver_error() from error
+    connections = Connections(url, 1)
+    async with connections.lent() as connection:
+        revision = await revision_of(connection, connections.place)
+    await connections.close()
+    due = check_revision(revision, connections.place)
+    return StoreStatus(exists=True, revision=revision, upgrade_due=due, owner=None)
 
 
 def _revision(path: Path) -> str | None:

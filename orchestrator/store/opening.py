@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.store.errors import StoreError
+from orchestrator.store.errors import StoreError, driver_error
 from orchestrator.store.memory import MemoryStore
 from orchestrator.store.port import Store
 from orchestrator.store.sqlite import SqliteStore
@@ -39,5 +39,5 @@ def _postgres(url: str) -> Store:
     try:
         from orchestrator.store.postgres import PostgresStore  # noqa: PLC0415  # an extra
     except ModuleNotFoundError as error:
-        raise StoreError("PostgreSQL needs a driver: pip install 'dao-scorer[postgres]'") from error
+        raise driver_error() from error
     return PostgresStore(url)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from orchestrator.store.errors import StoreError
+from orchestrator.store.errors import StoreError, driver_error
 from orchestrator.store.migration import check_revision, foreign_error, upgrade
 from orchestrator.store.postgres_connections import Connection, Connections
 from orchestrator.store.postgres_faults import FAULTS, opening_error
@@ -50,9 +50,7 @@ async def _upgrade(connections: Connections) -> None:
             "postgresql+asyncpg://", poolclass=sa.pool.NullPool, async_creator=connections.connect
         )
     except ImportError as error:
-        raise StoreError(
-            "PostgreSQL needs packages that are missing: pip install 'dao-scorer[postgres]'"
-        ) from error
+        raise driver_error() from error
     try:
         async with engine.begin() as connection:
             await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION)))

@@ -35,7 +35,8 @@ Server = Annotated[
     ),
 ]
 Store = Annotated[
-    str | None, typer.Option("--store", envvar="DAO_SCORER_STORE", help="Database, as sqlite:///FILE.")
+    str | None,
+    typer.Option("--store", envvar="DAO_SCORER_STORE", help="Database: sqlite:///FILE or postgresql://…"),
 ]
 Cursor = Annotated[
     str | None,
