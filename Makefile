@@ -4,6 +4,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PRODUCT := $(VENV)/.product
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 WORKERS ?= auto
 
 .PHONY: help demo test matrix check bench format interop-clients clean
@@ -11,7 +13,7 @@ WORKERS ?= auto
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
-demo: $(READY) ## watch proposals go from event to verified on-chain score
+demo: $(PRODUCT) ## watch proposals go from event to verified on-chain score
 	@$(BIN)/dao-scorer demo
 
 test: $(READY) ## run every test
@@ -33,11 +35,17 @@ format: $(READY) ## format the code
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-$(READY): pyproject.toml constraints.txt
+# What the product needs comes first, so that the demo waits for nothing else.
+$(PRODUCT): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later was not found: install it, or run: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "Preparing $(VENV) with $(PYTHON) (once) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(INSTALL) --editable '.[chain]'
+	@touch $@
+
+$(READY): $(PRODUCT)
+	@echo "Adding what the checks and tests need (once) ..."
+	@$(INSTALL) --editable '.[dev]'
 	@touch $@
 
 interop-clients: ## install the published SDKs that tests/interop runs against our server
