@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,13 @@ def name() -> str:
     return f"t-{uuid.uuid4().hex[:12]}"
 
 
-async def serve(children: Family, folder: Path, port: int = 0) -> Child:
+async def serve(
+    children: Family, folder: Path, port: int = 0, environment: Mapping[str, str] | None = None
+) -> Child:
     """Start a server on the SQLite file in `folder`."""
     store = f"sqlite:///{folder / 'interop.db'}"
-    return await children.start("server", ["serve", "--store", store, "--port", str(port)])
+    arguments = ["serve", "--store", store, "--port", str(port)]
+    return await children.start("server", arguments, environment=environment)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

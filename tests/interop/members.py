@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,11 +231,15 @@ class Company:
         pid: str | None = None,
         ttl_ms: int = TTL_MS,
         functions: Sequence[str] | None = None,
+        token: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Member:
         """Start a member of `group` (one of its own by default) and wait until it stands."""
         group = group if group is not None else f"g-{uuid.uuid4().hex[:12]}"
         pid = pid if pid is not None else uuid.uuid4().hex
         settings: dict[str, Any] = {"url": self.url, "group": group, "pid": pid, "ttl_ms": ttl_ms}
+        if token is not None:
+            settings["token"] = token
         if functions is not None:
             settings["functions"] = list(functions)
         process = await asyncio.create_subprocess_exec(
@@ -243,6 +248,7 @@ class Company:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=LINE_LIMIT,
+            env={**os.environ, **(environment or {})},
         )
         member = Member(client, group, pid, process)
         self._members.append(member)

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from tests.interop.members import Client, Company, Member, ProgramError
+from tests.interop.conftest import require
+from tests.interop.members import CLIENTS, Client, Company, Member, ProgramError
 from tests.interop.wire import Wire
 
 # Server and members live in the loop of the session.
@@ -202,3 +203,24 @@ async def test_an_unknown_promise_is_an_error_of_the_caller(member: Member, name
         await member.result(name)
     with pytest.raises(ProgramError):
         await member.ask("settle", id=name, how="resolve", value=1)
+
+
+async def test_a_root_id_may_hold_dots(member: Member, wire: Wire, name: str) -> None:
+    """`countdown.1` is what an SDK's own introduction uses."""
+    assert await member.run(f"{name}.1", "chain", 2, 1) == [0, 1]
+    assert await member.run(f"{name}.2", "fan_remote", member.group, 2) == [0, 1]
+    assert (await wire.promise(f"{name}.1"))["tags"]["resonate:origin"] == f"{name}.1"
+
+
+@pytest.mark.parametrize("install", ["python-0.7.4", "typescript-0.11.4"])
+async def test_the_older_dialect_prefixes_all_its_ids(
+    members: Company, wire: Wire, install: str, name: str
+) -> None:
+    older = require(next(client for client in CLIENTS if client.name == install))
+    worker = await members.start(older, environment={"RESONATE_PREFIX": "team"})
+
+    assert await worker.run(name, "fan_remote", worker.group, 3) == [0, 1, 2]
+    assert (await wire.promise(f"team:{name}"))["tags"]["resonate:prefix"] == f"team:{name}"
+    spawned = await worker.run(f"{name}-d", "spawn", worker.group, "echo", 1)
+    assert spawned.startswith(f"team:{name}-d.d")
+    await wire.until(lambda: wire.promise(spawned), lambda promise: promise["state"] == "resolved")

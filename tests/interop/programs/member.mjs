@@ -23,6 +23,8 @@ const client = new Resonate({
   group: settings.group,
   pid: settings.pid,
   ttl: settings.ttl_ms,
+  // Not through RESONATE_TOKEN: the SDK sends that with its commands, but not with its stream.
+  token: settings.token,
   logLevel: "error",
 });
 for (const [name, version, func] of functions({ tell, Constant, pid: settings.pid })) {

@@ -1,6 +1,7 @@
 """A member of a worker group, written with the published Python SDK, that its standard input drives.
 
-Argument 1 is JSON: `url`, `group`, `pid`, `ttl_ms`, and `functions`, the names to register (all if absent).
+Argument 1 is JSON: `url`, `group`, `pid`, `ttl_ms`, perhaps `token`, and perhaps `functions`, the names to
+register (all if absent).
 Each line read is one command `{"n", "do", …}`, answered by `{"n", "answer"}` or `{"n", "error"}`; in between
 the functions tell `{"event", …}` when they are executed. It ends with its input.
 """
@@ -200,6 +201,7 @@ async def main() -> None:
         group=SETTINGS["group"],
         pid=SETTINGS["pid"],
         ttl=timedelta(milliseconds=SETTINGS["ttl_ms"]),
+        token=SETTINGS.get("token"),
         retry_policy=Never(),
     )
     for name, version, function in FUNCTIONS:
