@@ -2,7 +2,8 @@
 
 The oracle (tests/engine_oracle.py) is written from the protocol's page alone. Requests travel as the wire's
 bytes, several in one batch; time jumps with and without a tick; the SQLite engine is closed and opened again
-from its file. ENGINE_SEED repeats a history, ENGINE_SEQUENCES runs more of them.
+from its file, and the PostgreSQL engine from its database. ENGINE_SEED repeats a history, ENGINE_SEQUENCES
+runs more of them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from orchestrator.protocol.records import task_record
 from orchestrator.store import MemoryStore, SqliteStore, Store
 from orchestrator.store.port import LoadChain, LoadOutbox, LoadRows, Program, ask
 from tests.engine_oracle import Json, Oracle
+from tests.engine_world import store_on_the_tests_clock
+from tests.postgres_server import Server
 
 SEQUENCES, STEPS = 150, 50
 IDS = ["a", "a:1", "a:2", "a:1.1", "a.3", "b", "b:1", "e"]
@@ -255,8 +258,8 @@ def _contents(ids: list[str]) -> Program[Json]:
 class Subject:
     """One engine over one store, and how to start it anew."""
 
-    def __init__(self, store: Store, clock: ManualClock, path: Path | None) -> None:
-        self.store, self.clock, self.path = store, clock, path
+    def __init__(self, store: Store, clock: ManualClock, again: Callable[[], Store]) -> None:
+        self.store, self.clock, self.again = store, clock, again
         self.engine = Engine(store, clock, SETTINGS)
 
     async def start(self) -> None:
@@ -265,7 +268,7 @@ class Subject:
 
     async def restart(self) -> None:
         await self.engine.stop()
-        self.store = self.store if self.path is None else SqliteStore(self.path)
+        self.store = self.again()
         self.engine = Engine(self.store, self.clock, SETTINGS)
         await self.start()
 
@@ -275,8 +278,8 @@ class Subject:
 
 
 @asynccontextmanager
-async def _subject(store: Store, clock: ManualClock, path: Path | None) -> AsyncIterator[Subject]:
-    subject = Subject(store, clock, path)
+async def _subject(clock: ManualClock, again: Callable[[], Store]) -> AsyncIterator[Subject]:
+    subject = Subject(again(), clock, again)
     await subject.start()
     try:
         yield subject
@@ -338,10 +341,18 @@ class History:
         self.subjects: list[Subject] = []
         self.did: list[Any] = []
 
-    async def run(self, path: Path | None) -> None:
+    async def run(self, path: Path | None, url: str | None) -> None:
+        """Play it, with restarts where there is a path; on a database with that URL, too, if there is one."""
+        memory, sqlite = MemoryStore(), SqliteStore(path)
+        stores: list[Callable[[], Store]] = [
+            lambda: memory,
+            lambda: sqlite if path is None else SqliteStore(path),
+        ]
+        if url is not None:
+            stores.append(lambda: store_on_the_tests_clock(url))
         async with AsyncExitStack() as stack:
-            for store, place in ((MemoryStore(), None), (SqliteStore(path), path)):
-                self.subjects.append(await stack.enter_async_context(_subject(store, self.clock, place)))
+            for again in stores:
+                self.subjects.append(await stack.enter_async_context(_subject(self.clock, again)))
             for _ in range(STEPS):
                 await self.pass_time(restarting=path is not None)
                 await self.step()
@@ -424,16 +435,17 @@ EXPECTED = {
 """Every way in which an operation can end; all of them must have been seen."""
 
 
-async def test_the_engine_agrees_with_the_oracle(tmp_path: Path) -> None:
+async def test_the_engine_agrees_with_the_oracle(tmp_path: Path, postgres_if_any: Server | None) -> None:
     seed = int(os.environ.get("ENGINE_SEED", random.randrange(2**32)))  # noqa: S311
     sequences = int(os.environ.get("ENGINE_SEQUENCES", SEQUENCES))
     print("seed", seed, "(set ENGINE_SEED to repeat)")  # noqa: T201
     seen: Counter[tuple[str, Any]] = Counter()
     for number in range(sequences):
-        # Every tenth history uses a file, and survives restarts.
+        # Every tenth history uses a file and a database, and survives restarts.
         path = tmp_path / f"{number}.db" if number % 10 == 0 else None
+        url = postgres_if_any.fresh(f"history_{number}") if postgres_if_any and path is not None else None
         chance = random.Random(f"{seed}/{number}")  # noqa: S311
-        await History(chance, f"seed {seed}, history {number}", seen).run(path)
+        await History(chance, f"seed {seed}, history {number}", seen).run(path, url)
     missing = [(kind, end) for kind, ends in EXPECTED.items() for end in ends if not seen[kind, end]]
     assert not missing, (seed, missing)
     assert set(EXPECTED) == {kind for kind in COMMANDS if kind.startswith(("promise.", "task."))}
