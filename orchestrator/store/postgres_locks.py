@@ -37,6 +37,12 @@ def key_of(promise_id: str) -> int:
     return _key_of_origin(_SEPARATORS.split(promise_id, 1)[0])
 
 
+@lru_cache(maxsize=4_096)
+def schedule_key_of(schedule_id: str) -> int:
+    """Return the lock of a schedule."""
+    return _key(f"\x00schedule {schedule_id}")
+
+
 @dataclass(frozen=True, slots=True)
 class Locks:
     """A set of locks; `whole` means every promise there is."""
@@ -50,7 +56,11 @@ class Locks:
 
     def missing(self, ids: Iterable[str]) -> frozenset[int]:
         """Return the keys of these promises that are not held."""
-        return frozenset() if self.whole else frozenset(map(key_of, ids)) - self.keys
+        return self.missing_keys(map(key_of, ids))
+
+    def missing_keys(self, keys: Iterable[int]) -> frozenset[int]:
+        """Return those of the keys that are not held."""
+        return frozenset() if self.whole else frozenset(keys) - self.keys
 
     def with_keys(self, keys: Iterable[int]) -> Locks:
         """Return the larger set."""
@@ -59,7 +69,7 @@ class Locks:
     def statement(self) -> str:
         """Return the text that waits for all of them in order; keys are numbers, and so need no quoting."""
         if self.whole:
-            return f"SELECT pg_advisory_xact_lock({WHOLE_STORE})"
+            return LOCK_WHOLE
         shared = f"SELECT pg_advisory_xact_lock_shared({WHOLE_STORE})"
         if not self.keys:
             return shared
@@ -68,6 +78,7 @@ class Locks:
 
 
 TRY_KEYS = "SELECT bool_and(pg_try_advisory_xact_lock(k)) FROM unnest($1::bigint[]) AS k"
+LOCK_WHOLE = f"SELECT pg_advisory_xact_lock({WHOLE_STORE})"
 TRY_WHOLE = f"SELECT pg_try_advisory_xact_lock({WHOLE_STORE})"
 
 

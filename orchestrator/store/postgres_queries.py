@@ -13,14 +13,15 @@ from typing import Any
 
 from orchestrator.domain import tags as tag
 from orchestrator.domain.promise import PromiseRecord
+from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
 from orchestrator.store import port
 from orchestrator.store import postgres_statements as sql
 from orchestrator.store.postgres_connections import Connection
-from orchestrator.store.postgres_locks import Locks, LocksTooFew
+from orchestrator.store.postgres_locks import LOCK_WHOLE, Locks, LocksTooFew, key_of, schedule_key_of
 from orchestrator.store.postgres_writes import write
-from orchestrator.store.rows import PROMISE_COLUMNS, promise_of, task_of
-from orchestrator.store.search import matches, page_of
+from orchestrator.store.rows import PROMISE_COLUMNS, promise_of, schedule_of, task_of
+from orchestrator.store.search import matches, page_of, page_of_schedules
 
 _TASK_AT = len(PROMISE_COLUMNS)
 _INDEXED = {tag.ORIGIN: "origin", tag.BRANCH: "branch", tag.PARENT: "parent"}
@@ -35,7 +36,11 @@ class Held:
 
     def check(self, ids: Iterable[str]) -> None:
         """Raise LocksTooFew unless all these promises are locked."""
-        missing = self.locks.missing(ids)
+        self.check_keys(map(key_of, ids))
+
+    def check_keys(self, keys: Iterable[int]) -> None:
+        """Raise LocksTooFew unless all these locks are held."""
+        missing = self.locks.missing_keys(keys)
         if missing:
             raise LocksTooFew(missing)
 
@@ -113,6 +118,29 @@ async def _search_tasks(held: Held, query: port.SearchTasks) -> port.Page[Task]:
     return page_of(tasks, lambda task: query.state in (None, task.state), query.limit, query.scan_max)
 
 
+async def _load_schedules(held: Held, query: port.LoadSchedules) -> list[Schedule]:
+    held.check_keys(map(schedule_key_of, query.ids))
+    return [schedule_of(row) for row in await held.connection.fetch(sql.LOAD_SCHEDULES, query.ids)]
+
+
+async def _load_due_schedules(held: Held, query: port.LoadDueSchedules) -> list[str]:
+    return [row[0] for row in await held.connection.fetch(sql.LOAD_DUE_SCHEDULES, query.now_ms, query.limit)]
+
+
+async def _search_schedules(held: Held, query: port.SearchSchedules) -> port.Page[Schedule]:
+    rows = await held.connection.fetch(sql.SEARCH_SCHEDULES, query.cursor or "", query.scan_max)
+    return page_of_schedules(map(schedule_of, rows), query)
+
+
+async def _load_groups(held: Held, _: port.LoadGroups) -> list[str | None]:
+    return [row[0] for row in await held.connection.fetch(sql.LOAD_GROUPS)]
+
+
+async def _clear(held: Held, _: port.Clear) -> None:
+    await held.connection.execute(LOCK_WHOLE)
+    await held.connection.execute(sql.CLEAR)
+
+
 async def _load_outbox(held: Held, query: port.LoadOutbox) -> port.Outbox:
     executes, unblocks = sql.LOAD_GROUP_EXECUTES, sql.LOAD_GROUP_UNBLOCKS
     group: tuple[str, ...] = ()
@@ -159,6 +187,9 @@ async def _write(held: Held, query: port.Write) -> None:
             *(task.id for task in changes.tasks),
         ]
     )
+    held.check_keys(
+        map(schedule_key_of, [*(each.id for each in changes.schedules), *changes.schedules_removed])
+    )
     await write(held.connection, changes)
 
 
@@ -174,5 +205,10 @@ _QUERIES: dict[type[port.Query[Any]], Callable[[Held, Any], Awaitable[Any]]] = {
     port.SearchTasks: _search_tasks,
     port.LoadOutbox: _load_outbox,
     port.LoadGauges: _load_gauges,
+    port.LoadSchedules: _load_schedules,
+    port.LoadDueSchedules: _load_due_schedules,
+    port.SearchSchedules: _search_schedules,
+    port.LoadGroups: _load_groups,
+    port.Clear: _clear,
     port.Write: _write,
 }

@@ -11,13 +11,15 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from orchestrator.store.rows import PROMISE_COLUMNS, TASK_COLUMNS
+from orchestrator.store.rows import PROMISE_COLUMNS, SCHEDULE_COLUMNS, TASK_COLUMNS
 from orchestrator.store.schema import (
     callbacks,
     listeners,
+    metadata,
     outbox_executes,
     outbox_unblocks,
     promises,
+    schedules,
     tasks,
 )
 
@@ -69,9 +71,11 @@ LOAD_DUE = """
     (SELECT id FROM tasks WHERE timer_at IS NOT NULL AND timer_at <= $1::bigint
         ORDER BY timer_at, id LIMIT $2::bigint)
 """
+# Not min(): over an empty table the planner would choose to read the whole index.
 _DEADLINE = """least(
-        (SELECT min(timeout_at) FROM promises WHERE state = 'pending'),
-        (SELECT min(timer_at) FROM tasks WHERE timer_at IS NOT NULL)
+        (SELECT timeout_at FROM promises WHERE state = 'pending' ORDER BY timeout_at, id LIMIT 1),
+        (SELECT timer_at FROM tasks WHERE timer_at IS NOT NULL ORDER BY timer_at, id LIMIT 1),
+        (SELECT next_run_at FROM schedules WHERE NOT paused ORDER BY next_run_at, id LIMIT 1)
     )"""
 LOAD_DEADLINE = f"SELECT {_DEADLINE}"
 SEARCH_PROMISES = f"SELECT {_PROMISE} FROM promises p WHERE p.id > $1 ORDER BY p.id LIMIT $2"  # noqa: S608
@@ -84,6 +88,13 @@ SEARCH_OPEN_TASKS = f"""
     SELECT {_TASK} FROM tasks t WHERE t.state = $3 AND t.state <> 'fulfilled' AND t.id > $1
     ORDER BY t.id LIMIT $2
 """  # noqa: S608
+
+_SCHEDULE = _columns("s", SCHEDULE_COLUMNS)
+LOAD_SCHEDULES = f"SELECT {_SCHEDULE} FROM schedules s WHERE s.id = ANY($1::text[])"  # noqa: S608
+LOAD_DUE_SCHEDULES = """
+    SELECT id FROM schedules WHERE NOT paused AND next_run_at <= $1 ORDER BY next_run_at, id LIMIT $2
+"""
+SEARCH_SCHEDULES = f"SELECT {_SCHEDULE} FROM schedules s WHERE s.id > $1 ORDER BY s.id LIMIT $2"  # noqa: S608
 
 _EXECUTE = "e.task_id, e.version, e.address, e.poll_group, e.queued_at"
 _UNBLOCK = "u.promise_id, u.address, u.poll_group, u.queued_at"
@@ -113,6 +124,11 @@ LOAD_GAUGES = """
     UNION ALL SELECT 'executes', count(*) FROM outbox_executes
     UNION ALL SELECT 'unblocks', count(*) FROM outbox_unblocks
 """
+
+# -- for debugging
+
+LOAD_GROUPS = "SELECT poll_group FROM outbox_executes UNION SELECT poll_group FROM outbox_unblocks"
+CLEAR = f"TRUNCATE {', '.join(metadata.tables)}"
 
 # -- between servers
 
@@ -158,6 +174,7 @@ REMOVE_UNBLOCKS = """DELETE FROM outbox_unblocks u USING unnest({}::text[], {}::
     AS k (promise_id, address) WHERE u.promise_id = k.promise_id AND u.address = k.address"""
 REMOVE_CALLBACKS_OF_AWAITED = "DELETE FROM callbacks WHERE awaited = ANY({}::text[])"
 REMOVE_CALLBACKS_OF_AWAITER = "DELETE FROM callbacks WHERE awaiter = ANY({}::text[])"
+REMOVE_SCHEDULES = "DELETE FROM schedules WHERE id = ANY({}::text[])"
 REMOVE_LISTENERS = "DELETE FROM listeners WHERE promise_id = ANY({}::text[])"
 
 # -- what is put
@@ -188,6 +205,7 @@ PUT_TASKS = _upsert(tasks, TASK_COLUMNS)
 PUT_CALLBACKS = _upsert(callbacks, ("awaited", "awaiter"))
 PUT_LISTENERS = _upsert(listeners, ("promise_id", "address"))
 PUT_EXECUTES = _upsert(outbox_executes, ("task_id", "version", "address", "poll_group", "queued_at"))
+PUT_SCHEDULES = _upsert(schedules, SCHEDULE_COLUMNS)
 PUT_UNBLOCKS = _upsert(outbox_unblocks, ("promise_id", "address", "poll_group", "queued_at"))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator.store import postgres_statements as sql
 from orchestrator.store.port import Changes
 from orchestrator.store.postgres_connections import Connection
-from orchestrator.store.rows import promise_row, settled_row, task_row
+from orchestrator.store.rows import promise_row, schedule_row, settled_row, task_row
 
 Part = tuple[str, Sequence[Any]]
 """A statement's text with the values of its parameters."""
@@ -36,6 +36,7 @@ def _removals(changes: Changes) -> Iterable[Part]:
     yield sql.REMOVE_CALLBACKS_OF_AWAITER, _list(changes.callbacks_of_awaiter_removed)
     yield sql.REMOVE_LISTENERS, _list(changes.listeners_removed)
     yield sql.REMOVE_EXECUTES, _list(changes.executes_removed)
+    yield sql.REMOVE_SCHEDULES, _list(changes.schedules_removed)
 
 
 def _puts(changes: Changes) -> Iterable[Part]:
@@ -48,6 +49,7 @@ def _puts(changes: Changes) -> Iterable[Part]:
     yield sql.PUT_EXECUTES, _columns(executes)
     unblocks = [(u.promise_id, u.address, u.group, u.queued_at) for u in changes.unblocks_queued]
     yield sql.PUT_UNBLOCKS, _columns(unblocks)
+    yield sql.PUT_SCHEDULES, _columns([schedule_row(each) for each in changes.schedules])
 
 
 def _list(values: Sequence[str]) -> Sequence[Any]:
