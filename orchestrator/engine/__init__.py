@@ -2,7 +2,7 @@
 
 from orchestrator.engine.clock import Clock, ManualClock, SystemClock
 from orchestrator.engine.courier import Push
-from orchestrator.engine.delivery import Connection, Receive
+from orchestrator.engine.delivery import Connection, MayHearOf, Receive
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.statistics import Histogram, Statistics
@@ -14,6 +14,7 @@ __all__ = [
     "EngineSettings",
     "Histogram",
     "ManualClock",
+    "MayHearOf",
     "Push",
     "Receive",
     "Statistics",

@@ -24,6 +24,8 @@ from orchestrator.protocol.messages import Execute, Message
 _log = structlog.get_logger(__name__)
 Receive = Callable[[Message], object]
 """Takes a message without blocking; False says that it has no room now, and is asked again later."""
+MayHearOf = Callable[[str], bool]
+"""Tells whether a connection may know of the promise or task with this id."""
 RECENT_MAX = 256
 """How many announcements a connection remembers."""
 
@@ -37,12 +39,20 @@ class Connection:
         member: str,
         receive: Receive,
         on_close: Callable[[Connection], None],
+        may_hear_of: MayHearOf | None = None,
     ) -> None:
         self.group = group
         self.member = member
         self.recent: deque[tuple[str, int]] = deque(maxlen=RECENT_MAX)
         self._receive = receive
         self._on_close = on_close
+        self._may_hear_of = may_hear_of
+
+    def may_have(self, message: Message) -> bool:
+        """Tell whether the member may know of what a message says."""
+        if self._may_hear_of is None:
+            return True
+        return self._may_hear_of(message.task.id if isinstance(message, Execute) else message.promise.id)
 
     def send(self, message: Message) -> bool:
         """Hand over one message; tell whether it was taken."""
@@ -110,7 +120,7 @@ class Switchboard:
                 pushes.append(each)
                 continue
             kind = "execute" if isinstance(each.message, Execute) else "unblock"
-            candidates = self._candidates(address)
+            candidates = self._candidates(address, each.message)
             if any(connection.send(each.message) for connection in candidates):
                 self._statistics.messages[kind] += 1
                 self.mark_sent(each)
@@ -122,9 +132,9 @@ class Switchboard:
                 self._full[address.group] = None
         return pushes
 
-    def _candidates(self, address: PollAddress) -> list[Connection]:
+    def _candidates(self, address: PollAddress, message: Message) -> list[Connection]:
         """Return who may take a message, the first choice first."""
-        members = self._groups.get(address.group, [])
+        members = [each for each in self._groups.get(address.group, ()) if each.may_have(message)]
         # The newest of a name wins: an older one is most likely a socket that died half-open.
         named = [each for each in reversed(members) if each.member == address.member][:1]
         if address.cast is Cast.UNI or not members:

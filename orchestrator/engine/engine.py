@@ -16,7 +16,7 @@ from orchestrator.engine.clock import Clock, SystemClock
 from orchestrator.engine.committer import Committer
 from orchestrator.engine.courier import Courier, Push
 from orchestrator.engine.debugging import DebugCommand, Debugger
-from orchestrator.engine.delivery import Connection, Receive, Switchboard
+from orchestrator.engine.delivery import Connection, MayHearOf, Receive, Switchboard
 from orchestrator.engine.neighbours import Neighbours
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settings import EngineSettings
@@ -173,15 +173,18 @@ class Engine:
             return await self._debugger.at(work, debug_time)
         return await self._committer.submit(work)
 
-    def connect(self, group: str, member: str, receive: Receive) -> Connection:
+    def connect(
+        self, group: str, member: str, receive: Receive, *, may_hear_of: MayHearOf | None = None
+    ) -> Connection:
         """Deliver messages for `member` of `group` to `receive`, which must neither block nor raise.
 
         It may return False when it has no room: the message is then offered to others, or again shortly.
 
         What waits for the group is sent at once. The newest of several connections of one name is
-        preferred. The connection stands until it is closed.
+        preferred. The connection stands until it is closed. Messages about ids that it may not hear of pass
+        it by.
         """
-        connection = Connection(group, member, receive, self._disconnect)
+        connection = Connection(group, member, receive, self._disconnect, may_hear_of)
         self._switchboard.add(connection)
         self._courier.flush(group)
         return connection

@@ -2,7 +2,7 @@
 
 The stream opens with a comment, so that the client knows it stands, and ends when the server stops, the
 client leaves, the client stops reading or its token expires. A member hears only of promises that its
-token may touch; what it may not is offered to others of its group. A second connection of the same member
+token may touch; what it may not goes to others of its group. A second connection of the same member
 is accepted; the engine prefers the newest, since a stale half-open socket would otherwise swallow the
 messages.
 """
@@ -64,21 +64,23 @@ class PollRoute:
             buffer_messages=self._settings.buffer_messages,
             buffer_bytes=self._settings.buffer_bytes,
             keep_alive_s=self._settings.keep_alive_s,
-            may_hear_of=identity.may_touch if identity.prefix else None,
         )
         self._streams.add(stream)
         try:
             with _expiring(stream, identity):
-                return await self._serve(request, stream)
+                return await self._serve(request, stream, identity)
         finally:
             self._streams.discard(stream)
             self._count()
 
-    async def _serve(self, request: web.Request, stream: DeliveryStream) -> web.StreamResponse:
+    async def _serve(
+        self, request: web.Request, stream: DeliveryStream, identity: Identity
+    ) -> web.StreamResponse:
         group, member = request.match_info["group"], request.match_info["member"]
         response = web.StreamResponse(headers=_HEADERS)
         # Before the answer's head is sent: a member that sees its stream stand can be reached.
-        connection = self._engine.connect(group, member, stream.receive)
+        may_hear_of = identity.may_touch if identity.prefix else None
+        connection = self._engine.connect(group, member, stream.receive, may_hear_of=may_hear_of)
         self._count()
         _log.info("delivery_connected", group=group, member=member)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from orchestrator.engine import Receive, Statistics
+from orchestrator.engine import MayHearOf, Receive, Statistics
 from orchestrator.protocol.commands import Answer, Command
 from orchestrator.store.port import Gauges
 
@@ -34,8 +34,13 @@ class ServedEngine(Protocol):
         """
         ...
 
-    def connect(self, group: str, member: str, receive: Receive) -> Connection:
-        """Deliver the messages of `group` and `member` to `receive` until the connection is closed."""
+    def connect(
+        self, group: str, member: str, receive: Receive, *, may_hear_of: MayHearOf | None = None
+    ) -> Connection:
+        """Deliver the messages of `group` and `member` to `receive` until the connection is closed.
+
+        Those about ids that `may_hear_of` denies pass it by.
+        """
         ...
 
     async def gauges(self) -> Gauges:

@@ -1,18 +1,17 @@
 """One delivery stream: messages in from the engine, server-sent events out to a member.
 
 Invariant: `receive` neither blocks nor raises, and a stream never holds more than its bounds and the one
-message that reached them. One that finds the buffer full, or that this member may not know of, is
-refused; the engine offers it to another connection, or again shortly.
+message that reached them. One that finds the buffer full is refused and counted; the engine offers it to
+another connection, or again shortly.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 
 from orchestrator.protocol.envelope import encode_message
-from orchestrator.protocol.messages import Execute, Message
+from orchestrator.protocol.messages import Message
 
 KEEP_ALIVE = b":\n\n"
 
@@ -22,21 +21,10 @@ def event_of(message: Message) -> bytes:
     return b"data: " + encode_message(message) + b"\n\n"
 
 
-def _subject(message: Message) -> str:
-    return message.task.id if isinstance(message, Execute) else message.promise.id
-
-
 class DeliveryStream:
     """The bounded buffer between an engine and one connection."""
 
-    def __init__(
-        self,
-        *,
-        buffer_messages: int,
-        buffer_bytes: int,
-        keep_alive_s: float,
-        may_hear_of: Callable[[str], bool] | None = None,
-    ) -> None:
+    def __init__(self, *, buffer_messages: int, buffer_bytes: int, keep_alive_s: float) -> None:
         self.dropped = 0
         self.received = 0
         self._events: deque[bytes] = deque()
@@ -44,14 +32,11 @@ class DeliveryStream:
         self._buffer_messages = buffer_messages
         self._buffer_bytes = buffer_bytes
         self._keep_alive_s = keep_alive_s
-        self._may_hear_of = may_hear_of
         self._wake = asyncio.Event()
         self._closed = False
 
     def receive(self, message: Message) -> bool:
-        """Take a message; return False if the reader is too far behind for it, or may not know of it."""
-        if self._may_hear_of is not None and not self._may_hear_of(_subject(message)):
-            return False
+        """Take a message; return False, without taking it, when the reader is too far behind."""
         if self._closed or len(self._events) >= self._buffer_messages or self._bytes >= self._buffer_bytes:
             self.dropped += 1
             return False

@@ -45,8 +45,11 @@ def unblock(promise_id: str, data: str = "") -> Unblock:
 
 
 class ScriptedConnection:
-    def __init__(self, engine: ScriptedEngine, group: str, member: str, receive: Receiver) -> None:
+    def __init__(
+        self, engine: ScriptedEngine, group: str, member: str, receive: Receiver, may_hear_of: Any
+    ) -> None:
         self.engine, self.group, self.member, self.receive = engine, group, member, receive
+        self.may_hear_of = may_hear_of
 
     def close(self) -> None:
         self.engine.connections.remove(self)
@@ -95,8 +98,10 @@ class ScriptedEngine:
     async def gauges(self) -> Gauges:
         raise StoreError("a scripted engine has no store")
 
-    def connect(self, group: str, member: str, receive: Receiver) -> ScriptedConnection:
-        connection = ScriptedConnection(self, group, member, receive)
+    def connect(
+        self, group: str, member: str, receive: Receiver, *, may_hear_of: Any = None
+    ) -> ScriptedConnection:
+        connection = ScriptedConnection(self, group, member, receive, may_hear_of)
         self.connections.append(connection)
         self.changed.set()
         return connection

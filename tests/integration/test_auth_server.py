@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from orchestrator.domain.errors import Refused
+from orchestrator.domain.promise import PromiseState
 from orchestrator.engine import Engine
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Execute
@@ -31,13 +32,11 @@ from tests.integration.auth_support import ed_signer, envelope, p256_signer, uns
 from tests.integration.server_support import (
     FAR,
     ScriptedEngine,
-    execute,
     get,
     post,
     promise,
     raw_stream,
     served,
-    unblock,
 )
 
 TOKEN = "0123456789abcdef-secret"
@@ -139,24 +138,44 @@ async def test_the_other_routes_ask_for_a_token_unless_opened(key: JwtSettings) 
 
 
 async def test_a_stream_hears_only_of_its_prefix(key: JwtSettings) -> None:
-    engine = ScriptedEngine()
-    mine, all_of_it = SIGNER.token(prefix="team-a-"), SIGNER.token(role="admin")
+    target = {"resonate:target": "poll://any@g"}
+    token, address = SIGNER.token(prefix="team-a-"), "poll://uni@g/m"
     async with (
+        Engine(open_store("memory://")) as engine,
         served(engine, jwt=key) as url,
-        raw_stream(url, "/poll/g/m", f"Authorization: Bearer {mine}") as stream,
-        raw_stream(url, "/poll/g/n", f"Authorization: Bearer {all_of_it}") as other,
+        raw_stream(url, "/poll/g/m", f"Authorization: Bearer {token}") as stream,
     ):
         await stream.until(b":\n\n")
-        await other.until(b":\n\n")
-        by_member = {connection.member: connection.receive for connection in engine.connections}
-        foreign = (execute("team-b-1"), execute("team-a"), unblock("team-b-2", "secret"))
-        assert [by_member["m"](message) for message in foreign] == [False] * 3
-        assert [by_member["n"](message) for message in foreign] == [True] * 3
-        assert by_member["m"](execute("team-a-7", 3)) is True
+        for foreign in ("team-b-1", "team-a", "x-team-a-1"):
+            await engine.handle(c.PromiseCreate(id=foreign, timeout_at=FAR, tags=target))
+            await engine.handle(c.PromiseRegisterListener(awaited=foreign, address=address))
+            await engine.handle(c.PromiseSettle(id=foreign, state=PromiseState.RESOLVED))
+        # Nobody who may hear of it has no room: it waits for somebody who may, and is not tried in a loop.
+        assert engine.statistics.unroutable["execute"] == 3
+        assert not engine._courier._full
+        await engine.handle(c.PromiseCreate(id="team-a-7", timeout_at=FAR, tags=target))
         event = await stream.until(b"\n\n")
-        assert (
-            json.loads(event.partition(b"data: ")[2].partition(b"\n")[0])["data"]["task"]["id"] == "team-a-7"
-        )
+        heard = json.loads(event.partition(b"data: ")[2].partition(b"\n")[0])
+        assert heard["data"]["task"]["id"] == "team-a-7"
+        await engine.handle(c.PromiseRegisterListener(awaited="team-a-7", address=address))
+        await engine.handle(c.PromiseSettle(id="team-a-7", state=PromiseState.RESOLVED))
+        event = await stream.until(b"\n\n")
+        assert json.loads(event.partition(b"data: ")[2])["data"]["promise"]["id"] == "team-a-7"
+
+
+async def test_a_stranger_of_the_same_name_takes_no_messages_away(key: JwtSettings) -> None:
+    mine, stranger = SIGNER.token(prefix="team-a-"), SIGNER.token(prefix="team-b-")
+    async with (
+        Engine(open_store("memory://")) as engine,
+        served(engine, jwt=key) as url,
+        raw_stream(url, "/poll/g/m", f"Authorization: Bearer {mine}") as stream,
+        raw_stream(url, "/poll/g/m", f"Authorization: Bearer {stranger}") as newer,
+    ):
+        await stream.until(b":\n\n")
+        await newer.until(b":\n\n")
+        tags = {"resonate:target": "poll://uni@g/m"}
+        await engine.handle(c.PromiseCreate(id="team-a-1", timeout_at=FAR, tags=tags))
+        assert b"team-a-1" in await stream.until(b"\n\n")
 
 
 async def test_a_message_goes_to_the_member_that_may_have_it(key: JwtSettings) -> None:
