@@ -22,11 +22,13 @@ from orchestrator.client.listening import Subscriptions
 from orchestrator.client.options import CallOptions
 from orchestrator.client.promises import Promises
 from orchestrator.client.registry import Executor, Function, RegisteredFunction, Registry, describe
+from orchestrator.client.schedules import Schedules
 from orchestrator.client.surroundings import Dependencies, StepObserver, Surroundings
 from orchestrator.domain.address import any_of, only
 from orchestrator.domain.errors import NotRegistered, OrchestratorError, Refused
 from orchestrator.domain.ids import fault_of_root_id
 from orchestrator.domain.retry import RetryPolicy
+from orchestrator.domain.schedule import Schedule
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.records import PromiseRecord, TaskState
 from orchestrator.protocol.transport import Transport
@@ -178,6 +180,20 @@ class Application(Invoker):
     def promises(self) -> Promises:
         """Promises by hand."""
         return Promises(self._started().transport, self._clock)
+
+    @property
+    def schedules(self) -> Schedules:
+        """Schedules by hand, with all their options."""
+        return Schedules(self._started(), self._registry)
+
+    async def schedule(
+        self, schedule_id: str, cron: str, fn: Function | str, *args: object, **kwargs: object
+    ) -> Schedule:
+        """Have this group invoke a function at every moment of a cron line (UTC), or return what exists.
+
+        Options (time zone, target, time-out and so on) are those of `schedules.create`.
+        """
+        return await self.schedules.create(schedule_id, cron, fn, args=args, kwargs=kwargs)
 
     async def begin_local(
         self, options: CallOptions, promise_id: str, fn: Function | str, args: Any, kwargs: Any

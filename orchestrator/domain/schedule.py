@@ -15,7 +15,7 @@ import msgspec
 from orchestrator.domain import tags as tag
 from orchestrator.domain.cron import parse_cron
 from orchestrator.domain.promise import EMPTY, PromiseRecord, PromiseState, Value
-from orchestrator.domain.transitions import TIME_MS_MAX, expire
+from orchestrator.domain.transitions import expire
 
 NEVER_MS = 2**53 - 1
 """The `nextRunAt` of a schedule whose years are over: the largest integer that every client can read."""
@@ -121,7 +121,8 @@ def run_of(schedule: Schedule, moment_ms: int, now_ms: int) -> PromiseRecord:
         param=schedule.promise_param,
         value=EMPTY,
         tags={**schedule.promise_tags, **lineage, tag.SCHEDULE: schedule.id},
-        timeout_at=min(moment_ms + schedule.promise_timeout, TIME_MS_MAX),
+        # Never beyond what every client can read, unless its own time-out is.
+        timeout_at=min(moment_ms + schedule.promise_timeout, max(NEVER_MS, schedule.promise_timeout)),
         created_at=moment_ms,
     )
     return expire(promise) if promise.expired(now_ms) else promise
