@@ -27,6 +27,7 @@ from listener import SqliteCursorStore
 from orchestrator import Orchestrator
 from orchestrator.client.invocation import read_invocation
 from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.promise import PromiseState
 from orchestrator.engine.committer import Committer
 from orchestrator.protocol import commands as c
 from orchestrator.store import sqlite
@@ -41,7 +42,10 @@ CURSOR_METHODS = ("advance", "record")
 
 
 class Names:
-    """Names operations, and remembers the functions of steps that are written in two commands."""
+    """Names operations, and remembers the functions of steps that are written in two commands.
+
+    A step that takes long is created first and settled later, perhaps by another process.
+    """
 
     def __init__(self) -> None:
         self._functions: dict[str, str] = {}
@@ -60,6 +64,12 @@ class Names:
                 return f"fulfill {name} {promise_id}"
             case _:
                 return operation_of(command)
+
+    def on_step_started(self, promise_id: str, name: str, attempt: int) -> None:
+        """Learn the name of a step that another process has created: here it is only settled."""
+        self._functions[promise_id] = name
+
+    def on_step_finished(self, promise_id: str, name: str, state: PromiseState) -> None: ...
 
     def _learn(self, action: c.PromiseCreate | c.PromiseRecordStep) -> str:
         name = (action.param.headers or {}).get("func") or _invoked(action) or "promise"
@@ -126,6 +136,7 @@ class Harness:
 
         async def started(app: Orchestrator) -> None:
             app.observe(self._journal)
+            app.observe(self._names)
             await start(app)
 
         Orchestrator.start = started  # type: ignore[method-assign]
