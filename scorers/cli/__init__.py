@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from scorers.cli import chain, demo, doctor, invoke, logs, output, promise, proof, replay, services, tree
+from scorers.cli import chain, db, demo, doctor, invoke, logs, output, promise, proof, replay, services, tree
 
 USAGE = 2
 
@@ -48,6 +48,7 @@ for run in (
     app.command()(run)
 app.add_typer(promise.app, name="promise")
 app.add_typer(proof.app, name="proof")
+app.add_typer(db.app, name="db")
 
 
 def main() -> None:
