@@ -97,3 +97,11 @@ def test_a_search_is_not_for_a_prefix(command: c.Command[Any]) -> None:
 def test_every_operation_in_the_table_is_tried_above() -> None:
     tried = {type(command) for command in SAMPLES} | set(WITHOUT_IDS)
     assert set(TOUCHED) == tried, "add a sample of the operation to SAMPLES"
+
+
+@pytest.mark.parametrize("template", ["{{.timestamp}}", "{{.timestamp}}-{{.id}}"])
+def test_a_prefix_of_digits_opens_no_schedule_whose_runs_begin_with_their_time(template: str) -> None:
+    command = s.ScheduleCreate(id="0-1", cron="* * * * *", promise_id=template, promise_timeout=1)
+    for prefix in ("0", "1"):
+        with pytest.raises(Refused):
+            authorize(Identity(prefix=prefix), command)
