@@ -124,4 +124,4 @@ def test_the_readme_names_only_commands_that_exist() -> None:
     ).stdout
     assert named
     for command in named:
-        assert re.search(rf"^│ {command} ", known, re.MULTILINE), f"the README names dao-scorer {command}"
+        assert re.search(rf"^  {command} ", known, re.MULTILINE), f"the README names dao-scorer {command}"
