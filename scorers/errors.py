@@ -37,6 +37,22 @@ class UnknownPromise(ScorerError):
         )
 
 
+class UnknownRecord(ScorerError):
+    """The server has no task or schedule of this id."""
+
+    def __init__(self, kind: str, record_id: str, server: str) -> None:
+        super().__init__(kind, record_id, server)
+        self.kind = kind
+        self.record_id = record_id
+        self.server = server
+
+    def __str__(self) -> str:
+        return (
+            f"there is no {self.kind} {self.record_id} at {self.server}: "
+            f"dao-scorer {self.kind} search lists those that exist"
+        )
+
+
 class DatasetError(ScorerError):
     """The replay file cannot be used; the message names the line."""
 

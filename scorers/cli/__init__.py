@@ -8,7 +8,22 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from scorers.cli import chain, db, demo, doctor, invoke, logs, output, promise, proof, replay, services, tree
+from scorers.cli import (
+    chain,
+    db,
+    demo,
+    doctor,
+    invoke,
+    logs,
+    output,
+    promise,
+    proof,
+    replay,
+    schedule,
+    services,
+    task,
+    tree,
+)
 
 USAGE = 2
 
@@ -47,6 +62,8 @@ for run in (
 ):
     app.command()(run)
 app.add_typer(promise.app, name="promise")
+app.add_typer(task.app, name="task")
+app.add_typer(schedule.app, name="schedule")
 app.add_typer(proof.app, name="proof")
 app.add_typer(db.app, name="db")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
 from orchestrator import Orchestrator
 from orchestrator.domain.address import parse_address
 from orchestrator.protocol.commands import PromiseSearch
 from scorers.cli import options, output
+from scorers.cli.arguments import json_of
 from scorers.cli.session import command, server
 from scorers.settings import load_settings
 
@@ -37,7 +37,7 @@ async def invoke(
     token = settings.token.get_secret_value() if settings.token else None
     app = Orchestrator.remote(settings.server, group="command-line", token=token, worker=False)
     address = _address(target) if target else f"poll://any@{settings.group}"
-    arguments = [_argument(text) for text in arg or []]
+    arguments = [json_of(text, "--arg") for text in arg or []]
     async with server(settings) as transport:
         # The application would wait for a server that is away; whoever types a command wants to know.
         await transport.call(PromiseSearch(limit=1))
@@ -50,16 +50,6 @@ async def invoke(
         output.out.print(result)
     else:
         output.say(f"invoked {promise_id}: see dao-scorer tree {promise_id}")
-
-
-def _argument(text: str) -> Any:
-    """Read an argument; what begins as JSON and is none was meant to be some."""
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        if text.startswith(("{", "[", '"')):
-            output.fail(f"--arg {text} is not JSON: {error}")
-        return text
 
 
 def _address(text: str) -> str:

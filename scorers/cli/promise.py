@@ -1,4 +1,4 @@
-"""`dao-scorer promise get|search`: look at promises as they are stored."""
+"""`dao-scorer promise`: promises as they are stored, and settling them by hand."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import msgspec
 import typer
 from rich.markup import escape
 
+from orchestrator.client.clock import SystemClock
+from orchestrator.client.promises import Promises
 from orchestrator.protocol.commands import PromiseGet, PromiseSearch
 from orchestrator.protocol.records import PromiseRecord, PromiseState, Value
 from scorers.cli import options, output
+from scorers.cli.arguments import json_of, milliseconds_of, tags_of
 from scorers.cli.session import command, naming, server
 from scorers.cli.when import duration, moment
 from scorers.settings import load_settings
@@ -20,13 +23,16 @@ from scorers.settings import load_settings
 SECONDS = len("2000-01-01 00:00:00")
 """A listing shows times to the second."""
 
-app = typer.Typer(help="Look at durable promises.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Look at durable promises, and settle them by hand.", no_args_is_help=True, rich_markup_mode=None
+)
+PromiseId = Annotated[str, typer.Argument(help="The promise's id.")]
 
 
 @app.command("get")
 @command
 async def get(
-    promise_id: Annotated[str, typer.Argument(help="The promise's id.")],
+    promise_id: PromiseId,
     server_url: options.Server = None,
     config: options.Config = None,
     as_json: options.AsJson = False,
@@ -36,21 +42,87 @@ async def get(
     async with server(settings) as transport:
         with naming(promise_id, settings):
             promise = (await transport.call(PromiseGet(id=promise_id))).promise
-    if as_json:
-        output.emit(promise)
-        return
-    output.record(
-        promise.id,
-        {
-            "state": promise.state,
-            "created": moment(promise.created_at),
-            "settled": moment(promise.settled_at),
-            "deadline": moment(promise.timeout_at),
-            "param": readable(promise.param),
-            "value": readable(promise.value),
-            "tags": ", ".join(f"{name}={value}" for name, value in sorted(promise.tags.items())) or "none",
-        },
-    )
+    show(promise, as_json=as_json)
+
+
+@app.command("create")
+@command
+async def create(
+    promise_id: PromiseId,
+    timeout: Annotated[
+        str | None, typer.Option(help="When it times out, as 90s, 1h30m or 2d; by default never.")
+    ] = None,
+    param: Annotated[
+        str | None, typer.Option(help="What it is about, as JSON (text that is no JSON is a string).")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag, as NAME=VALUE.")] = None,
+    server_url: options.Server = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Create a promise that is settled by hand; one that exists is shown as it is."""
+    settings = load_settings(config, server=server_url)
+    value = None if param is None else json_of(param, "--param")
+    seconds = milliseconds_of(timeout, "--timeout") / 1000 if timeout else None
+    async with server(settings) as transport:
+        promises = Promises(transport, SystemClock())
+        show(
+            await promises.create(promise_id, param=value, timeout_s=seconds, tags=tags_of(tag)),
+            as_json=as_json,
+        )
+
+
+@app.command("resolve")
+@command
+async def resolve(
+    promise_id: PromiseId,
+    value: Annotated[
+        str | None, typer.Option("--value", help="The result as JSON (text that is no JSON is a string).")
+    ] = None,
+    server_url: options.Server = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Resolve a promise; one that has settled is shown as it is."""
+    settings = load_settings(config, server=server_url)
+    result = None if value is None else json_of(value, "--value")
+    async with server(settings) as transport:
+        with naming(promise_id, settings):
+            settled = await Promises(transport, SystemClock()).resolve(promise_id, result)
+    show(settled, as_json=as_json)
+
+
+@app.command("reject")
+@command
+async def reject(
+    promise_id: PromiseId,
+    error: Annotated[str, typer.Option("--error", help="What went wrong.")] = "rejected by hand",
+    server_url: options.Server = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Reject a promise; one that has settled is shown as it is."""
+    settings = load_settings(config, server=server_url)
+    async with server(settings) as transport:
+        with naming(promise_id, settings):
+            settled = await Promises(transport, SystemClock()).reject(promise_id, error)
+    show(settled, as_json=as_json)
+
+
+@app.command("cancel")
+@command
+async def cancel(
+    promise_id: PromiseId,
+    server_url: options.Server = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Cancel a promise; one that has settled is shown as it is."""
+    settings = load_settings(config, server=server_url)
+    async with server(settings) as transport:
+        with naming(promise_id, settings):
+            settled = await Promises(transport, SystemClock()).cancel(promise_id)
+    show(settled, as_json=as_json)
 
 
 @app.command("search")
@@ -65,7 +137,7 @@ async def search(
     as_json: options.AsJson = False,
 ) -> None:
     """List promises by state and tags, in order of id."""
-    request = PromiseSearch(state=state, tags=_tags(tag or []), limit=limit, cursor=cursor)
+    request = PromiseSearch(state=state, tags=tags_of(tag), limit=limit, cursor=cursor)
     async with server(load_settings(config, server=server_url)) as transport:
         page = await transport.call(request)
     if as_json:
@@ -85,12 +157,23 @@ def _lasted(promise: PromiseRecord) -> str:
     return duration(None if promise.settled_at is None else promise.settled_at - promise.created_at)
 
 
-def _tags(pairs: list[str]) -> dict[str, str]:
-    split = [pair.partition("=") for pair in pairs]
-    for name, separator, _ in split:
-        if not name or not separator:
-            output.fail(f"tag {name!r} has no value: write --tag NAME=VALUE")
-    return {name: value for name, _, value in split}
+def show(promise: PromiseRecord, *, as_json: bool) -> None:
+    """Print one promise."""
+    if as_json:
+        output.emit(promise)
+        return
+    output.record(
+        promise.id,
+        {
+            "state": promise.state,
+            "created": moment(promise.created_at),
+            "settled": moment(promise.settled_at),
+            "deadline": moment(promise.timeout_at),
+            "param": readable(promise.param),
+            "value": readable(promise.value),
+            "tags": ", ".join(f"{name}={value}" for name, value in sorted(promise.tags.items())) or "none",
+        },
+    )
 
 
 def readable(value: Value) -> str:

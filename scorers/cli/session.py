@@ -21,7 +21,7 @@ from orchestrator.protocol.transport import Transport
 from orchestrator.store import StoreError
 from orchestrator.transport.http import HttpTransport
 from scorers.cli.output import fail
-from scorers.errors import ScorerError, UnknownPromise
+from scorers.errors import ScorerError, UnknownPromise, UnknownRecord
 from scorers.evidence import EvidenceError
 from scorers.policy import PolicyMismatch
 from scorers.settings import Settings
@@ -110,14 +110,19 @@ async def server(settings: Settings) -> AsyncIterator[Transport]:
 
 
 @contextmanager
-def naming(promise_id: str, settings: Settings) -> Iterator[None]:
-    """Tell which promise is meant where the server says that it does not exist. Raises UnknownPromise."""
+def naming(record_id: str, settings: Settings, kind: str = "promise") -> Iterator[None]:
+    """Tell which promise, task or schedule is meant where the server says that it does not exist.
+
+    Raises UnknownPromise, or UnknownRecord for another kind.
+    """
     try:
         yield
     except Refused as error:
         if error.status != NOT_FOUND:
             raise
-        raise UnknownPromise(promise_id, settings.server) from error
+        if kind == "promise":
+            raise UnknownPromise(record_id, settings.server) from error
+        raise UnknownRecord(kind, record_id, settings.server) from error
 
 
 def sqlite_path(url: str) -> Path:

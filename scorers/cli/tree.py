@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import typer
+from rich.live import Live
 from rich.markup import escape
 from rich.tree import Tree
 
 from orchestrator.protocol.records import PromiseState
+from orchestrator.protocol.transport import Transport
 from orchestrator.server.proofs import fetch_tree
 from scorers.cli import options, output
 from scorers.cli.session import command, naming, server
@@ -16,6 +19,8 @@ from scorers.cli.when import duration
 from scorers.settings import load_settings
 from scorers.tree import Call, call_tree
 
+WATCH_S = 0.5
+"""Between two looks at an invocation that is watched."""
 MARKS = {
     PromiseState.PENDING: "[yellow]●[/]",
     PromiseState.RESOLVED: "[green]✔[/]",
@@ -30,14 +35,40 @@ async def tree(
     promise_id: Annotated[str, typer.Argument(help="The invocation's id, or that of a call below it.")],
     server_url: options.Server = None,
     config: options.Config = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Draw it again as it changes, until the invocation has settled.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Draw the calls of an invocation with their states and times."""
     settings = load_settings(config, server=server_url)
     async with server(settings) as transport:
         with naming(promise_id, settings):
-            promise, promises = await fetch_tree(transport.call, promise_id)
-    root = call_tree(promise, promises)
+            root = await _fetch(transport, promise_id)
+        if watch and not as_json and output.out.is_terminal:
+            await _show_live(transport, promise_id, root)
+            return
+        _print(root, as_json=as_json)
+        while watch and root.promise.pending:
+            await asyncio.sleep(WATCH_S)
+            before, root = root, await _fetch(transport, promise_id)
+            if root != before:
+                _print(root, as_json=as_json)
+
+
+async def _fetch(transport: Transport, promise_id: str) -> Call:
+    return call_tree(*await fetch_tree(transport.call, promise_id))
+
+
+async def _show_live(transport: Transport, promise_id: str, root: Call) -> None:
+    with Live(_drawn(root), console=output.out, auto_refresh=False) as live:
+        while root.promise.pending:
+            await asyncio.sleep(WATCH_S)
+            root = await _fetch(transport, promise_id)
+            live.update(_drawn(root), refresh=True)
+
+
+def _print(root: Call, *, as_json: bool) -> None:
     if as_json:
         output.emit(_record(root))
     else:

@@ -1,0 +1,204 @@
+"""`dao-scorer task`: who works on what, and the ways to step in by hand."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from orchestrator.client.codec import encode_value
+from orchestrator.client.outcomes import failure_value
+from orchestrator.protocol import commands as c
+from orchestrator.protocol.records import PromiseState, TaskRecord, TaskState
+from scorers.cli import options, output
+from scorers.cli.arguments import json_of, milliseconds_of
+from scorers.cli.promise import show as show_promise
+from scorers.cli.session import command, naming, server
+from scorers.cli.when import duration
+from scorers.settings import Settings, load_settings
+
+app = typer.Typer(help="Look at tasks, and step in by hand.", no_args_is_help=True, rich_markup_mode=None)
+TaskId = Annotated[str, typer.Argument(help="The task's id, which is its promise's.")]
+Version = Annotated[int, typer.Option("--version", min=0, help="The version that is held or wanted.")]
+Pid = Annotated[str | None, typer.Option("--pid", help="Who acts; by default this machine and process.")]
+
+
+@app.command("get")
+@command
+async def get(
+    task_id: TaskId,
+    server_url: options.Server = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show one task."""
+    settings = load_settings(config, server=server_url)
+    async with server(settings) as transport:
+        with naming(task_id, settings, "task"):
+            found = await transport.call(c.TaskGet(id=task_id))
+    _show(found.task, as_json=as_json)
+
+
+@app.command("search")
+@command
+async def search(
+    state: Annotated[TaskState | None, typer.Option(help="Only tasks in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Tasks a page.")] = 100,
+    cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
+    server_url: options.Server = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """List tasks by state, in order of id."""
+    async with server(load_settings(config, server=server_url)) as transport:
+        page = await transport.call(c.TaskSearch(state=state, limit=limit, cursor=cursor))
+    if as_json:
+        for task in page.tasks:
+            output.emit(task)
+        return
+    rows = [(escape(task.id), task.state, task.version, escape(task.pid or "-")) for task in page.tasks]
+    output.table(f"{len(rows)} tasks", ("id", "state", "version", "held by"), rows)
+    if page.cursor:
+        output.say(f"more: --cursor {escape(page.cursor)}")
+
+
+@app.command("acquire")
+@command
+async def acquire(
+    task_id: TaskId,
+    version: Version,
+    ttl: Annotated[str, typer.Option(help="How long it is held without a heartbeat, as 30s or 5m.")] = "60s",
+    pid: Pid = None,
+    server_url: options.Server = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Take a pending task, so that no worker does; what it holds from then on has a version one higher."""
+    settings = load_settings(config, server=server_url)
+    request = c.TaskAcquire(id=task_id, version=version, pid=pid or _pid(), ttl=milliseconds_of(ttl, "--ttl"))
+    async with server(settings) as transport:
+        with naming(task_id, settings, "task"):
+            claim = await transport.call(request)
+    _show(claim.task, as_json=as_json)
+
+
+@app.command("release")
+@command
+async def release(
+    task_id: TaskId,
+    version: Version,
+    server_url: options.Server = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Give an acquired task back, whoever holds it: it is announced again."""
+    settings = load_settings(config, server=server_url)
+    await _act(settings, c.TaskRelease(id=task_id, version=version), "released", as_json=as_json)
+
+
+@app.command("fulfill")
+@command
+async def fulfill(
+    task_id: TaskId,
+    version: Version,
+    value: Annotated[
+        str | None, typer.Option("--value", help="The result as JSON (text that is no JSON is a string).")
+    ] = None,
+    error: Annotated[str | None, typer.Option("--error", help="Reject with this message instead.")] = None,
+    server_url: options.Server = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Settle the promise of an acquired task in the name of who holds it."""
+    if error is not None and value is not None:
+        output.fail("--value and --error exclude each other: the task either succeeds or fails")
+    settings = load_settings(config, server=server_url)
+    if error is None:
+        result = None if value is None else json_of(value, "--value")
+        state, settled = PromiseState.RESOLVED, encode_value(result, "--value")
+    else:
+        state, settled = PromiseState.REJECTED, failure_value(RuntimeError(error))
+    action = c.PromiseSettle(id=task_id, state=state, value=settled)
+    async with server(settings) as transport:
+        with naming(task_id, settings, "task"):
+            answer = await transport.call(c.TaskFulfill(id=task_id, version=version, action=action))
+    show_promise(answer.promise, as_json=as_json)
+
+
+@app.command("heartbeat")
+@command
+async def heartbeat(
+    pid: Annotated[str, typer.Option("--pid", help="Whose leases are renewed.")],
+    server_url: options.Server = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Renew all leases of a worker."""
+    async with server(load_settings(config, server=server_url)) as transport:
+        await transport.call(c.TaskHeartbeat(pid=pid))
+    _tell("renewed the leases of", pid, as_json=as_json)
+
+
+@app.command("halt")
+@command
+async def halt(
+    task_id: TaskId,
+    server_url: options.Server = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Stop a task until it is continued; whoever holds it loses it."""
+    settings = load_settings(config, server=server_url)
+    await _act(settings, c.TaskHalt(id=task_id), "halted", as_json=as_json)
+
+
+@app.command("continue")
+@command
+async def resume(
+    task_id: TaskId,
+    server_url: options.Server = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Let a halted task go on."""
+    settings = load_settings(config, server=server_url)
+    await _act(settings, c.TaskContinue(id=task_id), "continued", as_json=as_json)
+
+
+async def _act(
+    settings: Settings, request: c.TaskRelease | c.TaskHalt | c.TaskContinue, done: str, *, as_json: bool
+) -> None:
+    async with server(settings) as transport:
+        with naming(request.id, settings, "task"):
+            await transport.call(request)
+    _tell(done, request.id, as_json=as_json)
+
+
+def _tell(done: str, name: str, *, as_json: bool) -> None:
+    if as_json:
+        output.emit({"id": name})
+    else:
+        output.say(f"{done} {escape(name)}")
+
+
+def _pid() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def _show(task: TaskRecord, *, as_json: bool) -> None:
+    if as_json:
+        output.emit(task)
+        return
+    output.record(
+        task.id,
+        {
+            "state": task.state,
+            "version": task.version,
+            "resumes": task.resumes,
+            "held by": task.pid or "nobody",
+            "lease": "-" if task.ttl is None else duration(task.ttl),
+        },
+    )
