@@ -1,4 +1,7 @@
-"""Child processes of a demo, a replay or a test: started, waited for, killed, always by pid."""
+"""Child processes of a demo, a replay or a test: started, waited for, killed, always by pid.
+
+None outlives the process that started it, not even where that is killed: see `scorers.parent`.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from scorers import ready
+from scorers import parent, ready
 from scorers.errors import ScenarioError
 
 START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = parent.STOP_TIMEOUT_S
 LINES_KEPT = 40
 
 
@@ -122,9 +125,9 @@ class Family:
             *arguments,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,  # held open and never written to: its end is this process's end
             cwd=self._directory,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, **parent.tied(), **(environment or {})},
         )
         child = Child(name, process)
         self._children.append(child)
