@@ -49,7 +49,7 @@ class Teller:
     def say(self, line: str) -> None:
         """Print a line above the progress bar."""
         if not self.quiet:
-            output.say(f"[dim]•[/] {line}")
+            output.say(f"[dim]•[/] {line}", fold=True)
 
     def watched(self, watch: Watch) -> None:
         """Move the bar, and tell of the kill once."""

@@ -36,9 +36,12 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def say(message: str) -> None:
-    """Print a line for a person; markup is rendered."""
-    out.print(message, soft_wrap=True, highlight=False)
+def say(message: str, *, fold: bool = False) -> None:
+    """Print a line for a person; markup is rendered.
+
+    `fold` breaks a long one between words, on a terminal only: for prose, not for what is to be copied.
+    """
+    out.print(message, soft_wrap=not (fold and out.is_terminal), highlight=False)
 
 
 def emit(record: Any) -> None:
@@ -97,13 +100,18 @@ def mark(right: bool | None) -> str:
 
 
 def progress(*, quiet: bool = False) -> Progress:
-    """Return a progress display: bars on a terminal, nothing moving elsewhere."""
+    """Return a progress display: bars on a terminal, nothing moving elsewhere.
+
+    The bars stay below what `say` prints only if both use one console; where a file takes the output, the
+    bars alone are on the terminal.
+    """
+    console = out if out.is_terminal else err
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=err,
-        disable=quiet or not err.is_terminal,
+        console=console,
+        disable=quiet or not console.is_terminal,
     )
