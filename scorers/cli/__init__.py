@@ -24,6 +24,7 @@ from scorers.cli import (
     task,
     tree,
 )
+from scorers.cli.session import INTERRUPTED
 
 USAGE = 2
 
@@ -72,8 +73,8 @@ def main() -> None:
     """Run the command line; wrong usage is told in one line, with exit code 2."""
     try:
         code = app(prog_name=app.info.name, standalone_mode=False)
-    except typer.Abort:
-        sys.exit(1)
+    except typer.Abort:  # an interruption outside of a command's own work
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if not _is_usage(error):
             raise

@@ -99,7 +99,8 @@ async def _stage(proposals: Sequence[Proposal], directory: Path) -> AsyncIterato
         chain_id = await node.chain_id()
         deployed, player = await _prepared(node, chain_id, proposals)
         engine = await stack.enter_async_context(Engine(open_store(f"sqlite:///{directory}/replay.db")))
-        app = Orchestrator(transport=LocalTransport(engine), group="proposal-scorers")
+        # Nothing runs at the end but where it was interrupted, and then nobody wants it to finish.
+        app = Orchestrator(transport=LocalTransport(engine), group="proposal-scorers", grace_s=0)
         composition.register_scoring(app, node=node, signer=SCORER)
         settings = Settings(
             rpc=chain.where,
