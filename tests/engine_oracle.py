@@ -13,6 +13,14 @@ from __future__ import annotations
 from typing import Any
 
 RETRY_MS = 30_000
+GRACE_MS = 60_000
+PERIODS = {
+    "*/10 * * * * *": 10_000,
+    "*/30 * * * * ?": 30_000,
+    "* * * * *": 60_000,
+    "0 */2 * * * * *": 120_000,
+}
+"""The cron lines that are known here, by their period in milliseconds."""
 SETTLED = ("resolved", "rejected", "rejected_canceled")
 Json = dict[str, Any]
 
@@ -37,6 +45,7 @@ class Oracle:
         self.listeners: set[tuple[str, str]] = set()
         self.executes: dict[str, int] = {}
         self.unblocks: set[tuple[str, str]] = set()
+        self.schedules: dict[str, Json] = {}
         self.now = 0
 
     # -- the door
@@ -235,6 +244,89 @@ class Oracle:
         ]
         return 200, page(found, "tasks", data)
 
+    # -- schedules
+
+    def schedule_get(self, data: Json) -> tuple[int, Any]:
+        need(good_id(data["id"]))
+        return 200, {"schedule": self.schedule(data["id"])}
+
+    def schedule_create(self, data: Json) -> tuple[int, Any]:
+        need(good_id(data["id"]) and "." not in data["id"] and data["cron"] in PERIODS)
+        need(good_id(filled(data["promiseId"], data["id"], 0)) and data["promiseTimeout"] >= 0)
+        need(data.get("timeZone", "UTC") == "UTC")
+        tags = data.get("promiseTags", {})
+        need(good_address(tags.get("resonate:target", "")) and "resonate:delay" not in tags)
+        self.schedules.setdefault(
+            data["id"],
+            {
+                **{"promiseParam": {}, **{key: value for key, value in data.items() if value != "UTC"}},
+                "createdAt": self.now,
+                "nextRunAt": after(data, self.now),
+            },
+        )
+        if self.schedules[data["id"]].get("catchUp") == "all":
+            del self.schedules[data["id"]]["catchUp"]
+        return 200, {"schedule": self.schedule(data["id"])}
+
+    def schedule_delete(self, data: Json) -> tuple[int, Any]:
+        need(good_id(data["id"]))
+        self.schedule(data["id"])
+        del self.schedules[data["id"]]
+        return 200, {}
+
+    def schedule_pause(self, data: Json) -> tuple[int, Any]:
+        need(good_id(data["id"]))
+        self.schedule(data["id"])
+        self.schedules[data["id"]]["paused"] = True
+        return 200, {"schedule": self.schedule(data["id"])}
+
+    def schedule_resume(self, data: Json) -> tuple[int, Any]:
+        need(good_id(data["id"]))
+        self.schedule(data["id"])
+        schedule = self.schedules[data["id"]]
+        if schedule.pop("paused", False):
+            schedule["nextRunAt"] = max(schedule["nextRunAt"], after(schedule, self.now))
+        return 200, {"schedule": dict(schedule)}
+
+    def schedule_search(self, data: Json) -> tuple[int, Any]:
+        found = [
+            dict(schedule)
+            for _, schedule in sorted(self.schedules.items())
+            if data.get("tags", {}).items() <= schedule["promiseTags"].items()
+        ]
+        return 200, page(found, "schedules", {"limit": 10} | data)
+
+    def run_schedules(self) -> None:
+        """Carry out the runs that are due, those of the longest overdue schedule first."""
+        running = [each for each in self.schedules.values() if not each.get("paused")]
+        for schedule in sorted(running, key=lambda each: (each["nextRunAt"], each["id"])):
+            due = []
+            while schedule["nextRunAt"] <= self.now:
+                due.append(schedule["nextRunAt"])
+                schedule["nextRunAt"] = after(schedule, schedule["nextRunAt"])
+            if "catchUp" in schedule:
+                due = due[-1:]
+            if schedule.get("catchUp") == "none" and due and due[0] < self.now - GRACE_MS:
+                due = []
+            for moment in due:
+                schedule["lastRunAt"] = moment
+                self.run_schedule(schedule, moment)
+
+    def run_schedule(self, schedule: Json, moment: int) -> None:
+        key = filled(schedule["promiseId"], schedule["id"], moment)
+        if key in self.promises:
+            return
+        own = {f"resonate:{name}": key for name in ("origin", "branch", "parent", "prefix")}
+        tags = {**schedule["promiseTags"], **own, "resonate:schedule": schedule["id"]}
+        timeout = moment + schedule["promiseTimeout"]
+        self.add({"id": key, "timeoutAt": timeout, "param": schedule["promiseParam"], "tags": tags}, moment)
+        if self.promises[key]["state"] == "pending":
+            self.wait(key)
+
+    def schedule(self, key: str) -> Json:
+        need(key in self.schedules, 404)
+        return dict(self.schedules[key])
+
     # -- time
 
     def tick(self, now: int) -> None:
@@ -246,6 +338,7 @@ class Oracle:
                 if self.tasks[key]["state"] == "acquired":
                     self.become(key, "pending")
                 self.wait(key)
+        self.run_schedules()
 
     def expire(self, *keys: str) -> None:
         """Settle those of the named promises whose deadline has passed."""
@@ -310,7 +403,7 @@ class Oracle:
         if announce:
             self.executes[key] = self.tasks[key]["version"]
 
-    def add(self, data: Json) -> None:
+    def add(self, data: Json, born: int | None = None) -> None:
         """Store a new promise, and the task that its target gives it; not dispatched yet."""
         promise = {
             "id": data["id"],
@@ -319,7 +412,7 @@ class Oracle:
             "value": {},
             "tags": data.get("tags", {}),
             "timeoutAt": data["timeoutAt"],
-            "createdAt": min(self.now, data["timeoutAt"]),
+            "createdAt": min(self.now, data["timeoutAt"]) if born is None else born,
         }
         if self.now >= data["timeoutAt"]:
             promise.update(state=deadline_state(promise), settledAt=data["timeoutAt"])
@@ -379,12 +472,22 @@ class Oracle:
             "listeners": self.listeners,
             "executes": self.executes,
             "unblocks": self.unblocks,
+            "schedules": self.schedules,
         }
 
 
 def need(condition: object, status: int = 400) -> None:
     if not condition:
         raise No(status)
+
+
+def after(schedule: Json, moment: int) -> int:
+    period = PERIODS[schedule["cron"]]
+    return (moment // period + 1) * period
+
+
+def filled(template: str, key: str, moment: int) -> str:
+    return template.replace("{{.timestamp}}", str(moment)).replace("{{.id}}", key)
 
 
 def deadline_state(promise: Json) -> str:

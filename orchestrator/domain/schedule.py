@@ -56,6 +56,11 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     catch_up: CatchUp = CatchUp.ALL
     paused: bool = False
 
+    def __post_init__(self) -> None:
+        """Take the default's very object: another text that reads the same would not be left out."""
+        if self.time_zone == UTC:
+            msgspec.structs.force_setattr(self, "time_zone", UTC)
+
     def due(self, now_ms: int) -> bool:
         """Tell whether a run has fallen due (R3)."""
         return not self.paused and self.next_run_at <= now_ms

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from orchestrator.domain.promise import PromiseState, Value
@@ -17,6 +18,7 @@ from orchestrator.engine import ManualClock
 from orchestrator.engine.batch import tick_program
 from orchestrator.protocol import commands as c
 from orchestrator.protocol import schedules as s
+from orchestrator.protocol.envelope import VERSION, decode_request
 from orchestrator.store.port import Changes, LoadSchedules, Write, ask
 from tests.engine_world import FAR, GROUP, TARGET, Ear, World, create, settle, world
 
@@ -260,8 +262,6 @@ async def test_a_zone_that_this_machine_does_not_know_stops_nobody(w: World) -> 
     made = (await w.do(every_minute())).schedule
 
     def forge(_: int) -> Any:
-        import msgspec  # noqa: PLC0415
-
         strange = msgspec.structs.replace(made, time_zone="Atlantis/Capital")
         yield from ask(Write(changes=Changes(schedules=[strange])))
         return (yield from ask(LoadSchedules(ids=["s"])))
@@ -312,3 +312,16 @@ async def test_a_clock_that_goes_back_repeats_nothing(w: World) -> None:
     assert await runs(w) == list(range(1, 11))
     await w.pass_time(6 * MINUTE)
     assert await runs(w) == list(range(1, 12))
+
+
+async def test_a_default_that_a_caller_spells_out_is_left_out_all_the_same(w: World) -> None:
+    body = msgspec.json.encode(
+        {
+            "kind": "schedule.create",
+            "head": {"corrId": "1", "version": VERSION},
+            "data": {"id": "s", "cron": "* * * * *", "promiseId": "x", "promiseTimeout": 1, "timeZone": "UTC",
+                     "catchUp": "all", "promiseTags": {"resonate:target": TARGET}},
+        }
+    )  # fmt: skip
+    await w.do(decode_request(body).command)
+    assert not {"timeZone", "catchUp", "paused"} & msgspec.to_builtins(await schedule(w)).keys()

@@ -25,8 +25,8 @@ from orchestrator.protocol.commands import COMMANDS
 from orchestrator.protocol.envelope import VERSION, decode_request, encode_answer, encode_refusal
 from orchestrator.protocol.records import task_record
 from orchestrator.store import MemoryStore, SqliteStore, Store
-from orchestrator.store.port import LoadChain, LoadOutbox, LoadRows, Program, ask
-from tests.engine_oracle import Json, Oracle
+from orchestrator.store.port import LoadChain, LoadOutbox, LoadRows, Program, SearchSchedules, ask
+from tests.engine_oracle import PERIODS, Json, Oracle
 from tests.engine_world import store_on_the_tests_clock
 from tests.postgres_server import Server
 
@@ -142,6 +142,25 @@ class Chance:
     def ttl(self) -> int:
         return 0 if self.odds(0.02) else self.pick(50, 5_000, 60_000, FAR)
 
+    def schedule(self) -> Json:
+        tags = {"resonate:target": self.pick("poll://any@workers", "https://f.example/x")}
+        tags |= self.pick({}, {"resonate:timer": "true"}, {"resonate:origin": "z"}, {"k": "v"})
+        data: Json = {
+            "id": self.pick("s", "a", "t:1"),
+            "cron": self.pick(*PERIODS),
+            "promiseId": self.pick("{{.id}}-{{.timestamp}}", "{{.id}}-{{.timestamp}}", "{{.id}}", "b:1"),
+            "promiseTimeout": self.pick(0, 15_000, 60_000, FAR // 2),
+            "promiseTags": tags,
+        }
+        if self.odds(0.3):
+            data["catchUp"] = self.pick("all", "last", "none")
+        if self.odds(0.15):
+            data |= self.pick(
+                {"id": "a.b"}, {"cron": "* *"}, {"promiseTimeout": -1}, {"promiseTags": {}},
+                {"timeZone": "X"}, {"promiseId": ""}, {"promiseTags": {**tags, "resonate:delay": "5"}},
+            )  # fmt: skip
+        return data
+
     def references(self) -> list[Json]:
         pairs = [self.held() for _ in range(self.pick(0, 1, 1, 2))]
         return [{"id": key, "version": version} for key, version in pairs]
@@ -189,11 +208,23 @@ class Chance:
             ("task.halt", {"id": key} if self.odds(0.4) else {"id": "none"}),
             ("task.continue", {"id": key}),
             ("task.search", self.search({"limit": limit})),
+            *self.scheduling(),
         )
         if self.odds(0.03):
             data |= {"id": ""} if "id" in data else {}
             data |= {"tasks": [{"id": "", "version": 0}]} if "tasks" in data else {}
         return {"kind": kind, "data": data}
+
+    def scheduling(self) -> list[tuple[str, Json]]:
+        key = self.pick("s", "a", "t:1") if self.odds(0.9) else "none"
+        tags = self.pick({}, {"k": "v"})
+        return [
+            ("schedule.create", self.schedule()),
+            ("schedule.create", self.schedule()),
+            *[(f"schedule.{name}", {"id": key}) for name in ("get", "pause", "resume")],
+            ("schedule.delete", {"id": key if self.odds(0.5) else "none"}),
+            ("schedule.search", {"limit": 0 if self.odds(0.1) else self.pick(1, 2, 10), "tags": tags}),
+        ]
 
     def search(self, data: Json) -> Json:
         if self.odds(0.4):
@@ -243,6 +274,7 @@ def _contents(ids: list[str]) -> Program[Json]:
         page = yield from ask(LoadOutbox(group=group, after_task="", after_unblock=("", ""), limit=1000))
         executes |= {row.task_id: row.version for row in page.executes}
         unblocks |= {(row.promise_id, row.address) for row, _ in page.unblocks}
+    schedules = yield from ask(SearchSchedules(tags={}, limit=100, cursor=None, scan_max=1000))
     tasks = [task for _, task in rows if task is not None]
     return {
         "promises": {promise.id: msgspec.to_builtins(promise) for promise, _ in rows},
@@ -252,6 +284,7 @@ def _contents(ids: list[str]) -> Program[Json]:
         "listeners": set(chain.listeners),
         "executes": executes,
         "unblocks": unblocks,
+        "schedules": {schedule.id: msgspec.to_builtins(schedule) for schedule in schedules.items},
     }
 
 
@@ -272,8 +305,8 @@ class Subject:
         self.engine = Engine(self.store, self.clock, SETTINGS)
         await self.start()
 
-    async def snapshot(self) -> Json:
-        ids = [*IDS, *ODD_IDS, "none"]
+    async def snapshot(self, known: Iterable[str] = ()) -> Json:
+        ids = list({*IDS, *ODD_IDS, "none", *known})
         return await self.store.run(lambda _: _contents(ids), self.clock.now_ms())
 
 
@@ -328,7 +361,8 @@ def _check_invariants(contents: Json, before: Json, now: int) -> Iterable[str]:
 
 def _deadline(contents: Json) -> int | None:
     pending = [p["timeoutAt"] for p in contents["promises"].values() if p["state"] == "pending"]
-    return min([*pending, *contents["timers"].values()], default=None)
+    runs = [each["nextRunAt"] for each in contents["schedules"].values() if not each.get("paused")]
+    return min([*pending, *contents["timers"].values(), *runs], default=None)
 
 
 class History:
@@ -381,7 +415,7 @@ class History:
         for subject in self.subjects:
             told = await _together(subject.engine, requests)
             faults = list(_compare_answers(requests, told, expected))
-            contents = await subject.snapshot()
+            contents = await subject.snapshot(self.oracle.promises)
             faults += [
                 f"{name}: engine {contents[name]}\n  oracle {right[name]}"
                 for name in right
@@ -431,6 +465,12 @@ EXPECTED = {
     "task.halt": [(200,), (400,), (404,), (409,)],
     "task.continue": [(200,), (400,), (404,), (409,)],
     "task.search": [(200,), (400,)],
+    "schedule.create": [(200,), (400,)],
+    "schedule.get": [(200,), (400,), (404,)],
+    "schedule.delete": [(200,), (400,), (404,)],
+    "schedule.search": [(200,), (400,)],
+    "schedule.pause": [(200,), (400,), (404,)],
+    "schedule.resume": [(200,), (400,), (404,)],
 }
 """Every way in which an operation can end; all of them must have been seen."""
 
@@ -448,4 +488,4 @@ async def test_the_engine_agrees_with_the_oracle(tmp_path: Path, postgres_if_any
         await History(chance, f"seed {seed}, history {number}", seen).run(path, url)
     missing = [(kind, end) for kind, ends in EXPECTED.items() for end in ends if not seen[kind, end]]
     assert not missing, (seed, missing)
-    assert set(EXPECTED) == {kind for kind in COMMANDS if kind.startswith(("promise.", "task."))}
+    assert set(EXPECTED) == {kind for kind in COMMANDS if not kind.startswith(("debug.", "server."))}
