@@ -5,12 +5,15 @@ Secrets come from the environment or from files, never from flags: a process lis
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,7 +26,13 @@ from scorers.errors import SettingsError
 CONFIG_FILE = "dao-scorer.toml"
 ENV_PREFIX = "DAO_SCORER_"
 POSTGRES = ("postgresql://", "postgres://")
+OTHER_VARIABLES = frozenset({"CONFIG", "KEYSTORE_PASSWORD", "LOG_LEVEL"})
+"""What is read from the environment beside the settings, without the prefix."""
+TEST_VARIABLES = frozenset({"DATA", "FULL_MATRIX", "SEED", "SEEDS"})
+"""What the project's own tests read, and hand on to the processes that they start."""
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+_DURATION = re.compile(r"([0-9]{1,9})([smhd])")
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def _http_url(value: str) -> str:
@@ -50,9 +59,19 @@ def _address(value: str) -> str:
     return value.lower()
 
 
+def _duration_s(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found = _DURATION.fullmatch(value.strip())
+    if found is None:
+        raise ValueError("must be a number with s, m, h or d for its unit, such as 30d")
+    return int(found[1]) * _UNITS_S[found[2]]
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 StoreUrl = Annotated[str, AfterValidator(_store_url)]
 FileUrl = Annotated[str, AfterValidator(_file_url)]
+Duration = Annotated[int, BeforeValidator(_duration_s)]
 Address = Annotated[str, AfterValidator(_address)]
 
 
@@ -85,6 +104,7 @@ class Settings(BaseSettings):
     cors_origins: str | None = None
     open_metrics: bool = False
     open_proofs: bool = False
+    retain_children: Duration | None = Field(default=None, ge=1)
 
     group: str = Field(default="proposal-scorers", pattern=r"^[a-z0-9][a-z0-9._-]*$")
     lease: float = Field(default=10.0, ge=1, le=3600)
@@ -113,16 +133,35 @@ def load_settings(config: Path | None = None, **flags: Any) -> Settings:
     Raises SettingsError when the file is missing, is no TOML, or any value is wrong.
     """
     file = _existing(config)
+    faults = _unknown_variables(os.environ)
 
     class FromFile(Settings):
         model_config = SettingsConfigDict(toml_file=file)
 
     try:
-        return FromFile(**{name: value for name, value in flags.items() if value not in (None, "")})
+        settings = FromFile(**{name: value for name, value in flags.items() if value not in (None, "")})
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file} is not valid TOML: {error}") from error
     except ValidationError as error:
-        raise SettingsError(_faults(error)) from error
+        raise SettingsError(_told([*faults, *_faults(error)])) from error
+    if faults:
+        raise SettingsError(_told(faults))
+    return settings
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Return a fault for each variable with our prefix that nothing reads: most likely a slip of the pen."""
+    settings = {name.upper() for name in Settings.model_fields}
+    known = settings | OTHER_VARIABLES | TEST_VARIABLES
+    faults = []
+    for variable in sorted(environment):
+        name = variable.upper().removeprefix(ENV_PREFIX)
+        if not variable.upper().startswith(ENV_PREFIX) or not environment[variable] or name in known:
+            continue
+        close = get_close_matches(name, settings | OTHER_VARIABLES, n=1)
+        meant = f"did you mean {ENV_PREFIX}{close[0]}?" if close else "unset it"
+        faults.append(f"{variable} is not a known setting: {meant}")
+    return faults
 
 
 def _existing(config: Path | None) -> Path | None:
@@ -134,7 +173,7 @@ def _existing(config: Path | None) -> Path | None:
     return config
 
 
-def _faults(error: ValidationError) -> str:
+def _faults(error: ValidationError) -> list[str]:
     faults = []
     for fault in error.errors(include_url=False, include_input=False, include_context=False):
         name = ".".join(str(part) for part in fault["loc"]) or "configuration"
@@ -145,6 +184,10 @@ def _faults(error: ValidationError) -> str:
             else fault["msg"].removeprefix("Value error, ")
         )
         faults.append(f"{name} (--{name.replace('_', '-')}, {variable}): {reason}")
+    return faults
+
+
+def _told(faults: list[str]) -> str:
     plural = "fault" if len(faults) == 1 else "faults"
     return f"{len(faults)} {plural} in the configuration: " + "; ".join(faults)
 

@@ -19,6 +19,7 @@ from orchestrator.engine.debugging import DebugCommand, Debugger
 from orchestrator.engine.delivery import Connection, MayHearOf, Receive, Switchboard
 from orchestrator.engine.neighbours import Neighbours
 from orchestrator.engine.parts import Parts
+from orchestrator.engine.retention import Retention
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.statistics import Statistics
 from orchestrator.engine.ticker import Ticker
@@ -67,6 +68,8 @@ class Engine:
         self._neighbours: Neighbours | None = None
         if shared is not None:
             self._neighbours = Neighbours(shared, parts, self._courier, self._ticker)
+        age_ms = self._settings.retain_children_ms
+        self._retention = None if age_ms is None else Retention(parts, age_ms)
         self._running: list[asyncio.Task[None]] = []
         self._committing: asyncio.Task[None] | None = None
 
@@ -97,6 +100,8 @@ class Engine:
         ]
         if self._neighbours is not None:
             self._running.append(asyncio.create_task(self._neighbours.run(), name="engine-neighbours"))
+        if self._retention is not None:
+            self._running.append(asyncio.create_task(self._retention.run(), name="engine-retention"))
         return self
 
     async def __aexit__(
@@ -196,6 +201,13 @@ class Engine:
     async def tick(self) -> None:
         """Carry out everything that is due now; the engine does so by itself. Raises StoreError."""
         await self._ticker.tick()
+
+    async def thin(self) -> int:
+        """Remove what `retain_children_ms` leaves to be removed now, and return how many promises that were.
+
+        The engine does so by itself. Raises StoreError.
+        """
+        return 0 if self._retention is None else await self._retention.sweep()
 
     async def gauges(self) -> Gauges:
         """Count what is open in the store. Raises StoreError."""

@@ -18,6 +18,7 @@ class EngineSettings:
     `unblock_keep_ms`: how long the news of a settlement waits for its listener to connect.
     `schedule_grace_ms`: how late a schedule's run may be if what was missed is not caught up. `debug` lets
     callers steer the engine by the debug operations.
+    `retain_children_ms`: how long after its end the children of a root stay, None: for ever.
     `flush_page`: outbox rows read at once. `push_queue_max` and `push_concurrency` bound the pushes.
     """
 
@@ -36,12 +37,14 @@ class EngineSettings:
     push_concurrency: int = 64
     schedule_grace_ms: int = 60_000
     debug: bool = False
+    retain_children_ms: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what would make the engine spin or stand still. Raises ValueError."""
         for name in self.__slots__:
-            if name == "debug":
+            value = getattr(self, name)
+            if value is None or isinstance(value, bool):
                 continue
             least = 0 if name.startswith("release_backoff") else 1
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, not {value}")

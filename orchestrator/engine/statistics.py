@@ -38,7 +38,7 @@ class Statistics:
 
     `requests` by (kind, status), `messages` sent by kind, `unroutable` messages left in the outbox by kind,
     `pushes` by outcome, `batches` in commands, `commits` in seconds, `scheduled` promises that schedules have
-    created.
+    created, `removed` those that retention has removed.
     """
 
     requests: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -49,6 +49,7 @@ class Statistics:
     commits: Histogram = field(default_factory=lambda: Histogram(SECONDS_BUCKETS))
     ticks: int = 0
     scheduled: int = 0
+    removed: int = 0
     failed_batches: int = 0
     connections: int = 0
     queued: int = 0

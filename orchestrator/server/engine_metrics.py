@@ -45,6 +45,9 @@ class EngineCollector(Collector):
         yield _histogram("orchestrator_commit_seconds", "Duration of a commit.", statistics.commits)
         yield CounterMetricFamily("orchestrator_ticks", "Timer rounds.", value=statistics.ticks)
         yield CounterMetricFamily(
+            "orchestrator_promises_removed", "Promises removed by retention.", value=statistics.removed
+        )
+        yield CounterMetricFamily(
             "orchestrator_batches_failed",
             "Commits that failed as a whole and were taken apart.",
             value=statistics.failed_batches,

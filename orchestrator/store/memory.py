@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_right, insort
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -18,18 +18,17 @@ from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
 from orchestrator.store import port
 from orchestrator.store.errors import StoreError
+from orchestrator.store.memory_tables import Tables
 from orchestrator.store.search import matches, page_of, page_of_schedules
 
 T = TypeVar("T")
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 class MemoryStore:
     """A store that lives and dies with its process."""
 
     def __init__(self) -> None:
-        self._tables = _Tables()
+        self._tables = Tables()
         self._open = False
 
     async def open(self) -> None:
@@ -49,7 +48,7 @@ class MemoryStore:
         program = make_program(now_ms)
         try:
             while True:
-                rows = tables.answer(program.send(rows))
+                rows = _answer(tables, program.send(rows))
         except StopIteration as stop:
             result: T = stop.value
             return result
@@ -58,80 +57,19 @@ class MemoryStore:
             raise
 
 
-class _Tables:
-    def __init__(self) -> None:
-        self.undo: list[Callable[[], object]] = []
-        self.ids: list[str] = []
-        self.promises: dict[str, PromiseRecord] = {}
-        self.tasks: dict[str, Task] = {}
-        self.callbacks: dict[tuple[str, str], None] = {}
-        self.listeners: dict[tuple[str, str], None] = {}
-        self.executes: dict[str, port.QueuedExecute] = {}
-        self.unblocks: dict[tuple[str, str], port.QueuedUnblock] = {}
-        self.awaited: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
-        self.awaiting: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
-        self.listening: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
-        self.related: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        self.schedules: dict[str, Schedule] = {}
-        self.deadlines: list[tuple[int, str]] = []
-        self.timers: list[tuple[int, str]] = []
-        self.runs: list[tuple[int, str]] = []
-
-    # -- writing
-
-    def put(self, table: dict[K, V], key: K, value: V) -> None:
-        """Set a row, and remember how to undo it."""
-        if key in table:
-            before = table[key]
-            self.undo.append(lambda: table.__setitem__(key, before))
-        else:
-            self.undo.append(lambda: table.pop(key, None))
-        table[key] = value
-
-    def remove(self, table: dict[K, V], key: K) -> None:
-        """Remove a row if it is there, and remember how to undo it."""
-        if key in table:
-            before = table.pop(key)
-            self.undo.append(lambda: table.__setitem__(key, before))
-
-    def roll_back(self) -> None:
-        """Undo everything since the program began."""
-        while self.undo:
-            self.undo.pop()()
-
-    def clear(self) -> None:
-        """Remove everything; that cannot be undone."""
-        for table in vars(self).values():
-            table.clear()
-
-    def link(self, index: defaultdict[K, set[V]], key: K, value: V) -> None:
-        """Add to an index, and remember how to undo it."""
-        if value not in index[key]:
-            index[key].add(value)
-            self.undo.append(lambda: index[key].discard(value))
-
-    def unlink(self, index: defaultdict[K, set[V]], key: K, value: V) -> None:
-        """Remove from an index, and remember how to undo it."""
-        if value in index[key]:
-            index[key].discard(value)
-            self.undo.append(lambda: index[key].add(value))
-        if not index[key]:
-            del index[key]
-
-    def answer(self, query: port.Query[Any]) -> Any:
-        """Answer one query of the port."""
-        return _QUERIES[type(query)](self, query)
+def _answer(tables: Tables, query: port.Query[Any]) -> Any:
+    return _QUERIES[type(query)](tables, query)
 
 
-def _row(tables: _Tables, key: str) -> port.Row:
+def _row(tables: Tables, key: str) -> port.Row:
     return tables.promises[key], tables.tasks.get(key)
 
 
-def _load_rows(tables: _Tables, query: port.LoadRows) -> list[port.Row]:
+def _load_rows(tables: Tables, query: port.LoadRows) -> list[port.Row]:
     return [_row(tables, key) for key in query.ids if key in tables.promises]
 
 
-def _load_chain(tables: _Tables, query: port.LoadChain) -> port.Chain:
+def _load_chain(tables: Tables, query: port.LoadChain) -> port.Chain:
     ids = sorted(set(query.ids))
     callbacks = [pair for key in ids for pair in sorted(tables.awaited.get(key, ()))]
     listeners = [pair for key in ids for pair in sorted(tables.listening.get(key, ()))]
@@ -141,7 +79,7 @@ def _load_chain(tables: _Tables, query: port.LoadChain) -> port.Chain:
     )
 
 
-def _load_preloads(tables: _Tables, query: port.LoadPreloads) -> dict[str, list[PromiseRecord]]:
+def _load_preloads(tables: Tables, query: port.LoadPreloads) -> dict[str, list[PromiseRecord]]:
     found = {}
     for key, branch in query.keys:
         ids = tables.related.get((tag.BRANCH, branch), set()) | tables.related.get((tag.PARENT, key), set())
@@ -150,35 +88,35 @@ def _load_preloads(tables: _Tables, query: port.LoadPreloads) -> dict[str, list[
     return found
 
 
-def _load_held(tables: _Tables, query: port.LoadHeld) -> list[port.Row]:
+def _load_held(tables: Tables, query: port.LoadHeld) -> list[port.Row]:
     pids = set(query.pids)
     return [_row(tables, task.id) for task in tables.tasks.values() if task.pid in pids]
 
 
-def _load_embedded(tables: _Tables, query: port.LoadEmbedded) -> list[port.Row]:
+def _load_embedded(tables: Tables, query: port.LoadEmbedded) -> list[port.Row]:
     held = [task.id for task in tables.tasks.values() if task.embedded]
     return [_row(tables, key) for key in held[: query.limit]]
 
 
-def _deadline_of(tables: _Tables, key: str) -> int | None:
+def _deadline_of(tables: Tables, key: str) -> int | None:
     promise = tables.promises.get(key)
     return promise.timeout_at if promise is not None and promise.pending else None
 
 
-def _timer_of(tables: _Tables, key: str) -> int | None:
+def _timer_of(tables: Tables, key: str) -> int | None:
     task = tables.tasks.get(key)
     return task.timer_at if task is not None else None
 
 
-def _next_run_of(tables: _Tables, key: str) -> int | None:
+def _next_run_of(tables: Tables, key: str) -> int | None:
     schedule = tables.schedules.get(key)
     return schedule.next_run_at if schedule is not None and not schedule.paused else None
 
 
 def _due(
-    tables: _Tables,
+    tables: Tables,
     heap: list[tuple[int, str]],
-    moment_of: Callable[[_Tables, str], int | None],
+    moment_of: Callable[[Tables, str], int | None],
     now_ms: int,
     limit: int,
 ) -> list[str]:
@@ -192,14 +130,14 @@ def _due(
     return list(due)
 
 
-def _load_due(tables: _Tables, query: port.LoadDue) -> list[str]:
+def _load_due(tables: Tables, query: port.LoadDue) -> list[str]:
     return [
         *_due(tables, tables.deadlines, _deadline_of, query.now_ms, query.limit),
         *_due(tables, tables.timers, _timer_of, query.now_ms, query.limit),
     ]
 
 
-def _load_deadline(tables: _Tables, _: port.LoadDeadline) -> int | None:
+def _load_deadline(tables: Tables, _: port.LoadDeadline) -> int | None:
     moments = []
     timed = (
         (tables.deadlines, _deadline_of),
@@ -213,19 +151,19 @@ def _load_deadline(tables: _Tables, _: port.LoadDeadline) -> int | None:
     return min(moments, default=None)
 
 
-def _search_promises(tables: _Tables, query: port.SearchPromises) -> port.Page[PromiseRecord]:
+def _search_promises(tables: Tables, query: port.SearchPromises) -> port.Page[PromiseRecord]:
     candidates: Iterable[PromiseRecord] = _behind(tables, query)
     return page_of(candidates, lambda promise: matches(promise, query), query.limit, query.scan_max)
 
 
-def _behind(tables: _Tables, query: port.SearchPromises) -> Iterator[PromiseRecord]:
+def _behind(tables: Tables, query: port.SearchPromises) -> Iterator[PromiseRecord]:
     indexed = next((name for name in (tag.ORIGIN, tag.BRANCH, tag.PARENT) if name in query.tags), None)
     ids = tables.ids if indexed is None else sorted(tables.related.get((indexed, query.tags[indexed]), ()))
     start = bisect_right(ids, query.cursor or "")
     return (tables.promises[key] for key in ids[start : start + query.scan_max])
 
 
-def _search_tasks(tables: _Tables, query: port.SearchTasks) -> port.Page[Task]:
+def _search_tasks(tables: Tables, query: port.SearchTasks) -> port.Page[Task]:
     start = bisect_right(tables.ids, query.cursor or "")
     tasks = (tables.tasks[key] for key in tables.ids[start:] if key in tables.tasks)
     if query.state is not None and query.state is not TaskState.FULFILLED:
@@ -234,29 +172,47 @@ def _search_tasks(tables: _Tables, query: port.SearchTasks) -> port.Page[Task]:
     return page_of(bounded, lambda task: query.state in (None, task.state), query.limit, query.scan_max)
 
 
-def _load_schedules(tables: _Tables, query: port.LoadSchedules) -> list[Schedule]:
+def _load_schedules(tables: Tables, query: port.LoadSchedules) -> list[Schedule]:
     return [tables.schedules[key] for key in query.ids if key in tables.schedules]
 
 
-def _load_due_schedules(tables: _Tables, query: port.LoadDueSchedules) -> list[str]:
+def _load_due_schedules(tables: Tables, query: port.LoadDueSchedules) -> list[str]:
     return _due(tables, tables.runs, _next_run_of, query.now_ms, query.limit)
 
 
-def _search_schedules(tables: _Tables, query: port.SearchSchedules) -> port.Page[Schedule]:
+def _search_schedules(tables: Tables, query: port.SearchSchedules) -> port.Page[Schedule]:
     behind = sorted(key for key in tables.schedules if key > (query.cursor or ""))
     return page_of_schedules((tables.schedules[key] for key in behind[: query.scan_max]), query)
 
 
-def _load_groups(tables: _Tables, _: port.LoadGroups) -> list[str | None]:
+def _load_trees(tables: Tables, query: port.LoadTrees) -> list[port.TreeMember]:
+    keys = sorted(
+        (origin, key) for (name, origin), ids in tables.related.items() for key in ids if name == tag.ORIGIN
+    )
+    start = bisect_right(keys, query.after)
+    return [_member(origin, tables.promises[key]) for origin, key in keys[start : start + query.limit]]
+
+
+def _member(origin: str, promise: PromiseRecord) -> port.TreeMember:
+    return port.TreeMember(
+        origin=origin,
+        id=promise.id,
+        settled_at=promise.settled_at,
+        value_headers=promise.value.headers,
+        tags=promise.tags,
+    )
+
+
+def _load_groups(tables: Tables, _: port.LoadGroups) -> list[str | None]:
     groups = {row.group for row in tables.executes.values()}
     return list(groups | {row.group for row in tables.unblocks.values()})
 
 
-def _clear(tables: _Tables, _: port.Clear) -> None:
+def _clear(tables: Tables, _: port.Clear) -> None:
     tables.clear()
 
 
-def _load_outbox(tables: _Tables, query: port.LoadOutbox) -> port.Outbox:
+def _load_outbox(tables: Tables, query: port.LoadOutbox) -> port.Outbox:
     executes = heapq.nsmallest(
         query.limit,
         (r for r in tables.executes.values() if r.group == query.group and r.task_id > query.after_task),
@@ -273,7 +229,7 @@ def _load_outbox(tables: _Tables, query: port.LoadOutbox) -> port.Outbox:
     )
 
 
-def _load_gauges(tables: _Tables, _: port.LoadGauges) -> port.Gauges:
+def _load_gauges(tables: Tables, _: port.LoadGauges) -> port.Gauges:
     states = Counter(task.state for task in tables.tasks.values())
     states.pop(TaskState.FULFILLED, None)
     return port.Gauges(
@@ -284,7 +240,7 @@ def _load_gauges(tables: _Tables, _: port.LoadGauges) -> port.Gauges:
     )
 
 
-def _write(tables: _Tables, query: port.Write) -> None:
+def _write(tables: Tables, query: port.Write) -> None:
     changes = query.changes
     _remove_sent(tables, changes)
     for promise in changes.promises_created:
@@ -307,9 +263,26 @@ def _write(tables: _Tables, query: port.Write) -> None:
         heapq.heappush(tables.runs, (schedule.next_run_at, schedule.id))
     for key in changes.schedules_removed:
         tables.remove(tables.schedules, key)
+    for key in changes.promises_removed:
+        _remove_promise(tables, key)
 
 
-def _remove_sent(tables: _Tables, changes: port.Changes) -> None:
+def _remove_promise(tables: Tables, key: str) -> None:
+    promise = tables.promises.get(key)
+    if promise is None:
+        return
+    tables.remove(tables.promises, key)
+    tables.remove(tables.tasks, key)
+    del tables.ids[bisect_right(tables.ids, key) - 1]
+    tables.undo.append(lambda: insort(tables.ids, key))
+    for name in (tag.ORIGIN, tag.BRANCH, tag.PARENT):
+        if name in promise.tags:
+            tables.unlink(tables.related, (name, promise.tags[name]), key)
+    for news in [pair for pair in tables.unblocks if pair[0] == key]:
+        tables.remove(tables.unblocks, news)
+
+
+def _remove_sent(tables: Tables, changes: port.Changes) -> None:
     if changes.unblocks_before is not None:
         old = [key for key, row in tables.unblocks.items() if row.queued_at < changes.unblocks_before]
         for key in old:
@@ -322,7 +295,7 @@ def _remove_sent(tables: _Tables, changes: port.Changes) -> None:
         tables.remove(tables.unblocks, key)
 
 
-def _create(tables: _Tables, promise: PromiseRecord) -> None:
+def _create(tables: Tables, promise: PromiseRecord) -> None:
     if promise.id in tables.promises:
         raise StoreError(f"promise {promise.id} exists already")
     tables.put(tables.promises, promise.id, promise)
@@ -335,7 +308,7 @@ def _create(tables: _Tables, promise: PromiseRecord) -> None:
         heapq.heappush(tables.deadlines, (promise.timeout_at, promise.id))
 
 
-def _write_waiters(tables: _Tables, changes: port.Changes) -> None:
+def _write_waiters(tables: Tables, changes: port.Changes) -> None:
     for key in changes.callbacks_of_awaited_removed:
         for pair in list(tables.awaited.get(key, ())):
             _remove_callback(tables, pair)
@@ -355,13 +328,13 @@ def _write_waiters(tables: _Tables, changes: port.Changes) -> None:
         tables.link(tables.listening, pair[0], pair)
 
 
-def _remove_callback(tables: _Tables, pair: tuple[str, str]) -> None:
+def _remove_callback(tables: Tables, pair: tuple[str, str]) -> None:
     tables.remove(tables.callbacks, pair)
     tables.unlink(tables.awaited, pair[0], pair)
     tables.unlink(tables.awaiting, pair[1], pair)
 
 
-_QUERIES: dict[type[port.Query[Any]], Callable[[_Tables, Any], Any]] = {
+_QUERIES: dict[type[port.Query[Any]], Callable[[Tables, Any], Any]] = {
     port.LoadRows: _load_rows,
     port.LoadChain: _load_chain,
     port.LoadPreloads: _load_preloads,
@@ -376,6 +349,7 @@ _QUERIES: dict[type[port.Query[Any]], Callable[[_Tables, Any], Any]] = {
     port.LoadSchedules: _load_schedules,
     port.LoadDueSchedules: _load_due_schedules,
     port.SearchSchedules: _search_schedules,
+    port.LoadTrees: _load_trees,
     port.LoadGroups: _load_groups,
     port.Clear: _clear,
     port.Write: _write,

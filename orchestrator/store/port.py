@@ -220,6 +220,25 @@ class LoadGauges(Query[Gauges]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TreeMember:
+    """A promise with an origin, without what it carries: what decides whether it is still needed."""
+
+    origin: str
+    id: str
+    settled_at: int | None
+    value_headers: dict[str, str] | None
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadTrees(Query[list[TreeMember]]):
+    """At most `limit` promises with an origin behind `after`, in order of (origin, id)."""
+
+    after: tuple[str, str]
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadGroups(Query[list[str | None]]):
     """The groups for which anything waits in the outbox (None: pushes); reads all of it, for debugging."""
 
@@ -233,7 +252,8 @@ class Clear(Query[None]):
 class Changes:
     """What a program wants written, as lists of rows. Applied in the order of the fields.
 
-    `sent` rows are removed only if they were queued no later than what was sent.
+    `sent` rows are removed only if they were queued no later than what was sent. Promises that are removed
+    are settled: nobody waits for them, and their tasks and news go with them.
     """
 
     executes_sent: list[tuple[str, int]] = field(default_factory=list)
@@ -252,6 +272,7 @@ class Changes:
     unblocks_queued: list[QueuedUnblock] = field(default_factory=list)
     schedules: list[Schedule] = field(default_factory=list)
     schedules_removed: list[str] = field(default_factory=list)
+    promises_removed: list[str] = field(default_factory=list)
 
     def empty(self) -> bool:
         """Tell whether there is nothing to write."""

@@ -20,7 +20,7 @@ from orchestrator.store import postgres_statements as sql
 from orchestrator.store.postgres_connections import Connection
 from orchestrator.store.postgres_locks import LOCK_WHOLE, Locks, LocksTooFew, key_of, schedule_key_of
 from orchestrator.store.postgres_writes import write
-from orchestrator.store.rows import PROMISE_COLUMNS, promise_of, schedule_of, task_of
+from orchestrator.store.rows import PROMISE_COLUMNS, promise_of, schedule_of, task_of, tree_member_of
 from orchestrator.store.search import matches, page_of, page_of_schedules
 
 _TASK_AT = len(PROMISE_COLUMNS)
@@ -132,6 +132,11 @@ async def _search_schedules(held: Held, query: port.SearchSchedules) -> port.Pag
     return page_of_schedules(map(schedule_of, rows), query)
 
 
+async def _load_trees(held: Held, query: port.LoadTrees) -> list[port.TreeMember]:
+    rows = await held.connection.fetch(sql.LOAD_TREES, *query.after, query.limit)
+    return [tree_member_of(row) for row in rows]
+
+
 async def _load_groups(held: Held, _: port.LoadGroups) -> list[str | None]:
     return [row[0] for row in await held.connection.fetch(sql.LOAD_GROUPS)]
 
@@ -185,6 +190,7 @@ async def _write(held: Held, query: port.Write) -> None:
             *(promise.id for promise in changes.promises_created),
             *(promise.id for promise in changes.promises_settled),
             *(task.id for task in changes.tasks),
+            *changes.promises_removed,
         ]
     )
     held.check_keys(
@@ -208,6 +214,7 @@ _QUERIES: dict[type[port.Query[Any]], Callable[[Held, Any], Awaitable[Any]]] = {
     port.LoadSchedules: _load_schedules,
     port.LoadDueSchedules: _load_due_schedules,
     port.SearchSchedules: _search_schedules,
+    port.LoadTrees: _load_trees,
     port.LoadGroups: _load_groups,
     port.Clear: _clear,
     port.Write: _write,

@@ -83,6 +83,10 @@ SEARCH_PROMISES_BY = {
     name: f"SELECT {_PROMISE} FROM promises p WHERE p.{name} = $3 AND p.id > $1 ORDER BY p.id LIMIT $2"  # noqa: S608
     for name in ("origin", "branch", "parent")
 }
+LOAD_TREES = """
+    SELECT origin, id, settled_at, value_headers, tags FROM promises
+    WHERE origin IS NOT NULL AND (origin, id) > ($1, $2) ORDER BY origin, id LIMIT $3
+"""
 SEARCH_TASKS = f"SELECT {_TASK} FROM tasks t WHERE t.id > $1 ORDER BY t.id LIMIT $2"  # noqa: S608
 SEARCH_OPEN_TASKS = f"""
     SELECT {_TASK} FROM tasks t WHERE t.state = $3 AND t.state <> 'fulfilled' AND t.id > $1
@@ -175,6 +179,9 @@ REMOVE_UNBLOCKS = """DELETE FROM outbox_unblocks u USING unnest({}::text[], {}::
 REMOVE_CALLBACKS_OF_AWAITED = "DELETE FROM callbacks WHERE awaited = ANY({}::text[])"
 REMOVE_CALLBACKS_OF_AWAITER = "DELETE FROM callbacks WHERE awaiter = ANY({}::text[])"
 REMOVE_SCHEDULES = "DELETE FROM schedules WHERE id = ANY({}::text[])"
+REMOVE_NEWS = "DELETE FROM outbox_unblocks WHERE promise_id = ANY({}::text[])"
+REMOVE_TASKS = "DELETE FROM tasks WHERE id = ANY({}::text[])"
+REMOVE_PROMISES = "DELETE FROM promises WHERE id = ANY({}::text[])"
 REMOVE_LISTENERS = "DELETE FROM listeners WHERE promise_id = ANY({}::text[])"
 
 # -- what is put

@@ -1,7 +1,8 @@
 """How the PostgreSQL store writes: all that a program removes in one statement, all that it puts in another.
 
 Within a statement every part sees the state before it, so the parts of one must be independent of each
-other. What is removed never depends on what is put: whatever a program puts stays.
+other. What is removed never depends on what is put: whatever a program puts stays. Rows of the outbox are
+no part of a promise's lock, so they are touched in one order by all.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ def _removals(changes: Changes) -> Iterable[Part]:
     yield sql.REMOVE_LISTENERS, _list(changes.listeners_removed)
     yield sql.REMOVE_EXECUTES, _list(changes.executes_removed)
     yield sql.REMOVE_SCHEDULES, _list(changes.schedules_removed)
+    for statement in (sql.REMOVE_NEWS, sql.REMOVE_TASKS, sql.REMOVE_PROMISES):
+        yield statement, _list(changes.promises_removed)
 
 
 def _puts(changes: Changes) -> Iterable[Part]:
@@ -46,9 +49,9 @@ def _puts(changes: Changes) -> Iterable[Part]:
     yield sql.PUT_CALLBACKS, _columns(changes.callbacks_added)
     yield sql.PUT_LISTENERS, _columns(changes.listeners_added)
     executes = [(e.task_id, e.version, e.address, e.group, e.queued_at) for e in changes.executes_queued]
-    yield sql.PUT_EXECUTES, _columns(executes)
+    yield sql.PUT_EXECUTES, _columns(sorted(executes))
     unblocks = [(u.promise_id, u.address, u.group, u.queued_at) for u in changes.unblocks_queued]
-    yield sql.PUT_UNBLOCKS, _columns(unblocks)
+    yield sql.PUT_UNBLOCKS, _columns(sorted(unblocks))
     yield sql.PUT_SCHEDULES, _columns([schedule_row(each) for each in changes.schedules])
 
 

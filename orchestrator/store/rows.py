@@ -11,6 +11,7 @@ from orchestrator.domain import tags as tag
 from orchestrator.domain.promise import EMPTY, PromiseRecord, PromiseState, Value
 from orchestrator.domain.schedule import CatchUp, Schedule
 from orchestrator.domain.task import Task, TaskState
+from orchestrator.store.port import TreeMember
 
 _encode_json = msgspec.json.Encoder(order="deterministic").encode
 _decode_headers = msgspec.json.Decoder(dict[str, str]).decode
@@ -81,6 +82,17 @@ def promise_of(row: Sequence[Any]) -> PromiseRecord:
         timeout_at=row[7],
         created_at=row[8],
         settled_at=row[9],
+    )
+
+
+def tree_member_of(row: Sequence[Any]) -> TreeMember:
+    """Return the member of a tree that stands in origin, id, settled_at, value_headers and tags."""
+    return TreeMember(
+        origin=row[0],
+        id=row[1],
+        settled_at=row[2],
+        value_headers=None if row[3] is None else _decode_headers(row[3]),
+        tags=_decode_headers(row[4]),
     )
 
 

@@ -25,6 +25,7 @@ from orchestrator.store.rows import (
     settled_row,
     task_of,
     task_row,
+    tree_member_of,
 )
 from orchestrator.store.search import matches, page_of, page_of_schedules
 
@@ -119,6 +120,10 @@ def _search_schedules(connection: Connection, query: port.SearchSchedules) -> po
     return page_of_schedules(map(schedule_of, rows), query)
 
 
+def _load_trees(connection: Connection, query: port.LoadTrees) -> list[port.TreeMember]:
+    return [tree_member_of(row) for row in connection.execute(sql.LOAD_TREES, (*query.after, query.limit))]
+
+
 def _load_groups(connection: Connection, _: port.LoadGroups) -> list[str | None]:
     tables = (schema.outbox_executes.name, schema.outbox_unblocks.name)
     texts = (f"SELECT poll_group FROM {name}" for name in tables)  # noqa: S608  # our own names
@@ -199,6 +204,8 @@ def _written(changes: port.Changes) -> Iterable[tuple[str, Sequence[Sequence[Any
     )
     yield sql.PUT_SCHEDULE, [schedule_row(schedule) for schedule in changes.schedules]
     yield sql.REMOVE_SCHEDULE, [(key,) for key in changes.schedules_removed]
+    removed = [(key,) for key in changes.promises_removed]
+    yield from ((statement, removed) for statement in (sql.REMOVE_NEWS, sql.REMOVE_TASK, sql.REMOVE_PROMISE))
 
 
 QUERIES: dict[type[port.Query[Any]], Callable[[Connection, Any], Any]] = {
@@ -216,6 +223,7 @@ QUERIES: dict[type[port.Query[Any]], Callable[[Connection, Any], Any]] = {
     port.LoadSchedules: _load_schedules,
     port.LoadDueSchedules: _load_due_schedules,
     port.SearchSchedules: _search_schedules,
+    port.LoadTrees: _load_trees,
     port.LoadGroups: _load_groups,
     port.Clear: _clear,
     port.Write: _write,

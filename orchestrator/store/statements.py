@@ -174,6 +174,27 @@ SEARCH_OPEN_TASKS = _text(
     "limit",
 )
 
+_tree_columns = (
+    promises.c.origin,
+    promises.c.id,
+    promises.c.settled_at,
+    promises.c.value_headers,
+    promises.c.tags,
+)
+LOAD_TREES = _text(
+    sa.select(*_tree_columns)
+    .where(
+        promises.c.origin.is_not(None),
+        sa.tuple_(promises.c.origin, promises.c.id) > sa.tuple_(_given("origin"), _given("id")),
+    )
+    .order_by(promises.c.origin, promises.c.id)
+    .limit(_given("limit"))
+    .offset(_ZERO),
+    "origin",
+    "id",
+    "limit",
+)
+
 _schedule = [schedules.c[name] for name in SCHEDULE_COLUMNS]
 _running = sa.text("NOT paused")
 LOAD_SCHEDULES = _text(sa.select(*_schedule).where(schedules.c.id.in_(_each("ids"))), "ids")
@@ -313,5 +334,8 @@ REMOVE_UNBLOCK = _text(
 REMOVE_UNBLOCKS_BEFORE = _text(
     sa.delete(outbox_unblocks).where(outbox_unblocks.c.queued_at < _given("before")), "before"
 )
+REMOVE_PROMISE = _text(sa.delete(promises).where(promises.c.id == _given("id")), "id")
+REMOVE_TASK = _text(sa.delete(tasks).where(tasks.c.id == _given("id")), "id")
+REMOVE_NEWS = _text(sa.delete(outbox_unblocks).where(outbox_unblocks.c.promise_id == _given("id")), "id")
 PUT_SCHEDULE = _upsert(schedules, SCHEDULE_COLUMNS)
 REMOVE_SCHEDULE = _text(sa.delete(schedules).where(schedules.c.id == _given("id")), "id")

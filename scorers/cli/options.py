@@ -152,4 +152,12 @@ OpenProofs = Annotated[
     bool | None,
     typer.Option("--open-proofs", envvar="DAO_SCORER_OPEN_PROOFS", help="Show proofs without a token, too."),
 ]
+RetainChildren = Annotated[
+    str | None,
+    typer.Option(
+        "--retain-children",
+        envvar="DAO_SCORER_RETAIN_CHILDREN",
+        help="Remove the steps of what ended so long ago (30d, 12h); roots and proofs stay. Off by default.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]

@@ -13,7 +13,7 @@ import typer
 
 from contracts.rpc import Node
 from orchestrator import Orchestrator
-from orchestrator.engine import Engine
+from orchestrator.engine import Engine, EngineSettings
 from orchestrator.server import create_app, listening, reloading
 from orchestrator.store import open_store
 from orchestrator.transport.local import LocalTransport
@@ -45,6 +45,7 @@ async def serve(
     cors_origins: options.CorsOrigins = None,
     open_metrics: options.OpenMetrics = None,
     open_proofs: options.OpenProofs = None,
+    retain_children: options.RetainChildren = None,
     config: options.Config = None,
 ) -> None:
     """Serve the orchestrator: promises, tasks, delivery, proofs and metrics over HTTP."""
@@ -63,6 +64,7 @@ async def serve(
         cors_origins=cors_origins,
         open_metrics=open_metrics,
         open_proofs=open_proofs,
+        retain_children=retain_children,
     )
     with _stop_signals() as stop:
         async with _engine(settings) as engine, _served(engine, settings) as url:
@@ -167,6 +169,7 @@ async def up(
     cors_origins: options.CorsOrigins = None,
     open_metrics: options.OpenMetrics = None,
     open_proofs: options.OpenProofs = None,
+    retain_children: options.RetainChildren = None,
     group: options.Group = None,
     keystore: options.Keystore = None,
     password_file: options.PasswordFile = None,
@@ -195,6 +198,7 @@ async def up(
         cors_origins=cors_origins,
         open_metrics=open_metrics,
         open_proofs=open_proofs,
+        retain_children=retain_children,
         group=group,
         keystore=keystore,
         keystore_password_file=password_file,
@@ -251,7 +255,10 @@ async def _check_registry(settings: Settings, node: Node) -> None:
 
 @asynccontextmanager
 async def _engine(settings: Settings) -> AsyncIterator[Engine]:
-    async with PushSender() as push, Engine(open_store(settings.store), push=push.post) as engine:
+    age_s = settings.retain_children
+    chosen = EngineSettings(retain_children_ms=None if age_s is None else age_s * 1000)
+    store = open_store(settings.store)
+    async with PushSender() as push, Engine(store, settings=chosen, push=push.post) as engine:
         yield engine
 
 

@@ -1,0 +1,54 @@
+"""The environment: what is misspelt there is told, and durations are read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from scorers.errors import SettingsError
+from scorers.settings import ENV_PREFIX, OTHER_VARIABLES, TEST_VARIABLES, Settings, load_settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_misspelt_variable_is_told_with_what_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAO_SCORER_START_BLOK", "7")
+    monkeypatch.setenv("DAO_SCORER_COLOUR", "red")
+    monkeypatch.setenv("DAO_SCORER_PORT", "many")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    message = str(caught.value)
+    assert message.startswith("3 faults in the configuration: ")
+    assert "DAO_SCORER_COLOUR is not a known setting: unset it" in message
+    assert "DAO_SCORER_START_BLOK is not a known setting: did you mean DAO_SCORER_START_BLOCK?" in message
+    assert "many" not in message
+    assert "red" not in message
+
+
+def test_an_empty_or_a_foreign_variable_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAO_SCORER_COLOUR", "")
+    monkeypatch.setenv("DAO_SCORERS", "7")
+    load_settings()
+
+
+def test_every_variable_that_the_sources_name_is_known() -> None:
+    known = {name.upper() for name in Settings.model_fields} | OTHER_VARIABLES | TEST_VARIABLES
+    for folder in ("scorers", "listener", "contracts", "orchestrator", "hardhat-free-chain"):
+        for source in (ROOT / folder).rglob("*.py"):
+            named = set(re.findall(rf"(?<!_){ENV_PREFIX}([A-Z][A-Z_]*)", source.read_text(encoding="utf-8")))
+            assert named <= known, source
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("45s", 45), ("90m", 5400), ("12h", 43_200), ("30d", 2_592_000), (" 1d ", 86_400)]
+)
+def test_durations(text: str, seconds: int) -> None:
+    assert load_settings(retain_children=text).retain_children == seconds
+
+
+@pytest.mark.parametrize("text", ["30", "d", "-1d", "1.5d", "0d", "30 days", "9999999999d"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(SettingsError, match="retain_children"):
+        load_settings(retain_children=text)
