@@ -61,14 +61,18 @@ class Neighbours:
                 group.create_task(self._push_forever())
 
     async def _look_forever(self) -> None:
+        failing = False
         while True:
             await asyncio.sleep(LOOK_PAUSE_S)
             try:
                 groups = sorted({connection.group for connection in self._switchboard.connections()})
                 sighting = await self._store.look(groups)
             except OrchestratorError as error:
-                _log.warning("look at the store failed", error=str(error))
+                if not failing:  # told once, since it is tried again every second
+                    _log.warning("look at the store failed", error=str(error))
+                failing = True
                 continue
+            failing = False
             self._ticker.lower(sighting.deadline)
             self._hear(sighting.waiting)
 

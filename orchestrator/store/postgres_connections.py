@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from orchestrator.store.errors import StoreError
-from orchestrator.store.postgres_faults import FAULTS, opening_error, place_of
+from orchestrator.store.postgres_faults import FAULTS, LOST, opening_error, place_of
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 VERSION_MIN = 14
@@ -41,6 +41,17 @@ _SETTINGS = {
     "statement_timeout": "30s",
 }
 _CHECK = "SELECT current_setting('server_encoding'), current_setting('synchronous_commit')"
+
+
+def heed_cancellation() -> None:
+    """Raise CancelledError if this task is being cancelled.
+
+    The driver may lose a cancellation that comes with the end of a query or of its connection, and a task
+    that loops would then go on for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 class Connections:
@@ -125,16 +136,20 @@ class Connections:
             self._lent.add(connection)
             try:
                 yield connection
-            except BaseException:
-                if connection.is_closed() or connection.is_in_transaction():
+            except BaseException as error:
+                # Whoever is cancelled leaves a statement under way, and nobody knows what becomes of it.
+                if not isinstance(error, Exception) or isinstance(error, LOST):
                     connection.terminate()
                 raise
             finally:
                 self._lent.discard(connection)
+                if not connection.is_closed() and connection.is_in_transaction():
+                    connection.terminate()
                 if not connection.is_closed():
                     self._idle.append(connection)
         finally:
             self._places.release()
+            heed_cancellation()
 
     def _idle_one(self) -> Connection | None:
         while self._idle:

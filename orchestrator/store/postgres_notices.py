@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -19,13 +20,21 @@ import structlog
 from orchestrator.store import postgres_statements as sql
 from orchestrator.store.errors import StoreError
 from orchestrator.store.port import Waiting, WaitingRow
-from orchestrator.store.postgres_connections import PAUSE_S_MAX, PAUSE_S_MIN, Connection, Connections
+from orchestrator.store.postgres_connections import (
+    PAUSE_S_MAX,
+    PAUSE_S_MIN,
+    Connection,
+    Connections,
+    heed_cancellation,
+)
 from orchestrator.store.postgres_faults import FAULTS
 
 _log = structlog.get_logger(__name__)
 CHANNEL = "dao_scorer"
 WAITING_MAX = 10_000
 """Rows that wait to be told; the oldest are forgotten, and found by a look."""
+PROBE_S = 20.0
+"""After it a connection on which nothing was told is asked whether it still stands."""
 PAYLOAD_BYTES_MAX = 7_900
 """PostgreSQL takes 8,000."""
 
@@ -78,6 +87,7 @@ class Notices:
                 finally:
                     connection.terminate()
             except (StoreError, *FAULTS) as error:
+                heed_cancellation()
                 _log.warning("notices between servers stopped, trying again", error=str(error))
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, PAUSE_S_MAX)
@@ -86,13 +96,15 @@ class Notices:
         connection.add_termination_listener(lambda _: self._wake.set())
         await connection.add_listener(CHANNEL, self._hear)
         while not connection.is_closed():
-            await self._wake.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_S):
+                    await self._wake.wait()
             self._wake.clear()
-            if self._waiting:
-                rows = list(self._waiting)
-                self._waiting.clear()
-                payloads = list(_payloads(self._sender, rows))
-                await connection.fetch(sql.NOTIFY, CHANNEL, payloads)
+            rows = list(self._waiting)
+            self._waiting.clear()
+            # With nothing to tell, it asks whether the connection still stands.
+            await connection.fetch(sql.NOTIFY, CHANNEL, list(_payloads(self._sender, rows)))
+            heed_cancellation()
 
     def _hear(self, _: Any, __: int, ___: str, payload: object) -> None:
         try:
