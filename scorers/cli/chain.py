@@ -61,7 +61,7 @@ async def deploy(
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Deploy a ReputationDao and its ProposalScores registry; the account that signs is their admin."""
+    """Deploy a ReputationDao and its registry. The account that signs is their admin."""
     settings = load_settings(
         config, rpc=rpc, chain_id=chain_id, keystore=keystore, keystore_password_file=password_file
     )

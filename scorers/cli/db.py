@@ -22,7 +22,7 @@ app = typer.Typer(help="Look after the server's store.", no_args_is_help=True, r
 async def upgrade(
     store: options.Store = None, config: options.Config = None, as_json: options.AsJson = False
 ) -> None:
-    """Bring the store's schema up to date, as the server does when it starts; say from what to what."""
+    """Bring the store's schema up to date, as a starting server does. Say from what to what."""
     done = await maintenance.upgrade(load_settings(config, store=store).store)
     if as_json:
         output.emit(done)
@@ -39,7 +39,7 @@ async def upgrade(
 async def check(
     store: options.Store = None, config: options.Config = None, as_json: options.AsJson = False
 ) -> None:
-    """Look for damage and for whatever must not be in a store, also while a server uses it."""
+    """Look for damage and for what must not be in a store. A server may use it meanwhile."""
     findings = await maintenance.check(load_settings(config, store=store).store)
     wrong = sum(finding.faults > 0 for finding in findings)
     if as_json:
@@ -85,7 +85,7 @@ async def backup(
 async def compact(
     store: options.Store = None, config: options.Config = None, as_json: options.AsJson = False
 ) -> None:
-    """Give the space of what was deleted back to the disk; stop the server of a SQLite file before."""
+    """Give the space of what was deleted back to the disk. Stop the server of a SQLite file before."""
     done = await maintenance.compact(load_settings(config, store=store).store)
     if as_json:
         output.emit(done)

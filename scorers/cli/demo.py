@@ -20,7 +20,7 @@ from scorers.values import ScoreOutcome, ScoreStatus
 
 @command
 async def demo(as_json: options.AsJson = False) -> None:
-    """Score proposals on a local chain with a pool of workers, one of them killed half-way."""
+    """Score proposals on a local chain; a worker is killed half-way."""
     try:
         import hardhat_free_chain  # noqa: F401, PLC0415 - an extra
     except ImportError as error:

@@ -35,7 +35,7 @@ async def doctor(
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Check configuration, node, contracts, key, server and files; exit code 0 only if nothing fails."""
+    """Check configuration, node, contracts, key, server and files. Exit code 0 only if nothing fails."""
     try:
         settings = load_settings(
             config,

@@ -60,7 +60,7 @@ async def create(
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Create a promise that is settled by hand; one that exists is shown as it is."""
+    """Create a promise that is settled by hand. One that exists is shown as it is."""
     settings = load_settings(config, server=server_url)
     value = None if param is None else json_of(param, "--param")
     seconds = milliseconds_of(timeout, "--timeout") / 1000 if timeout else None

@@ -43,7 +43,7 @@ async def get(
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Fetch the evidence of a promise: leaves, values, paths, root, and where the score stands on-chain."""
+    """Fetch the evidence of a promise. Leaves, values, paths, root, and where the score stands on-chain."""
     bundle = await _fetched(load_settings(config, server=server_url), promise_id)
     if file is not None:
         try:

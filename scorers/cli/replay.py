@@ -29,7 +29,7 @@ async def replay(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Re-enact recorded proposals and votes on a local chain; score, submit, verify and compare them all."""
+    """Re-enact recorded votes on a local chain. Score, submit, verify and compare them all."""
     proposals = load_dataset(file, limit)
     began = time.monotonic()
     with _folder(keep) as directory, output.progress() as display:

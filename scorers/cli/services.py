@@ -48,7 +48,7 @@ async def serve(
     retain_children: options.RetainChildren = None,
     config: options.Config = None,
 ) -> None:
-    """Serve the orchestrator: promises, tasks, delivery, proofs and metrics over HTTP."""
+    """Serve the orchestrator over HTTP. Promises, tasks, delivery, proofs and metrics."""
     settings = load_settings(
         config,
         store=store,
@@ -85,7 +85,7 @@ async def worker(
     lease: options.Lease = None,
     config: options.Config = None,
 ) -> None:
-    """Run a scorer: take proposals from the group, score them, submit the scores on-chain."""
+    """Run a scorer: take proposals, score them, submit the scores."""
     settings = load_settings(
         config,
         group=group,
@@ -122,7 +122,7 @@ async def listen(
     poll_interval: options.PollInterval = None,
     config: options.Config = None,
 ) -> None:
-    """Listen to a DAO: every finalised proposal becomes one durable invocation."""
+    """Listen to a DAO: invoke the scoring of each finalised proposal."""
     settings = load_settings(
         config,
         dao=dao,
@@ -176,7 +176,7 @@ async def up(
     poll_interval: options.PollInterval = None,
     config: options.Config = None,
 ) -> None:
-    """Run server, listener and one scorer in this process, on one SQLite file."""
+    """Run server, listener and one scorer in one process."""
     settings = load_settings(
         config,
         dao=dao,

@@ -76,7 +76,7 @@ async def acquire(
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Take a pending task, so that no worker does; what it holds from then on has a version one higher."""
+    """Take a pending task, so that no worker does. Its version is one higher from then on."""
     settings = load_settings(config, server=server_url)
     request = c.TaskAcquire(id=task_id, version=version, pid=pid or _pid(), ttl=milliseconds_of(ttl, "--ttl"))
     async with server(settings) as transport:
@@ -94,7 +94,7 @@ async def release(
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Give an acquired task back, whoever holds it: it is announced again."""
+    """Give an acquired task back, whoever holds it. It is announced again."""
     settings = load_settings(config, server=server_url)
     await _act(settings, c.TaskRelease(id=task_id, version=version), "released", as_json=as_json)
 
@@ -112,7 +112,7 @@ async def fulfill(
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Settle the promise of an acquired task in the name of who holds it."""
+    """Settle the promise of an acquired task for who holds it."""
     if error is not None and value is not None:
         output.fail("--value and --error exclude each other: the task either succeeds or fails")
     settings = load_settings(config, server=server_url)
