@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import structlog
 
 from orchestrator.domain.address import PollAddress
-from orchestrator.engine.batch import dispatch_program, flush_program
+from orchestrator.engine.batch import FlushResult, dispatch_program, flush_program, is_held
 from orchestrator.engine.delivery import Connection
 from orchestrator.engine.faults import trace_of
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.validation import address_of
 from orchestrator.engine.workspace import Outgoing, outgoing_of, waiting_of
 from orchestrator.protocol.messages import Execute, Message
-from orchestrator.store.port import LoadOutbox, Outbox, SharedStore
+from orchestrator.store.port import LoadOutbox, SharedStore
 
 _log = structlog.get_logger(__name__)
 Push = Callable[[str, Message], Awaitable[bool]]
@@ -51,7 +52,7 @@ class Courier:
         self._wake_committer = wake_committer
         self._lower_deadline = lower_deadline
         self._pushes: asyncio.Queue[Outgoing] = asyncio.Queue(parts.settings.push_queue_max)
-        self._flushes: dict[str | None, None] = {}
+        self._flushes: dict[str | None, bool] = {}
         self._lost: dict[tuple[str, int], None] = {}
         self._chores = asyncio.Event()
         self._linger: asyncio.TimerHandle | None = None
@@ -113,9 +114,9 @@ class Courier:
         self._retry = None
         self.flush(None)
 
-    def flush(self, group: str | None) -> None:
-        """Look through the outbox for a group (None: for URLs) soon."""
-        self._flushes[group] = None
+    def flush(self, group: str | None, *, joined: bool = False) -> None:
+        """Look through the outbox for a group (None: for URLs) soon; `joined` if somebody new listens."""
+        self._flushes[group] = joined or self._flushes.get(group, False)
         self._chores.set()
 
     def lost(self, connection: Connection) -> None:
@@ -168,28 +169,28 @@ class Courier:
     async def _flush_all(self) -> None:
         while self._flushes:
             # Taken first, since whoever connects meanwhile asks for another.
-            group, _ = self._flushes.popitem()
+            group, joined = self._flushes.popitem()
             try:
-                await self._flush(group)
+                await self._flush(group, joined=joined)
             except Exception:
-                self._flushes[group] = None
+                self.flush(group, joined=joined)
                 raise
 
-    async def _flush(self, group: str | None) -> None:
+    async def _flush(self, group: str | None, *, joined: bool) -> None:
         after_task, after_unblock, more = "", ("", ""), True
         while more:
             limit = self._settings.flush_page
             query = LoadOutbox(group=group, after_task=after_task, after_unblock=after_unblock, limit=limit)
-            page = await self._read(query)
-            if page.executes:
-                after_task = page.executes[-1].task_id
+            result = await self._read(query, held=joined)
+            page, after_task = result.page, result.after_task
             if page.unblocks:
                 row = page.unblocks[-1][0]
                 after_unblock = (row.promise_id, row.address)
             waiting = [each for each in outgoing_of(page) if not self._elsewhere(each)]
             if self._shared is not None:
                 waiting = await self._claimed(self._shared, waiting)
-            self.deliver(waiting)
+            now_ms = self._clock.now_ms()
+            self.deliver([replace(each, held=is_held(each.queued_at, now_ms)) for each in waiting])
             more = page.more and self._may_take(group)
 
     async def _claimed(self, store: SharedStore, waiting: list[Outgoing]) -> list[Outgoing]:
@@ -212,12 +213,12 @@ class Courier:
     def _may_take(self, group: str | None) -> bool:
         return group is None or (self._switchboard.has_members(group) and group not in self._full)
 
-    async def _read(self, query: LoadOutbox) -> Outbox:
+    async def _read(self, query: LoadOutbox, *, held: bool) -> FlushResult:
         result = await self._store.run(
-            lambda now: flush_program(now, self._settings, query), self._clock.now_ms()
+            lambda now: flush_program(now, self._settings, query, held=held), self._clock.now_ms()
         )
         self._lower_deadline(result.deadline)
-        return result.page
+        return result
 
     async def _push_forever(self, push: Push) -> None:
         while True:

@@ -120,7 +120,7 @@ class Switchboard:
                 pushes.append(each)
                 continue
             kind = "execute" if isinstance(each.message, Execute) else "unblock"
-            candidates = self._candidates(address, each.message)
+            candidates = self._candidates(address, each)
             if any(connection.send(each.message) for connection in candidates):
                 self._statistics.messages[kind] += 1
                 self.mark_sent(each)
@@ -132,13 +132,16 @@ class Switchboard:
                 self._full[address.group] = None
         return pushes
 
-    def _candidates(self, address: PollAddress, message: Message) -> list[Connection]:
-        """Return who may take a message, the first choice first."""
-        members = [each for each in self._groups.get(address.group, ()) if each.may_have(message)]
+    def _candidates(self, address: PollAddress, outgoing: Outgoing) -> list[Connection]:
+        """Return who may take a message, the first choice first; of one held back, the latest comer."""
+        connections = self._groups.get(address.group, ())
+        members = [each for each in connections if each.may_have(outgoing.message)]
         # The newest of a name wins: an older one is most likely a socket that died half-open.
         named = [each for each in reversed(members) if each.member == address.member][:1]
         if address.cast is Cast.UNI or not members:
             return named
+        if outgoing.held:
+            return members[::-1]
         turn = self._turns.get(address.group, 0) % len(members)
         if not named:
             self._turns[address.group] = turn + 1

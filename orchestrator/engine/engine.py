@@ -191,7 +191,7 @@ class Engine:
         """
         connection = Connection(group, member, receive, self._disconnect, may_hear_of)
         self._switchboard.add(connection)
-        self._courier.flush(group)
+        self._courier.flush(group, joined=True)
         return connection
 
     def _disconnect(self, connection: Connection) -> None:

@@ -13,7 +13,8 @@ class EngineSettings:
     of its group listens; whoever connects is sent everything at once. `batch_max`: commands in one commit.
     `queue_max`: commands that may wait; more are refused as Unavailable. `tick_page`: promises and tasks
     that one tick's transaction looks at. `release_backoff_ms` and `release_backoff_ms_max`: the wait before
-    a task that was released twice in a row is announced again, doubling up to the maximum.
+    a task that was released twice in a row is announced again, doubling up to the maximum; a member that
+    connects is told of it at once.
     `preload_max`: promises in one preload. `search_scan_max`: candidates that one search reads.
     `unblock_keep_ms`: how long the news of a settlement waits for its listener to connect.
     `schedule_grace_ms`: how late a schedule's run may be if what was missed is not caught up. `debug` lets
@@ -28,7 +29,7 @@ class EngineSettings:
     queue_max: int = 10_000
     tick_page: int = 500
     release_backoff_ms: int = 250
-    release_backoff_ms_max: int = 8_000
+    release_backoff_ms_max: int = 300_000
     preload_max: int = 1_000
     search_scan_max: int = 10_000
     unblock_keep_ms: int = 600_000

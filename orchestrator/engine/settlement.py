@@ -86,6 +86,8 @@ def apply(
         workspace.move(moved)
     if dispatch is not None and dispatch.send:
         workspace.announce(moved)
+    elif event is TaskEvent.RELEASE:
+        workspace.hold(moved)
     return moved
 
 

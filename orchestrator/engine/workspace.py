@@ -23,12 +23,16 @@ from orchestrator.store.port import Chain, Changes, Outbox, QueuedExecute, Queue
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A message to be sent once its batch is committed. `key` and `queued_at` name its outbox row."""
+    """A message to be sent once its batch is committed. `key` and `queued_at` name its outbox row.
+
+    `held` marks one whose moment has not come yet, and which is sent to somebody new before.
+    """
 
     address: str
     message: Message
     key: str
     queued_at: int
+    held: bool = False
 
 
 def group_of(address: str) -> str | None:
@@ -194,6 +198,25 @@ class Workspace:
             queued_at=self.now_ms,
         )
 
+    def hold(self, task: Task) -> None:
+        """Queue the message of a task that waits for its timer; whoever connects before is sent it.
+
+        It is not sent now: those who listen now have just given the task back.
+        """
+        group = group_of(task.target)
+        if group is not None and task.timer_at is not None and not self._is_timer(task):
+            self._executes[task.id] = QueuedExecute(
+                task_id=task.id,
+                version=task.version,
+                address=task.target,
+                group=group,
+                queued_at=task.timer_at,
+            )
+
+    def _is_timer(self, task: Task) -> bool:
+        promise = self._promises.get(task.id)
+        return promise is not None and promise.is_timer
+
     def notify(self, promise_id: str, address: str) -> None:
         """Queue the message that a promise has settled."""
         self._unblocks[promise_id, address] = QueuedUnblock(
@@ -242,7 +265,8 @@ class Workspace:
 
     def outgoing(self) -> list[Outgoing]:
         """Return the messages to send once the changes are committed."""
-        executes = [outgoing_execute(row) for row in self._executes.values() if row is not None]
+        queued = (row for row in self._executes.values() if row is not None and row.queued_at <= self.now_ms)
+        executes = [outgoing_execute(row) for row in queued]
         unblocks = [outgoing_unblock(row, self._present(row.promise_id)) for row in self._unblocks.values()]
         return [*executes, *unblocks]
 
