@@ -40,4 +40,6 @@ def test_the_tests_of_a_fault_exist(row: re.Match[str]) -> None:
     for each in named:
         path, name = each.split("::")
         assert (ROOT / path).is_file(), f"{path} is gone: name the test that catches this fault now"
-        assert name in names_of_tests(path), f"{path} has no {name}: name the test that catches this fault now"
+        assert name in names_of_tests(path), (
+            f"{path} has no {name}: name the test that catches this fault now"
+        )
