@@ -211,9 +211,9 @@ class Engine:
 
     async def gauges(self) -> Gauges:
         """Count what is open in the store. Raises StoreError."""
-        return await self._store.run(lambda _: _gauges(), self._clock.now_ms())
+        return await self._store.run(_gauges, self._clock.now_ms())
 
 
-def _gauges() -> Program[Gauges]:
-    gauges = yield from ask(LoadGauges())
+def _gauges(now_ms: int) -> Program[Gauges]:
+    gauges = yield from ask(LoadGauges(now_ms=now_ms))
     return gauges

@@ -13,12 +13,13 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from orchestrator.domain.errors import OrchestratorError, Refused
+from orchestrator.domain.errors import Refused
 from orchestrator.protocol.commands import PromiseGet
 from orchestrator.server.auth import Authenticator, authenticator
 from orchestrator.server.auth_proxy import Proxies
 from orchestrator.server.cors import Cors
 from orchestrator.server.engine_metrics import EngineCollector
+from orchestrator.server.gauges import OpenWork
 from orchestrator.server.metrics import ServerMetrics
 from orchestrator.server.openapi import openapi
 from orchestrator.server.poll import PollRoute
@@ -27,7 +28,6 @@ from orchestrator.server.proof_route import ProofRoute, json_error
 from orchestrator.server.proofs import ProofSource
 from orchestrator.server.rpc import RpcRoute
 from orchestrator.server.settings import ServerSettings
-from orchestrator.store.port import Gauges
 
 _log = structlog.get_logger(__name__)
 SETTINGS = web.AppKey("settings", ServerSettings)
@@ -54,6 +54,7 @@ class StatusRoutes:
         self._authenticator = checker
         self._metrics = metrics
         self._collector = collector
+        self._open_work = OpenWork(engine)
         self._open_metrics = open_metrics
         self._stopping = False
 
@@ -81,17 +82,8 @@ class StatusRoutes:
                 self._authenticator.check_read(request).require_everything("/metrics")
         except Refused as refusal:
             return json_error(refusal.status, refusal.message)
-        self._collector.gauges = await self._gauges()
+        self._collector.gauges = await self._open_work.gauges()
         return web.Response(body=self._metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    async def _gauges(self) -> Gauges | None:
-        """Count what is open; a store in trouble must not take the other numbers away with it."""
-        try:
-            async with asyncio.timeout(_READY_TIMEOUT_S):
-                return await self._engine.gauges()
-        except (OrchestratorError, TimeoutError) as error:
-            _log.warning("gauges_unavailable", reason=str(error) or type(error).__name__)
-            return None
 
     def stop(self) -> None:
         """Be ready no more."""

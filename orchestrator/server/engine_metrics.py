@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from orchestrator.engine import Histogram, Statistics
+from orchestrator.server.gauges import shown
 from orchestrator.store.port import Gauges
 
 
@@ -59,19 +60,7 @@ class EngineCollector(Collector):
             "orchestrator_queued_commands", "Commands that wait for a commit.", value=statistics.queued
         )
         if self.gauges is not None:
-            yield from _open(self.gauges)
-
-
-def _open(gauges: Gauges) -> Iterator[Metric]:
-    tasks = GaugeMetricFamily("orchestrator_tasks", "Tasks not yet fulfilled, by state.", labels=("state",))
-    for state, count in sorted(gauges.tasks.items()):
-        tasks.add_metric((state,), count)
-    yield tasks
-    outbox = GaugeMetricFamily("orchestrator_outbox", "Messages in the outbox.", labels=("kind",))
-    outbox.add_metric(("execute",), gauges.outbox_executes)
-    outbox.add_metric(("unblock",), gauges.outbox_unblocks)
-    yield outbox
-    yield GaugeMetricFamily("orchestrator_promises_pending", "Open promises.", value=gauges.promises_pending)
+            yield from shown(self.gauges)
 
 
 def _by(name: str, text: str, label: str, counts: dict[str, int]) -> Metric:

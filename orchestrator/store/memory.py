@@ -229,11 +229,19 @@ def _load_outbox(tables: Tables, query: port.LoadOutbox) -> port.Outbox:
     )
 
 
-def _load_gauges(tables: Tables, _: port.LoadGauges) -> port.Gauges:
-    states = Counter(task.state for task in tables.tasks.values())
-    states.pop(TaskState.FULFILLED, None)
+def _load_gauges(tables: Tables, query: port.LoadGauges) -> port.Gauges:
+    unfinished = [task for task in tables.tasks.values() if task.state is not TaskState.FULFILLED]
+    since: dict[str, int] = {}
+    for task in unfinished:
+        tags, created_at = tables.promises[task.id].tags, tables.promises[task.id].created_at
+        due_at = int(tags.get(tag.DELAY, created_at))
+        new = task.state is TaskState.PENDING and not task.version and tag.TIMER not in tags
+        if new and due_at <= query.now_ms:
+            since[task.target] = min(due_at, since.get(task.target, due_at))
     return port.Gauges(
-        tasks=dict(states),
+        counted_at=query.now_ms,
+        tasks=dict(Counter((task.state, task.target) for task in unfinished)),
+        waiting_since=since,
         outbox_executes=len(tables.executes),
         outbox_unblocks=len(tables.unblocks),
         promises_pending=sum(promise.pending for promise in tables.promises.values()),

@@ -206,9 +206,16 @@ class LoadOutbox(Query[Outbox]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gauges:
-    """Counts for the metrics endpoint. `tasks` leaves out the fulfilled ones, which only grow."""
+    """Counts for the metrics endpoint. `tasks` leaves out the fulfilled ones, which only grow.
 
-    tasks: dict[TaskState, int]
+    `tasks` are by state and target. `waiting_since` tells, by target, since when (Unix milliseconds) the
+    oldest task has been due that nobody has ever taken; timers are not among them. `counted_at` is the
+    moment of the count.
+    """
+
+    counted_at: int
+    tasks: dict[tuple[TaskState, str], int]
+    waiting_since: dict[str, int]
     outbox_executes: int
     outbox_unblocks: int
     promises_pending: int
@@ -216,7 +223,9 @@ class Gauges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadGauges(Query[Gauges]):
-    """Count what is open."""
+    """Count what is open at `now_ms`."""
+
+    now_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ raises LocksTooFew, and nothing that it has read is used.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -173,13 +172,17 @@ def unblock_of(row: Sequence[Any]) -> tuple[port.QueuedUnblock, PromiseRecord]:
     return queued, promise_of(row[4:])
 
 
-async def _load_gauges(held: Held, _: port.LoadGauges) -> port.Gauges:
-    counts: defaultdict[str, int] = defaultdict(int, await held.connection.fetch(sql.LOAD_GAUGES))
+async def _load_gauges(held: Held, query: port.LoadGauges) -> port.Gauges:
+    rows = await held.connection.fetch(sql.LOAD_GAUGES)
+    counts = {(kind, target): count for kind, target, count in rows}
+    waiting = await held.connection.fetch(sql.LOAD_WAITING, query.now_ms)
     return port.Gauges(
-        outbox_executes=counts.pop("executes"),
-        outbox_unblocks=counts.pop("unblocks"),
-        promises_pending=counts.pop("promises"),
-        tasks={TaskState(state): count for state, count in counts.items()},
+        counted_at=query.now_ms,
+        outbox_executes=counts.pop(("executes", "")),
+        outbox_unblocks=counts.pop(("unblocks", "")),
+        promises_pending=counts.pop(("promises", "")),
+        tasks={(TaskState(state), target): count for (state, target), count in counts.items()},
+        waiting_since={row[0]: row[1] for row in waiting},
     )
 
 

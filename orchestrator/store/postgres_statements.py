@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from orchestrator.domain import tags as tag
 from orchestrator.store.rows import PROMISE_COLUMNS, SCHEDULE_COLUMNS, TASK_COLUMNS
 from orchestrator.store.schema import (
     callbacks,
@@ -123,11 +124,19 @@ LOAD_PUSH_UNBLOCKS = (
 )
 
 LOAD_GAUGES = """
-    SELECT state, count(*) FROM tasks WHERE state <> 'fulfilled' GROUP BY state
-    UNION ALL SELECT 'promises', count(*) FROM promises WHERE state = 'pending'
-    UNION ALL SELECT 'executes', count(*) FROM outbox_executes
-    UNION ALL SELECT 'unblocks', count(*) FROM outbox_unblocks
+    SELECT state, target, count(*) FROM tasks WHERE state <> 'fulfilled' GROUP BY state, target
+    UNION ALL SELECT 'promises', '', count(*) FROM promises WHERE state = 'pending'
+    UNION ALL SELECT 'executes', '', count(*) FROM outbox_executes
+    UNION ALL SELECT 'unblocks', '', count(*) FROM outbox_unblocks
 """
+_DUE_SINCE = f"coalesce((p.tags::json ->> '{tag.DELAY}')::bigint, p.created_at)"
+LOAD_WAITING = f"""
+    SELECT t.target, min({_DUE_SINCE}) FROM tasks t JOIN promises p ON p.id = t.id
+    WHERE t.state = 'pending' AND t.state <> 'fulfilled' AND t.version = 0
+    AND p.tags::json ->> '{tag.TIMER}' IS NULL AND {_DUE_SINCE} <= $1
+    GROUP BY t.target
+"""  # noqa: S608
+"""Since when tasks are due that nobody has ever taken, by target."""
 
 # -- for debugging
 

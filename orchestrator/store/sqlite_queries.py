@@ -159,9 +159,12 @@ def _unblock(row: Sequence[Any]) -> port.QueuedUnblock:
     return port.QueuedUnblock(promise_id=row[0], address=row[1], group=row[2], queued_at=row[3])
 
 
-def _load_gauges(connection: Connection, _: port.LoadGauges) -> port.Gauges:
+def _load_gauges(connection: Connection, query: port.LoadGauges) -> port.Gauges:
+    counts = connection.execute(sql.COUNT_TASKS)
     return port.Gauges(
-        tasks={TaskState(state): count for state, count in connection.execute(sql.COUNT_TASKS)},
+        counted_at=query.now_ms,
+        tasks={(TaskState(state), target): count for state, target, count in counts},
+        waiting_since=dict(connection.execute(sql.LOAD_WAITING, (query.now_ms,)).fetchall()),
         outbox_executes=connection.execute(sql.COUNT_EXECUTES).fetchone()[0],
         outbox_unblocks=connection.execute(sql.COUNT_UNBLOCKS).fetchone()[0],
         promises_pending=connection.execute(sql.COUNT_PENDING).fetchone()[0],

@@ -410,6 +410,6 @@ async def test_statistics_count_by_kind_and_status(w: World) -> None:
     assert counted["task.acquire", 409] == 1
     assert counted["task.suspend", 300] == 1
     gauges = await w.engine.gauges()
-    assert gauges.tasks == {TaskState.PENDING: 1, TaskState.ACQUIRED: 1}
+    assert gauges.tasks == {(TaskState.PENDING, TARGET): 1, (TaskState.ACQUIRED, TARGET): 1}
     assert (gauges.outbox_executes, gauges.promises_pending) == (1, 2)
     assert w.engine.statistics.unroutable["execute"] == 1

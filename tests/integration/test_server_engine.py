@@ -144,13 +144,15 @@ async def test_metrics_show_what_the_engine_does(store_url: str) -> None:
         "orchestrator_connections 1.0",
         "orchestrator_streams 1.0",
         "orchestrator_promises_pending 2.0",
-        'orchestrator_tasks{state="acquired"} 1.0',
-        'orchestrator_tasks{state="pending"} 1.0',
+        'orchestrator_tasks{group="scorers",state="acquired"} 1.0',
+        'orchestrator_tasks{group="nobody",state="pending"} 1.0',
         'orchestrator_batch_commands_bucket{le="1.0"} 3.0',
     ):
         assert line in lines, line
     assert any(line.startswith('orchestrator_outbox{kind="execute"} ') for line in lines)
     assert "orchestrator_commit_seconds_count" in text
+    assert 'orchestrator_oldest_pending_seconds{group="nobody"} ' in text
+    assert 'orchestrator_oldest_pending_seconds{group="scorers"} ' not in text
 
 
 async def test_many_callers_share_commits_and_none_is_lost(store_url: str) -> None:
