@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.progress import Progress, TaskID
 
 from scorers.cli import options, output
-from scorers.cli.session import command
+from scorers.cli.session import cleared_away, command
 from scorers.demo.cast import PROPOSALS, UNIT
 from scorers.demo.scenario import Scored, run_demo
 from scorers.demo.watch import SURVIVOR, VICTIM, Watch
@@ -26,7 +26,11 @@ async def demo(as_json: options.AsJson = False) -> None:
     except ImportError as error:
         output.fail(f"the local chain is not installed ({error.name}): pip install 'dao-scorer[chain]'")
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="dao-scorer-demo-") as directory, output.progress() as display:
+    with (
+        cleared_away(),
+        tempfile.TemporaryDirectory(prefix="dao-scorer-demo-") as directory,
+        output.progress() as display,
+    ):
         bar = display.add_task("proposals scored", total=len(PROPOSALS))
         teller = Teller(display, bar, quiet=as_json)
         results = await run_demo(Path(directory), teller.say, teller.watched)

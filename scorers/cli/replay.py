@@ -13,7 +13,7 @@ import typer
 from rich.progress import Progress, TaskID
 
 from scorers.cli import options, output
-from scorers.cli.session import command
+from scorers.cli.session import cleared_away, command
 from scorers.replay.comparison import Replayed, Summary, summarise
 from scorers.replay.dataset import Proposal, load_dataset
 from scorers.replay.run import replay as run_replay
@@ -32,7 +32,7 @@ async def replay(
     """Re-enact recorded votes on a local chain. Score, submit, verify and compare them all."""
     proposals = load_dataset(file, limit)
     began = time.monotonic()
-    with _folder(keep) as directory, output.progress() as display:
+    with cleared_away(), _folder(keep) as directory, output.progress() as display:
         results = await run_replay(proposals, directory, Bars(display, proposals))
     summary, seconds = summarise(results), round(time.monotonic() - began, 1)
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -68,6 +69,31 @@ def command(run: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
             fail(_told(known))
 
     return synchronous
+
+
+@contextmanager
+def cleared_away() -> Iterator[None]:
+    """Unwind a command at SIGTERM and at the end of its terminal, too: no files and children are left."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # noqa: S101 - commands are coroutines
+    heard: list[signal.Signals] = []
+
+    def unwind(number: signal.Signals) -> None:
+        heard.append(number)
+        task.cancel()
+
+    caught = (signal.SIGTERM, signal.SIGHUP)
+    for number in caught:
+        loop.add_signal_handler(number, unwind, number)
+    try:
+        yield
+    except BaseException:
+        if not heard:
+            raise
+        raise SystemExit(128 + heard[0]) from None
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)
 
 
 def _first_known(error: BaseException) -> BaseException | None:

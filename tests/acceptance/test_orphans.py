@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import select
 import signal
 import sys
@@ -53,3 +54,33 @@ async def test_a_child_ends_with_the_process_that_started_it(number: signal.Sign
             await parent.wait()
         if child is not None:
             os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_stopped_demo_leaves_no_process_and_no_file(number: signal.Signals, tmp_path: Path) -> None:
+    demo = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "scorers",
+        "demo",
+        stdout=PIPE,
+        stderr=PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert demo.stdout is not None
+    try:
+        line = await asyncio.wait_for(demo.stdout.readline(), WAIT_S)
+        chain = re.search(rb"pid (\d+)", line)
+        assert chain is not None, line
+        life = os.pidfd_open(int(chain[1]))
+        demo.send_signal(number)
+        _, errors = await asyncio.wait_for(demo.communicate(), WAIT_S)
+        assert (demo.returncode, errors) == (128 + number, b"")
+        ended, _, _ = select.select([life], [], [], 0)
+        os.close(life)
+        assert ended, "the chain is left over"
+        assert not os.listdir(tmp_path)
+    finally:
+        if demo.returncode is None:
+            demo.kill()
+            await demo.wait()
