@@ -8,7 +8,7 @@ from orchestrator.client.future import Durable, DurableFuture
 from orchestrator.client.handle import Handle
 from orchestrator.client.info import Info, WorkflowInfo
 from orchestrator.client.promises import Promises
-from orchestrator.client.surroundings import StepObserver
+from orchestrator.client.surroundings import ExecutionObserver, StepObserver
 from orchestrator.domain.errors import (
     ApplicationError,
     NondeterminismError,
@@ -31,6 +31,7 @@ __all__ = [
     "Durable",
     "DurableFuture",
     "EncodingError",
+    "ExecutionObserver",
     "Exponential",
     "ForeignAwait",
     "Handle",

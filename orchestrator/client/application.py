@@ -23,7 +23,7 @@ from orchestrator.client.options import CallOptions
 from orchestrator.client.promises import Promises
 from orchestrator.client.registry import Executor, Function, RegisteredFunction, Registry, describe
 from orchestrator.client.schedules import Schedules
-from orchestrator.client.surroundings import Dependencies, StepObserver, Surroundings
+from orchestrator.client.surroundings import Dependencies, ExecutionObserver, StepObserver, Surroundings
 from orchestrator.domain.address import any_of, only
 from orchestrator.domain.errors import NotRegistered, OrchestratorError, Refused
 from orchestrator.domain.ids import fault_of_root_id
@@ -80,6 +80,7 @@ class Application(Invoker):
         self._registry = Registry()
         self._dependencies = Dependencies()
         self._observers: list[StepObserver] = []
+        self._execution_observers: list[ExecutionObserver] = []
         self._surroundings: Surroundings | None = None
         self._runner: Runner | None = None
 
@@ -141,6 +142,10 @@ class Application(Invoker):
     def observe(self, observer: StepObserver) -> None:
         """Tell `observer` of every execution of a step."""
         self._observers.append(observer)
+
+    def observe_executions(self, observer: ExecutionObserver) -> None:
+        """Tell `observer` of every execution of a task, and ask it for tags of new invocations."""
+        self._execution_observers.append(observer)
 
     # -- invocations
 
@@ -274,6 +279,8 @@ class Application(Invoker):
         fault = fault_of_root_id(promise_id)
         if fault is not None:
             raise ValueError(fault)
+        for observer in self._execution_observers:
+            options = replace(options, tags={**observer.tags_for(promise_id), **options.tags})
         return calls.root(promise_id, address, options, self._clock.now_ms(), **invocation)
 
     def _described(self, fn: Function, options: CallOptions) -> RegisteredFunction:
@@ -310,6 +317,7 @@ class Application(Invoker):
             pid=self.pid,
             threads=self._thread_pool,
             observers=self._observers,
+            execution_observers=self._execution_observers,
         )
         return self._surroundings
 

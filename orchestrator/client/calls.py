@@ -35,7 +35,7 @@ CLOSING_NAME = "ctx.close_commitments"
 class Caller:
     """The workflow that calls: its promise, its tree, the task that it runs under and its deadline.
 
-    `children` is what stands before the numbers of its children.
+    `children` is what stands before the numbers of its children, `trace` the tag that remote calls carry.
     """
 
     id: str
@@ -44,6 +44,7 @@ class Caller:
     timeout_at: int
     group: str
     children: str
+    trace: str | None = None
 
     def child(self, number: int) -> str:
         """Return the id of a child."""
@@ -246,7 +247,9 @@ def _placed(site: CallSite, promise_id: str, parent: str) -> tuple[dict[str, str
     tree = (
         {**_root(promise_id), tag.EXTERNAL: tag.TRUE} if outside else _tree(site.caller, promise_id, parent)
     )
+    traced = {tag.TRACE: site.caller.trace} if site.caller.trace is not None else {}
     return {
+        **traced,
         **site.options.tags,
         **tree,
         **delay,

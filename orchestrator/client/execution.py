@@ -33,6 +33,7 @@ from orchestrator.commitments.errors import CommitmentError
 from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import Abandoned, NondeterminismError
 from orchestrator.domain.ids import numbering_of, origin_of
+from orchestrator.domain.trace import under_promise
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.records import PromiseRecord
 
@@ -304,6 +305,7 @@ class Execution:
                 branch=branch_id,
                 timeout_at=record.timeout_at,
                 group=self.around.group,
+                trace=under_promise(self.promise.tags.get(tag.TRACE), self.promise.id),
                 children=children,
             ),
             first_number=first_number,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from random import Random
@@ -11,7 +11,8 @@ from typing import Any, Protocol, TypeVar, overload
 from orchestrator.client.clock import Clock
 from orchestrator.client.listening import Subscriptions
 from orchestrator.client.registry import Registry
-from orchestrator.domain.promise import PromiseState
+from orchestrator.client.verdict import Verdict
+from orchestrator.domain.promise import PromiseRecord, PromiseState
 from orchestrator.protocol.transport import Transport
 
 T = TypeVar("T")
@@ -26,6 +27,22 @@ class StepObserver(Protocol):
 
     def on_step_finished(self, promise_id: str, name: str, state: PromiseState) -> None:
         """Take note that a step's outcome is stored."""
+        ...
+
+
+class ExecutionObserver(Protocol):
+    """Is told of every execution of a task in this process. Must not block, and never raises."""
+
+    def tags_for(self, promise_id: str) -> Mapping[str, str]:
+        """Return tags for a new invocation, beside those that its caller gives."""
+        ...
+
+    def on_execution_started(self, promise: PromiseRecord, version: int) -> None:
+        """Take note that the task of a promise is executed at a version."""
+        ...
+
+    def on_execution_ended(self, promise: PromiseRecord, version: int, verdict: Verdict) -> None:
+        """Take note of how that execution ended."""
         ...
 
 
@@ -75,6 +92,7 @@ class Surroundings:
     pid: str
     threads: Callable[[], Executor]
     observers: list[StepObserver] = field(default_factory=list)
+    execution_observers: list[ExecutionObserver] = field(default_factory=list)
     extensions: frozenset[str] = frozenset()
     # Chance only spreads retries; what a workflow may see of it is recorded.
     chance: Random = field(default_factory=Random)

@@ -15,6 +15,8 @@ BRANCH = "resonate:branch"
 PARENT = "resonate:parent"
 PREFIX = "resonate:prefix"
 SCHEDULE = "resonate:schedule"
+TRACE = "traceparent"
+"""Under which span an invocation stands (W3C Trace Context); where a root has none, no child has."""
 
 TRUE = "true"
 SCOPE_LOCAL = "local"

@@ -176,13 +176,18 @@ class Worker:
     # -- executing
 
     async def _execute(self, running: _Running, claim: c.TaskClaim) -> None:
-        lease = running.lease
+        lease, observers = running.lease, self._around.execution_observers
+        for observer in observers:
+            observer.on_execution_started(claim.promise, lease.version)
         # A task of its own, so that the lease can stop it and nothing else.
         running.task = asyncio.ensure_future(Execution(self._around, lease, claim).run())
         watchdog = asyncio.ensure_future(self._watch(running))
         try:
             await asyncio.wait((running.task,))
-            await self._conclude(running, self._verdict(running.task))
+            verdict = self._verdict(running.task)
+            for observer in observers:
+                observer.on_execution_ended(claim.promise, lease.version, verdict)
+            await self._conclude(running, verdict)
         finally:
             running.task.cancel()
             watchdog.cancel()

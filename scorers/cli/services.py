@@ -24,6 +24,7 @@ from scorers.cli.session import command
 from scorers.readiness import check_registry, check_scorer
 from scorers.ready import announce
 from scorers.settings import Settings, load_settings, require
+from scorers.tracing import traced
 
 AWAY_S = 3.0
 """So long a server may take to answer before its absence is told."""
@@ -103,7 +104,7 @@ async def worker(
             await check_scorer(node, signer.address, settings.registry)
             app = composition.remote(settings, name=name, worker=True)
             composition.register_scoring(app, node=node, signer=signer)
-            async with _started(app, stop, settings.server):
+            async with traced(app), _started(app, stop, settings.server):
                 if not stop.is_set():
                     announce(f"{app.group}/{app.pid} as {signer.address}")
                 await stop.wait()
@@ -140,6 +141,7 @@ async def listen(
             await _check_registry(settings, node)
             app = composition.remote(settings, worker=False)
             async with (
+                traced(app),
                 composition.listener_of(settings, node, app) as listener,
                 _started(app, stop, settings.server),
             ):
@@ -215,6 +217,7 @@ async def up(
             app = _embedded(engine, settings)
             composition.register_scoring(app, node=node, signer=signer)
             listener = await stack.enter_async_context(composition.listener_of(settings, node, app))
+            await stack.enter_async_context(traced(app))
             await stack.enter_async_context(app)
             announce(url)
             output.say(
