@@ -1,4 +1,4 @@
-"""What tests of every kind share: a PostgreSQL server of their own, and a fresh database on it."""
+"""What tests of every kind share: logs in order, a PostgreSQL server of their own, a fresh database on it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
+import structlog
 
 from tests.postgres_server import WHY_ABSENT, Server, binaries, required, server
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """Undo what a command that ran in this process did to the logs of every test after it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -37,5 +37,6 @@ def configure(level: Level) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Made for each line, so that it follows a stderr that was replaced since.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
