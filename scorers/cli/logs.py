@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from enum import StrEnum
 
 import structlog
@@ -16,6 +17,17 @@ class Level(StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+
+
+class Lines:
+    """Writes lines to stderr, as it is at that moment. One that cannot be written fails no work."""
+
+    def msg(self, message: str) -> None:
+        """Write one line."""
+        with suppress(OSError, ValueError):
+            print(message, file=sys.stderr, flush=True)  # noqa: T201 - this is where logs become output
+
+    log = debug = info = warn = warning = error = critical = fatal = exception = msg
 
 
 def configure(level: Level) -> None:
@@ -37,6 +49,5 @@ def configure(level: Level) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        # Made for each line, so that it follows a stderr that was replaced since.
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        logger_factory=lambda *_: Lines(),
     )

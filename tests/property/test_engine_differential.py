@@ -132,7 +132,8 @@ async def test_equal_histories_on_every_store(postgres_if_any: Server | None) ->
             urls.append(postgres_if_any.fresh(f"sequence_{number}"))
         await _compare(chance, seen, urls, f"seed {seed}, sequence {number}")
     succeeded = {kind for kind, status in seen if status == 200}
-    assert succeeded == set(c.COMMANDS) - {c.Describe.KIND}
+    # Schedules and debug operations are compared with the oracle instead: see test_engine_oracle.
+    assert succeeded == {kind for kind in c.COMMANDS if kind.startswith(("promise.", "task."))}
     for kind, statuses in _REFUSALS.items():
         assert statuses <= {status for seen_kind, status in seen if seen_kind == kind}, (kind, seen)
 
