@@ -62,10 +62,10 @@ def _address(value: str) -> str:
 def _duration_s(value: object) -> object:
     if not isinstance(value, str):
         return value
-    found = _DURATION.fullmatch(value.strip())
-    if found is None:
-        raise ValueError("must be a number with s, m, h or d for its unit, such as 30d")
-    return int(found[1]) * _UNITS_S[found[2]]
+    parts = _DURATION.findall(value)
+    if not parts or "".join(number + unit for number, unit in parts) != value:
+        raise ValueError("is no duration: write 30d, 1h30m or 90s")
+    return sum(int(number) * _UNITS_S[unit] for number, unit in parts)
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]

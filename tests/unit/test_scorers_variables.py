@@ -42,7 +42,7 @@ def test_every_variable_that_the_sources_name_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("45s", 45), ("90m", 5400), ("12h", 43_200), ("30d", 2_592_000), (" 1d ", 86_400)]
+    ("text", "seconds"), [("45s", 45), ("90m", 5400), ("12h", 43_200), ("30d", 2_592_000), ("1d12h", 129_600)]
 )
 def test_durations(text: str, seconds: int) -> None:
     assert load_settings(retain_children=text).retain_children == seconds
