@@ -58,8 +58,9 @@ async def test_nothing_acknowledged_is_lost_to_sigkill(postgres: Server, postgre
 
 
 def _start(url: str, name: str) -> subprocess.Popen[bytes]:
+    # Unbuffered: `communicate` passes over what `readline` has read ahead, and would begin within a line.
     return subprocess.Popen(
-        [sys.executable, "-c", COMMIT, url, name], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", COMMIT, url, name], bufsize=0, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 

@@ -62,8 +62,12 @@ async def test_nothing_acknowledged_is_lost_to_sigkill(tmp_path: Path) -> None:
 
 def _one_life(url: str, life: int, lines: int) -> list[str]:
     """Read so many acknowledgements, then kill; return all that came through the pipe whole."""
+    # Unbuffered: `communicate` passes over what `readline` has read ahead, and would begin within a line.
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMIT, url, str(life)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", COMMIT, url, str(life)],
+        bufsize=0,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     assert process.stdout is not None
     assert process.stderr is not None
