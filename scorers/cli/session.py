@@ -8,7 +8,6 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import wraps
-from pathlib import Path
 from typing import Any, ParamSpec
 
 from contracts.artifacts import ArtifactNotFoundError
@@ -149,8 +148,3 @@ def naming(record_id: str, settings: Settings, kind: str = "promise") -> Iterato
         if kind == "promise":
             raise UnknownPromise(record_id, settings.server) from error
         raise UnknownRecord(kind, record_id, settings.server) from error
-
-
-def sqlite_path(url: str) -> Path:
-    """Return the file of an `sqlite:///FILE` URL."""
-    return Path(url.removeprefix("sqlite:///"))
