@@ -4,6 +4,7 @@ from orchestrator.client.application import NotStarted
 from orchestrator.client.codec import DecodingError, EncodingError
 from orchestrator.client.context import Context
 from orchestrator.client.driver import ForeignAwait
+from orchestrator.client.encryption import DecryptionError, Encryptor, KeyFault, Keyring
 from orchestrator.client.future import Durable, DurableFuture
 from orchestrator.client.handle import Handle
 from orchestrator.client.info import Info, WorkflowInfo
@@ -28,14 +29,18 @@ __all__ = [
     "Constant",
     "Context",
     "DecodingError",
+    "DecryptionError",
     "Durable",
     "DurableFuture",
     "EncodingError",
+    "Encryptor",
     "ExecutionObserver",
     "Exponential",
     "ForeignAwait",
     "Handle",
     "Info",
+    "KeyFault",
+    "Keyring",
     "Linear",
     "Never",
     "NondeterminismError",

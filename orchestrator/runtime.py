@@ -10,6 +10,8 @@ from typing import Self
 
 from orchestrator.client.application import Application, NotStarted
 from orchestrator.client.clock import Clock
+from orchestrator.client.encryption import Encryptor
+from orchestrator.client.sealing import SealingTransport
 from orchestrator.domain.errors import Refused, Unavailable
 from orchestrator.protocol.commands import Describe
 from orchestrator.protocol.transport import Transport
@@ -30,6 +32,7 @@ class Orchestrator(Application):
     Use as `async with app:`. `transport` is the caller's own to close; `local` and `remote` make one that
     lives as long as the application runs. `pid` names this process among its group (random by default),
     `ttl_ms` is the lease of its tasks. With `worker=False` it only invokes and listens.
+    `encryptor` (a `Keyring`, say) encrypts every value before it leaves this process.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Orchestrator(Application):
         concurrency: int = 64,
         grace_s: float = 5.0,
         clock: Clock | None = None,
+        encryptor: Encryptor | None = None,
     ) -> None:
         super().__init__(group=group, pid=pid, ttl_ms=ttl_ms, clock=clock)
         if opening is None:
@@ -55,6 +59,7 @@ class Orchestrator(Application):
         self._opening: Opening = opening
         self._settings = WorkerSettings(ttl_ms=ttl_ms, concurrency=concurrency, grace_s=grace_s)
         self._works = worker
+        self._encryptor = encryptor
         self._life: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
 
@@ -69,6 +74,7 @@ class Orchestrator(Application):
         worker: bool = True,
         concurrency: int = 64,
         clock: Clock | None = None,
+        encryptor: Encryptor | None = None,
     ) -> Self:
         """Return an application with an engine of its own on the store at `url`.
 
@@ -83,6 +89,7 @@ class Orchestrator(Application):
             worker=worker,
             concurrency=concurrency,
             clock=clock,
+            encryptor=encryptor,
         )
 
     @classmethod
@@ -96,6 +103,7 @@ class Orchestrator(Application):
         ttl_ms: int = TTL_MS,
         worker: bool = True,
         concurrency: int = 64,
+        encryptor: Encryptor | None = None,
     ) -> Self:
         """Return an application on the server at `url`; `token` is its bearer token."""
         return cls(
@@ -105,6 +113,7 @@ class Orchestrator(Application):
             ttl_ms=ttl_ms,
             worker=worker,
             concurrency=concurrency,
+            encryptor=encryptor,
         )
 
     async def start(self) -> None:
@@ -155,7 +164,7 @@ class Orchestrator(Application):
     async def _live(self, ready: asyncio.Future[None]) -> None:
         try:
             async with self._opening() as transport:
-                await self._serve(transport, ready)
+                await self._serve(self._sealing(transport), ready)
         finally:
             around, self._surroundings, self._runner = self._surroundings, None, None
             if around is not None:
@@ -165,6 +174,9 @@ class Orchestrator(Application):
             if self._threads is not None:
                 self._threads.shutdown(wait=False, cancel_futures=True)
                 self._threads = None
+
+    def _sealing(self, transport: Transport) -> Transport:
+        return transport if self._encryptor is None else SealingTransport(transport, self._encryptor)
 
     async def _serve(self, transport: Transport, ready: asyncio.Future[None]) -> None:
         # A member of the group is sent its tasks: who does not execute them must not stand among the workers.

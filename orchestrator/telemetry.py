@@ -32,6 +32,7 @@ from opentelemetry.trace import (
 )
 
 from orchestrator.client.codec import DecodingError
+from orchestrator.client.encryption import DecryptionError
 from orchestrator.client.invocation import read_invocation
 from orchestrator.client.verdict import Ending, Verdict
 from orchestrator.domain import tags as tag
@@ -204,7 +205,7 @@ def _remote(traceparent: str | None) -> Context:
 def _function(promise: PromiseRecord) -> str:
     try:
         return read_invocation(promise).function
-    except DecodingError:
+    except (DecodingError, DecryptionError):
         return "promise"
 
 

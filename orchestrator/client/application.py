@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar, overload
 from orchestrator.client import calls
 from orchestrator.client.clock import Clock, SystemClock
 from orchestrator.client.codec import DecodingError
+from orchestrator.client.encryption import DecryptionError
 from orchestrator.client.handle import Handle
 from orchestrator.client.invocation import read_invocation
 from orchestrator.client.invoking import Invoker
@@ -295,7 +296,7 @@ class Application(Invoker):
         try:
             invocation = read_invocation(record)
             return self._registry.named(invocation.function, invocation.version).returns
-        except (DecodingError, NotRegistered):
+        except (DecodingError, DecryptionError, NotRegistered):
             return None
 
     def _handle(self, record: PromiseRecord, declared: object) -> Handle[Any]:

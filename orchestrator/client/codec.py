@@ -21,6 +21,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from orchestrator.client import shapes
+from orchestrator.client.sealing import readable
 from orchestrator.commitments.classes import is_pydantic, is_record
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.promise import EMPTY, Value
@@ -75,7 +76,7 @@ def encode_value(value: object, what: str) -> Value:
 
 def decode_value(value: Value, declared: object, what: str) -> Any:
     """Return a stored value as the type `declared` (None for undeclared). Raises DecodingError."""
-    return decode(from_data(value.data, what), declared, what)
+    return decode(from_data(readable(value, what), what), declared, what)
 
 
 # -- encoding

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.client import codec
+from orchestrator.client.sealing import readable
 from orchestrator.commitments.proof import StepValues
 from orchestrator.domain import tags as tag
 from orchestrator.domain.ids import path_of
@@ -53,22 +54,25 @@ def step_value(name: str, version: int, canonical_arguments: bytes | None = None
 
 def committed_texts(record: PromiseRecord) -> StepValues:
     """Return the canonical texts of a committed step as they are stored; absent where none are readable."""
-    return StepValues(input=_plain(record.param.data), output=_plain(record.value.data))
+    return StepValues(input=_plain(record.param), output=_plain(record.value))
 
 
-def _plain(data: str | None) -> bytes | None:
-    if data is None:
+def _plain(value: Value) -> bytes | None:
+    if value.data is None or value.key_id is not None:
         return None
     try:
-        return b64decode(data, validate=True)
+        return b64decode(value.data, validate=True)
     except binascii.Error:
         return None
 
 
 def read_invocation(record: PromiseRecord) -> Invocation:
-    """Return the call that a promise stands for. Raises DecodingError if its param is none."""
+    """Return the call that a promise stands for. Raises DecodingError if its param is none.
+
+    Raises DecryptionError if its param is encrypted under a key that is not here.
+    """
     what = f"the param of {record.id}"
-    tree = codec.from_data(record.param.data, what)
+    tree = codec.from_data(readable(record.param, what), what)
     if not isinstance(tree, dict) or not isinstance(tree.get("func"), str):
         raise codec.DecodingError(what, 'expected {"func": NAME, "args": […], "kwargs": {…}, "version": 1}')
     args, kwargs, version = tree.get("args") or [], tree.get("kwargs") or {}, tree.get("version", 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.client import codec
+from orchestrator.client.sealing import readable
 from orchestrator.domain.errors import ApplicationError, PromiseCanceled, PromiseTimedOut
 from orchestrator.domain.promise import PromiseRecord, PromiseState, Value
 
@@ -33,7 +34,8 @@ def failure_value(error: BaseException) -> Value:
 
 def error_of(record: PromiseRecord) -> ApplicationError:
     """Return the error that awaiting this settled, unresolved promise raises."""
-    tree = codec.from_data(record.value.data, f"the error of {record.id}")
+    what = f"the error of {record.id}"
+    tree = codec.from_data(readable(record.value, what), what)
     fields: dict[str, Any] = tree if isinstance(tree, dict) else {"message": tree}
     message = str(fields.get("message") or "")
     name = str(fields.get("name") or ApplicationError.__name__)

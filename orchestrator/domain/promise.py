@@ -23,11 +23,20 @@ class PromiseState(StrEnum):
     REJECTED_TIMEDOUT = "rejected_timedout"
 
 
+ENCRYPTION_HEADER = "encryption"
+"""Names the key under which a value's data is encrypted; headers themselves are plain."""
+
+
 class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a promise carries: opaque text `data` and plain `headers`."""
 
     headers: dict[str, str] | None = None
     data: str | None = None
+
+    @property
+    def key_id(self) -> str | None:
+        """The key that opens the data, None if it is plain."""
+        return self.headers.get(ENCRYPTION_HEADER) if self.headers else None
 
 
 EMPTY = Value()
