@@ -8,7 +8,7 @@ PRODUCT := $(VENV)/.product
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 WORKERS ?= auto
 
-.PHONY: help demo test matrix check bench format interop-clients clean
+.PHONY: help demo test matrix check bench benchmark-peers format interop-clients clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -31,6 +31,9 @@ check: $(READY) ## lint, types, import contracts
 bench: $(READY) ## run the benchmarks
 	$(BIN)/python -m benchmarks
 
+benchmark-peers: $(PRODUCT) ## install what the benchmarks compare with (DBOS, Restate)
+	@.ci/install-benchmark-peers $(BIN)/python
+
 format: $(READY) ## format the code
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
@@ -52,4 +55,4 @@ interop-clients: ## install the published SDKs that tests/interop runs against o
 	@.ci/install-interop-clients
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .interop
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .interop .peers
