@@ -12,6 +12,7 @@ from orchestrator.client.promises import Promises
 from orchestrator.client.surroundings import ExecutionObserver, StepObserver
 from orchestrator.domain.errors import (
     ApplicationError,
+    Cancelled,
     NondeterminismError,
     NotRegistered,
     OrchestratorError,
@@ -26,6 +27,7 @@ from orchestrator.runtime import Orchestrator
 
 __all__ = [
     "ApplicationError",
+    "Cancelled",
     "Constant",
     "Context",
     "DecodingError",

@@ -19,14 +19,17 @@ class Branch:
     """The root workflow of a task, or a workflow that it runs as a local child.
 
     `held` are the open children by id: the branch settles only after them. `outcome` is set once the body
-    has ended. `future` is None for the root.
+    has ended. `future` is None for the root. `awaits` counts the awaits; `recording` that its cancellation is
+    being recorded, `cancelled` that it was raised.
     """
 
     __slots__ = (
         "_number",
         "awaited",
+        "awaits",
         "bound",
         "caller",
+        "cancelled",
         "creations",
         "driver",
         "function",
@@ -35,6 +38,7 @@ class Branch:
         "info",
         "outcome",
         "promise_creations",
+        "recording",
         "resumption",
         "settling",
     )
@@ -59,6 +63,9 @@ class Branch:
         self.awaited: Durable[Any] | None = None
         self.outcome: Outcome | None = None
         self.settling = False
+        self.awaits = 0
+        self.cancelled = False
+        self.recording = False
         self.held: dict[str, DurableFuture[Any]] = {}
         self.creations: set[asyncio.Future[None]] = set()
         self.promise_creations: set[asyncio.Future[None]] = set()
@@ -69,6 +76,11 @@ class Branch:
         """Count a durable call, from 1 unless the worker that began the workflow counts otherwise."""
         self._number += 1
         return self._number
+
+    @property
+    def following(self) -> int:
+        """The number of the next call."""
+        return self._number + 1
 
     def hold(self, future: DurableFuture[Any]) -> None:
         """Do not settle before this child has."""

@@ -24,11 +24,15 @@ from orchestrator.commitments.canonical import canonical_arguments
 from orchestrator.commitments.closing import Closing
 from orchestrator.domain import tags as tag
 from orchestrator.domain.ids import extends, fault_of_id
+from orchestrator.domain.promise import Value
 from orchestrator.domain.retry import RetryPolicy
 from orchestrator.protocol.commands import PromiseCreate
 
 DETACHED_HASH_BYTES = 8
 CLOSING_NAME = "ctx.close_commitments"
+CANCELLED_NAME = "ctx.cancelled"
+AWAIT_HEADER = "await"
+"""In the param of a cancellation: which await of its workflow raises it, counted from 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +74,8 @@ class CallSite:
 class Call:
     """One durable call. `label` is what its record must have been written by; `position` counts from 1.
 
-    `outside` marks a promise with an origin of its own; `deadline` one that may end before its parent.
+    `outside` marks a promise with an origin of its own; `deadline` one that may end before its parent,
+    `detached` one that its parent neither waits for nor ends.
     """
 
     create: PromiseCreate
@@ -79,6 +84,7 @@ class Call:
     declared: object = None
     outside: bool = False
     deadline: bool = False
+    detached: bool = False
 
     @property
     def id(self) -> str:
@@ -147,6 +153,21 @@ def closing(caller: Caller, number: int) -> Call:
     )
 
 
+def cancellation(caller: Caller, number: int, awaits: int) -> Call:
+    """Return the step that says at which await (counted from 1) its workflow was cancelled."""
+    value = step_value(CANCELLED_NAME, 1)
+    return Call(
+        create=PromiseCreate(
+            id=caller.child(number),
+            timeout_at=caller.timeout_at,
+            param=Value(headers={**(value.headers or {}), AWAIT_HEADER: str(awaits)}),
+            tags=_local(caller),
+        ),
+        label=step_label(CANCELLED_NAME, 1),
+        position=_position(caller, number),
+    )
+
+
 def remote(
     site: CallSite, target: RegisteredFunction | str, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Call:
@@ -186,6 +207,7 @@ def detached(
         position=site.position,
         declared=None if isinstance(target, str) else target.returns,
         outside=outside,
+        detached=True,
     )
 
 

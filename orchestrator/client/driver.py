@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.client.future import Durable, Outcome, Raised, Returned
-from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.errors import Cancelled, OrchestratorError
 
 NO_LOOP = "no running event loop"
 ADVICE = (
@@ -56,7 +56,7 @@ class Driver:
         """Go on with the outcome of the last await until the next one, or the end.
 
         BaseExceptions other than an Exception pass through: they end the execution, not the workflow. A
-        CancelledError is the workflow's own: nothing can be cancelled while it steps.
+        CancelledError is the workflow's own: nothing can be cancelled while it steps. Cancelled is its end.
         """
         while True:
             try:
@@ -68,7 +68,7 @@ class Driver:
                             awaited = self._body.throw(error)
             except StopIteration as stop:
                 return Finished(Returned(stop.value))
-            except (Exception, CancelledError) as error:
+            except (Exception, CancelledError, Cancelled) as error:
                 return Finished(Raised(self._explained(error)))
             if isinstance(awaited, Durable):
                 return Waiting(awaited)

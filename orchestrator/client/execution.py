@@ -17,13 +17,13 @@ import structlog
 
 from orchestrator.client import performing, steps
 from orchestrator.client.branch import Branch
-from orchestrator.client.calls import Call, Caller
-from orchestrator.client.context import Context
-from orchestrator.client.driver import ADVICE, Driver, Finished, ForeignAwait
+from orchestrator.client.calls import Call
+from orchestrator.client.cancellation import Cancellations
+from orchestrator.client.driver import ADVICE, Finished, ForeignAwait
 from orchestrator.client.future import Durable, DurableFuture, Outcome, Raised
-from orchestrator.client.info import WorkflowInfo
 from orchestrator.client.invocation import label_of, read_invocation, recorded_calls
 from orchestrator.client.lease import Lease
+from orchestrator.client.opening import new_branch
 from orchestrator.client.pending import CallT, PendingCall
 from orchestrator.client.registry import FunctionKind, RegisteredFunction
 from orchestrator.client.surroundings import Surroundings
@@ -32,8 +32,7 @@ from orchestrator.client.writing import FencedWriter, search_all
 from orchestrator.commitments.errors import CommitmentError
 from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import Abandoned, NondeterminismError
-from orchestrator.domain.ids import numbering_of, origin_of
-from orchestrator.domain.trace import under_promise
+from orchestrator.domain.ids import origin_of
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.records import PromiseRecord
 
@@ -56,6 +55,7 @@ class Execution:
         self.records = {record.id: record for record in claim.preload}
         self.origin = claim.promise.tags.get(tag.ORIGIN) or origin_of(claim.promise.id)
         self.committing: set[str] = set()
+        self.cancellations = Cancellations(self)
         self._recorded: dict[str, list[str]] = {}
         self._asked: set[str] = set()
         self._preload_cut = len(claim.preload) >= PRELOAD_PAGE
@@ -80,6 +80,7 @@ class Execution:
         async with self._group:
             try:
                 await self._begin()
+                self.writer.lease.on_cancel(self.cancellations.ask_root)
                 await self._loop()
             except asyncio.CancelledError:
                 raise
@@ -116,6 +117,7 @@ class Execution:
         if self._preload_cut:
             await self._load_rest()
         self._recorded = recorded_calls(self.records.values())
+        self.cancellations.load(self.records.values())
         if function.kind is FunctionKind.WORKFLOW:
             self.open(self.promise, function, args, kwargs, None)
         else:
@@ -159,9 +161,9 @@ class Execution:
             self._settle_when_alone(branch, branch.outcome)
             return
         if branch.awaited is not None:
-            if self._block(branch, branch.awaited):
+            if not self._resumes(branch, branch.awaited):
                 return
-            branch.resumption, branch.awaited = branch.awaited.outcome(), None
+            branch.awaited = None
         for _ in range(BURST_STEPS):
             result = branch.driver.step(branch.resumption)
             self._start_jobs()
@@ -171,11 +173,26 @@ class Execution:
                 branch.outcome = result.outcome
                 self._settle_when_alone(branch, result.outcome)
                 return
-            if self._block(branch, result.awaited):
-                branch.awaited = result.awaited
+            branch.awaits += 1
+            branch.awaited = result.awaited
+            if not self._resumes(branch, result.awaited):
                 return
-            branch.resumption = self._resumption(result.awaited)
+            branch.awaited = None
         self._ready.append(branch)
+
+    def _resumes(self, branch: Branch, awaited: Durable[Any]) -> bool:
+        """Set what a branch goes on with, or return False if it has to wait."""
+        if branch.recording:
+            return False
+        resumption = self.cancellations.met(branch)
+        if resumption is None:
+            blocked = self._block(branch, awaited)
+            if blocked or self.cancellations.overtakes(branch, awaited):
+                if self.cancellations.wanted(branch):
+                    self.cancellations.begin(branch)
+                return False
+        branch.resumption = resumption or self._resumption(awaited)
+        return True
 
     def _resumption(self, awaited: Durable[Any]) -> Outcome:
         foreign = awaited.pending()
@@ -188,17 +205,20 @@ class Execution:
         pending = awaited.pending()
         if pending is None or pending.owner is not self:
             return False
-        pending.watch(lambda: self._make_ready(branch))
+        pending.watch(lambda: self.wake(branch))
         return True
 
-    def _make_ready(self, branch: Branch) -> None:
+    def wake(self, branch: Branch) -> None:
+        """Look at a branch again soon."""
         self._ready.append(branch)
         self._wake.set()
 
     def _settle_when_alone(self, branch: Branch, outcome: Outcome) -> None:
         child = branch.waits_for()
         if child is not None:
-            child.watch(lambda: self._make_ready(branch))
+            child.watch(lambda: self.wake(branch))
+            if self.cancellations.wanted(branch):
+                self.cancellations.end_children(branch)
         elif not branch.settling:
             branch.settling = True
             self.spawn(partial(performing.settle_branch, self, branch, outcome))
@@ -253,6 +273,7 @@ class Execution:
             future.settle(record)
             return future
         self._futures[call.id] = future
+        future.call = call
         if held:
             branch.hold(future)
         self._starting.append(
@@ -296,40 +317,25 @@ class Execution:
         future: DurableFuture[Any] | None,
     ) -> None:
         """Start stepping a workflow whose promise exists."""
-        branch_id = self.promise.tags.get(tag.BRANCH) or self.promise.id
-        children, first_number = numbering_of(record.id, self.records)
-        branch = Branch(
-            caller=Caller(
-                id=record.id,
-                origin=self.origin,
-                branch=branch_id,
-                timeout_at=record.timeout_at,
-                group=self.around.group,
-                trace=under_promise(self.promise.tags.get(tag.TRACE), self.promise.id),
-                children=children,
-            ),
-            first_number=first_number,
-            info=WorkflowInfo(
-                id=record.id,
-                origin_id=self.origin,
-                parent_id=record.tags.get(tag.PARENT) or record.id,
-                branch_id=branch_id,
-                name=function.name,
-                version=function.version,
-                timeout_at=record.timeout_at,
-                tags=record.tags,
-            ),
-            function=function,
-            bound=steps.bind(function, args, kwargs),
-            future=future,
-            start=lambda branch: Driver(function.fn(Context(self, branch), *args, **kwargs), str(function)),
-        )
+        branch = new_branch(self, record, function, args, kwargs, future=future)
         self._branches[record.id] = branch
-        self._make_ready(branch)
+        self.wake(branch)
 
     def closed(self, branch: Branch) -> None:
         """Forget a branch that has settled."""
         self._branches.pop(branch.caller.id, None)
+
+    def branch(self, promise_id: str) -> Branch | None:
+        """Return a workflow that this execution steps and that has not settled."""
+        return self._branches.get(promise_id)
+
+    def note_asked(self, promise_id: str) -> None:
+        """Note that a recorded step has been met again."""
+        self._asked.add(promise_id)
+
+    def at_frontier(self, branch: Branch) -> bool:
+        """Tell whether a workflow has met again all that is recorded of it."""
+        return all(one in self._asked for one in self._recorded.get(branch.caller.id, ()))
 
     def open_workflows(self) -> list[str]:
         """Return the workflows that this execution steps and that have not settled."""

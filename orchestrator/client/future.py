@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from orchestrator.client import outcomes
 from orchestrator.domain.errors import ApplicationError
 from orchestrator.domain.promise import PromiseRecord
+
+if TYPE_CHECKING:
+    from orchestrator.client.calls import Call
 
 T = TypeVar("T")
 
@@ -55,14 +58,18 @@ class Durable(Generic[T]):
 
 
 class DurableFuture(Durable[T]):
-    """The outcome of one promise. `id` is the promise's, `remote` means that somebody else settles it."""
+    """The outcome of one promise. `id` is the promise's, `remote` means that somebody else settles it.
 
-    __slots__ = ("_declared", "_outcome", "_watchers", "id", "owner", "record", "remote")
+    `call` is the call that it stands for.
+    """
+
+    __slots__ = ("_declared", "_outcome", "_watchers", "call", "id", "owner", "record", "remote")
 
     def __init__(self, promise_id: str, declared: object, owner: object) -> None:
         self.id = promise_id
         self.owner = owner
         self.remote = False
+        self.call: Call | None = None
         self.record: PromiseRecord | None = None
         self._declared = declared
         self._outcome: Outcome | None = None

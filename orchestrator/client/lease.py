@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from orchestrator.domain.errors import Abandoned
 
@@ -10,7 +11,7 @@ from orchestrator.domain.errors import Abandoned
 class Lease:
     """The right to write for a task, until it ends or is lost (T1, T2)."""
 
-    __slots__ = ("_ends_at", "lost", "task_id", "ttl_s", "version")
+    __slots__ = ("_ends_at", "_tell", "cancelled", "lost", "task_id", "ttl_s", "version")
 
     def __init__(self, task_id: str, version: int, ttl_s: float, acquired_at: float) -> None:
         """`acquired_at` is the loop's time just before the acquiring request was sent."""
@@ -18,6 +19,8 @@ class Lease:
         self.version = version
         self.ttl_s = ttl_s
         self.lost = asyncio.Event()
+        self.cancelled = False
+        self._tell: Callable[[], None] | None = None
         self._ends_at = acquired_at + ttl_s
 
     def renew(self, sent_at: float) -> None:
@@ -36,6 +39,19 @@ class Lease:
         if self.lost.is_set() or self.remaining_s(asyncio.get_running_loop().time()) <= 0:
             self.lose()
             raise Abandoned(f"the lease of {self.task_id} at version {self.version} has ended")
+
+    def cancel(self) -> None:
+        """Note that the invocation is to end; what executes it is told, once."""
+        if not self.cancelled:
+            self.cancelled = True
+            if self._tell is not None:
+                self._tell()
+
+    def on_cancel(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called when the invocation is to end; at once if it is known already."""
+        self._tell = tell
+        if self.cancelled:
+            tell()
 
     def lose(self) -> None:
         """Note that the task is no longer ours."""

@@ -7,7 +7,7 @@ raises only what ends the execution.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +79,7 @@ async def run_leaf(execution: Execution, pending: PendingCall[StepCall]) -> None
     call = pending.call
     await pending.branch.creations_written()
     creation = LeafCreation(execution, call, exists=pending.record is not None)
+    stop = execution.cancellations.leaf(call.id)
     if call.deadline:
         await creation.ensure()
     timer = asyncio.get_running_loop().call_later(CREATE_AFTER_S, execution.spawn, creation.ensure)
@@ -94,29 +95,28 @@ async def run_leaf(execution: Execution, pending: PendingCall[StepCall]) -> None
         lease=execution.writer.lease,
     )
     try:
-        settlement = await _within_deadline(execution, pending, leaf.run(creation.ensure))
+        settlement = await stop.run(_within_deadline(execution, pending, leaf.run(creation.ensure)))
         async with _taken(execution, call):
             record = await (creation.finish(settlement) if settlement else _timed_out(execution, call))
     finally:
         timer.cancel()
+        execution.cancellations.forget(call.id)
     execution.committing.discard(call.id)
     _announce(execution, call.function, record)
     execution.observe(record)
 
 
 async def _within_deadline(
-    execution: Execution, pending: PendingCall[StepCall], running: Any
+    execution: Execution, pending: PendingCall[StepCall], running: Coroutine[Any, Any, Settlement]
 ) -> Settlement | None:
     """Return the settlement of a run, None if the step's own deadline came first."""
     call, clock = pending.call, execution.around.clock
     if not call.deadline:
-        settlement: Settlement = await running
-        return settlement
+        return await running
     known = pending.record if pending.record is not None else call.create
     try:
         async with asyncio.timeout(max(0.0, (known.timeout_at - clock.now_ms()) / 1000)):
-            settlement = await running
-            return settlement
+            return await running
     except TimeoutError:
         return None
 
@@ -143,7 +143,8 @@ async def run_root_leaf(
         retry=function.retry,
         lease=execution.writer.lease,
     )
-    await fulfil(execution, await leaf.run(_nothing))
+    stop = execution.cancellations.leaf(execution.promise.id)
+    await fulfil(execution, await stop.run(leaf.run(_nothing)) or steps.CANCELLED)
     _announce(execution, function, execution.promise)
 
 
@@ -223,6 +224,8 @@ async def call_remote(execution: Execution, pending: PendingCall[Call]) -> None:
     else:
         pending.future.remote = True
         execution.watch_remote()
+        if execution.cancellations.asked(record.id):
+            await execution.cancellations.end_remote(record.id)
 
 
 async def _written(execution: Execution, pending: PendingCall[CallT]) -> PromiseRecord:

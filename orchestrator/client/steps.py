@@ -24,8 +24,8 @@ from orchestrator.client.surroundings import Surroundings
 from orchestrator.commitments.canonical import canonical_result
 from orchestrator.commitments.errors import CommitmentError
 from orchestrator.commitments.wrapper import BoundStep
-from orchestrator.domain.errors import OrchestratorError, Refused
-from orchestrator.domain.promise import PromiseState, Value
+from orchestrator.domain.errors import Cancelled, OrchestratorError, Refused
+from orchestrator.domain.promise import EMPTY, PromiseState, Value
 from orchestrator.domain.retry import RetryPolicy, worth_another
 
 TOO_LARGE = 413
@@ -39,6 +39,10 @@ class Settlement:
     value: Value
 
 
+CANCELLED = Settlement(state=PromiseState.REJECTED_CANCELED, value=EMPTY)
+"""How a call is settled that was ended before it had an outcome, or that let Cancelled pass."""
+
+
 def bind(function: RegisteredFunction, args: Sequence[Any], kwargs: Mapping[str, Any]) -> BoundStep | None:
     """Return the commitment to the input of a committed call, before the function can change it."""
     return function.committer.bind(args, kwargs) if function.committer is not None else None
@@ -49,6 +53,8 @@ def settlement(
 ) -> Settlement:
     """Return how a function's outcome is stored. A result without a stored form is a failure that says so."""
     match outcome:
+        case Raised(Cancelled()):
+            return CANCELLED
         case Raised(error):
             return Settlement(state=PromiseState.REJECTED, value=failure_value(error))
         case Returned(value):
@@ -113,6 +119,7 @@ class LeafRun:
             attempt += 1
             self._lease.check()
             outcome = await self._attempt(attempt)
+            self._heed_cancellation()
             delay_s = self._delay_s(attempt, outcome)
             if delay_s is None:
                 return settlement(self._promise_id, self._function, bound, outcome)
@@ -120,7 +127,9 @@ class LeafRun:
             await self._around.clock.sleep_until(self._around.clock.now_ms() + round(delay_s * 1000))
 
     def _delay_s(self, attempt: int, outcome: Outcome) -> float | None:
-        if not isinstance(outcome, Raised) or not worth_another(outcome.error, self._retry):
+        if not isinstance(outcome, Raised) or isinstance(outcome.error, Cancelled):
+            return None
+        if not worth_another(outcome.error, self._retry):
             return None
         return self._retry.delay_s_after(attempt, self._around.chance.random())
 
@@ -137,8 +146,15 @@ class LeafRun:
                 raise
             # Not ours: the function cancelled something of its own and let it escape.
             return Raised(LeafCancelledItself(self._function, error))
-        except Exception as error:
+        except (Exception, Cancelled) as error:
             return Raised(error)
+
+    @staticmethod
+    def _heed_cancellation() -> None:
+        """Raise again the cancellation that a function has swallowed: there is no further attempt."""
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
 
     async def _invoke(self, args: Sequence[Any]) -> Any:
         function = self._function
@@ -162,7 +178,7 @@ class LeafRun:
         # An asyncio future refuses StopIteration, so that outcomes travel as values.
         try:
             return Returned(self._function.fn(*args, **self._kwargs))
-        except Exception as error:
+        except (Exception, Cancelled) as error:
             return Raised(error)
 
     def _info(self, attempt: int) -> Info:

@@ -26,11 +26,12 @@ _NOT_OURS = (404, 409)
 class FencedWriter:
     """Writes for one task."""
 
-    __slots__ = ("_records_steps", "_transport", "lease")
+    __slots__ = ("_heeds_cancellation", "_records_steps", "_transport", "lease")
 
     def __init__(self, transport: Transport, lease: Lease, extensions: frozenset[str]) -> None:
         self._transport = transport
         self._records_steps = c.EXTENSION_RECORD_STEP in extensions
+        self._heeds_cancellation = c.EXTENSION_CANCEL in extensions
         self.lease = lease
 
     async def create(self, create: c.PromiseCreate) -> PromiseRecord:
@@ -72,13 +73,20 @@ class FencedWriter:
     async def suspend(self, awaited: list[str]) -> c.SuspendAnswer:
         """Let the task rest until one of the awaited promises settles."""
         actions = [c.PromiseRegisterCallback(awaited=one, awaiter=self.lease.task_id) for one in awaited]
-        return await self.call(
-            c.TaskSuspend(id=self.lease.task_id, version=self.lease.version, actions=actions)
+        heeds = self._heeds_cancellation and not self.lease.cancelled
+        answer = await self.call(
+            c.TaskSuspend(id=self.lease.task_id, version=self.lease.version, actions=actions, heeds=heeds)
         )
+        if answer.cancelled:
+            self.lease.cancel()
+        return answer
 
     async def _fence(self, action: c.PromiseCreate | c.PromiseSettle | c.PromiseRecordStep) -> PromiseRecord:
         command = c.TaskFence(id=self.lease.task_id, version=self.lease.version, action=action)
-        promise = (await self.call(command)).promise
+        answer = await self.call(command)
+        if answer.cancelled:
+            self.lease.cancel()
+        promise = answer.promise
         if promise is None:
             raise Refused(404, f"promise {action.id} was to be settled and does not exist")
         return promise

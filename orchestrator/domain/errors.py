@@ -9,8 +9,8 @@
     ├── NotRegistered              the operator: no function of that name and version here
     └── NondeterminismError        the author: the code does not repeat what was recorded
 
-`Suspended` and `Abandoned` are BaseExceptions: they end an execution and must not be caught by
-`except Exception` in a user's workflow.
+`Cancelled`, `Suspended` and `Abandoned` are BaseExceptions: they must not be caught by `except Exception` in
+a user's workflow. The last two end an execution and never reach it.
 """
 
 from __future__ import annotations
@@ -79,6 +79,10 @@ class NondeterminismError(OrchestratorError):
         self.promise_id = promise_id
         self.recorded = recorded
         self.requested = requested
+
+
+class Cancelled(BaseException):
+    """The workflow was asked to end. Clean up, durable steps included, and let it pass."""
 
 
 class Suspended(BaseException):

@@ -59,17 +59,25 @@ class TaskClaim(Answer, frozen=True):
 
 
 class SuspendAnswer(Answer, frozen=True):
-    """Whether the task rests now. If not (status 300), `preload` holds what has settled meanwhile."""
+    """Whether the task rests now. If not (status 300), `preload` holds what has settled meanwhile.
+
+    `cancelled` (extension) tells that it does not rest because its promise is to end.
+    """
 
     suspended: bool
     preload: list[PromiseRecord]
+    cancelled: bool = False
 
 
 class FenceAnswer(Answer, frozen=True):
-    """What the fenced action answered: a promise, or None where it was not found."""
+    """What the fenced action answered: a promise, or None where it was not found.
+
+    `cancelled` (extension) tells that the task's own promise is to end.
+    """
 
     promise: PromiseRecord | None
     preload: list[PromiseRecord]
+    cancelled: bool = False
 
 
 # -- promises
@@ -115,6 +123,26 @@ class PromiseRegisterListener(Command[PromiseAnswer], frozen=True):
     KIND = "promise.register_listener"
     awaited: str
     address: str
+
+
+class PromiseCancel(Command[PromiseAnswer], frozen=True):
+    """Ask the workflow of a promise, and all that it called, to end (extension `cancel`).
+
+    One that is settled is answered as it is. 404 if there is none, 422 if it has no task to be told.
+    """
+
+    KIND = "promise.cancel"
+    id: str
+
+
+class PromiseTerminate(Command[PromiseAnswer], frozen=True):
+    """Settle a promise and all that it called as canceled, at once (extension `cancel`).
+
+    One that is settled is answered as it is. 404 if there is none.
+    """
+
+    KIND = "promise.terminate"
+    id: str
 
 
 class PromiseSearch(Command[PromisePage], frozen=True):
@@ -174,12 +202,16 @@ class TaskFulfill(Command[PromiseAnswer], frozen=True):
 
 
 class TaskSuspend(Command[SuspendAnswer], frozen=True):
-    """Rest until one of the awaited promises settles; 300 if one already has."""
+    """Rest until one of the awaited promises settles; 300 if one already has.
+
+    With `heeds` (extension) also 300 if the promise is to end, of which the holder has not heard yet.
+    """
 
     KIND = "task.suspend"
     id: str
     version: int
     actions: list[PromiseRegisterCallback]
+    heeds: bool = False
 
 
 class TaskFence(Command[FenceAnswer], frozen=True):
@@ -207,9 +239,13 @@ class TaskHeartbeat(Command["HeartbeatAnswer"], frozen=True):
 
 
 class HeartbeatAnswer(Answer, frozen=True):
-    """`lost` (extension) names the tasks that this pid no longer holds at the version it named."""
+    """`lost` (extension) names the tasks that this pid no longer holds at the version it named.
+
+    `cancelled` (extension) names those that it holds and that are to end.
+    """
 
     lost: list[str] = msgspec.field(default_factory=list)
+    cancelled: list[str] = msgspec.field(default_factory=list)
 
 
 class TaskHalt(Command[Empty], frozen=True):
@@ -245,6 +281,8 @@ EXTENSION_CHILDREN_PRELOAD = "children-preload"
 """The preload of a claim holds all direct children, remote ones too, and 300 what was awaited."""
 EXTENSION_SCHEDULE_OPTIONS = "schedule-options"
 """`schedule.create` accepts `timeZone` and `catchUp`; `schedule.pause` and `schedule.resume` are there."""
+EXTENSION_CANCEL = "cancel"
+"""`promise.cancel` and `promise.terminate` are there; answers to a task's holder say that it is cancelled."""
 EXTENSIONS = (
     EXTENSION_RECORD_STEP,
     EXTENSION_EXTERNAL_AWAIT,

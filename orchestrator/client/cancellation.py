@@ -1,0 +1,255 @@
+"""Ending what an execution has under way: calls that are to end early, and Cancelled in workflows.
+
+A workflow that is asked to end meets `Cancelled` at its next await that has to wait. Where that is gets
+recorded as a child step of its own before anything sees it, with the calls that end for it: a repetition
+raises at the same await, and never runs again what was ended there (W2, W3). What a workflow calls
+afterwards, to clean up, is not touched.
+
+`Cancellations.end(future)` is the one way to end a single open call of an execution: a leaf in this
+process, a workflow as a local child, a call of a worker group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from orchestrator.client import calls, codec
+from orchestrator.client.branch import Branch
+from orchestrator.client.calls import StepCall
+from orchestrator.client.future import Durable, DurableFuture, Raised
+from orchestrator.client.invocation import FUNCTION_HEADER
+from orchestrator.client.steps import CANCELLED, Settlement
+from orchestrator.domain import tags as tag
+from orchestrator.domain.errors import Cancelled, PromiseCanceled, Refused
+from orchestrator.domain.promise import EMPTY, PromiseRecord, PromiseState, Value
+from orchestrator.protocol import commands as c
+
+if TYPE_CHECKING:
+    from orchestrator.client.execution import Execution
+
+ENDS_HEADER = "ends"
+"""In the value of a record: its data is an object whose `ends` lists the calls that ended for it."""
+_log = structlog.get_logger(__name__)
+
+
+def ending_value(ends: Iterable[str], **more: object) -> Value:
+    """Return what a record carries for which calls end; `more` stands beside them in its data."""
+    return Value(headers={ENDS_HEADER: tag.TRUE}, data=codec.to_data({**more, "ends": list(ends)}))
+
+
+def ended_by(record: PromiseRecord) -> list[str]:
+    """Return the calls that ended for what a record says."""
+    if ENDS_HEADER not in (record.value.headers or {}):
+        return []
+    tree = codec.from_data(record.value.data, f"the value of {record.id}")
+    ends = tree.get("ends") if isinstance(tree, dict) else None
+    return [each for each in ends if isinstance(each, str)] if isinstance(ends, list) else []
+
+
+class LeafStop:
+    """One leaf call in this process that may be told to end.
+
+    `doomed`: what its function gives is not used any more; the outcome waits until it is told to end.
+    `writing`: its outcome is on its way to the store, where it counts.
+    """
+
+    __slots__ = ("_task", "_told", "doomed", "settled", "writing")
+
+    def __init__(self) -> None:
+        self.doomed = False
+        self.writing = False
+        self.settled = asyncio.Event()
+        self._told = asyncio.Event()
+        self._task: asyncio.Task[Any] | None = None
+
+    def end(self) -> None:
+        """Stop the function: an async one is cancelled, one in a thread sees `info.cancelled`."""
+        if self.writing or self._told.is_set():
+            return
+        self.doomed = True
+        self._told.set()
+        if self._task is not None:
+            self._task.cancel()
+
+    async def run(self, running: Coroutine[Any, Any, Settlement | None]) -> Settlement | None:
+        """Return what a leaf's run gives, or CANCELLED if it was told to end before."""
+        if self._told.is_set():
+            running.close()
+            self.writing = True
+            return CANCELLED
+        task = self._task = asyncio.current_task()
+        settlement: Settlement | None = None
+        try:
+            settlement = await running
+            if self.doomed:
+                await self._told.wait()
+        except asyncio.CancelledError:
+            if not self._told.is_set() or task is None or task.cancelling() > 1:
+                raise  # the whole execution ends
+        finally:
+            self._task, self.writing = None, True
+        if self._told.is_set() and task is not None and task.cancelling():
+            task.uncancel()
+        return CANCELLED if self.doomed else settlement
+
+
+class Cancellations:
+    """What of one execution is to end early."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+        self._asked: set[str] = set()
+        self._doomed: set[str] = set()
+        self._stops: dict[str, LeafStop] = {}
+        self._records: dict[str, PromiseRecord] = {}
+
+    def load(self, records: Iterable[PromiseRecord]) -> None:
+        """Learn from what is recorded which calls have ended early, and where workflows were cancelled."""
+        for record in records:
+            self._asked.update(ended_by(record))
+            if (record.param.headers or {}).get(FUNCTION_HEADER) == calls.CANCELLED_NAME:
+                self._records[record.id] = record
+
+    # -- single calls
+
+    def end(self, future: DurableFuture[Any]) -> None:
+        """Have an open call end; its future settles as rejected_canceled, or as the callee's clean-up has it.
+
+        Returns at once, and does nothing to what has settled, or cannot be called off: a detached
+        invocation, a promise that others settle, a timer. A repetition must ask again: whoever decides
+        that a call ends, records that (`ending_value`) before.
+        """
+        call = future.call
+        if call is None or future.pending() is None or future.id in self._asked:
+            return
+        if not isinstance(call, StepCall) and (call.detached or tag.TARGET not in call.create.tags):
+            return
+        self._asked.add(future.id)
+        branch = self._execution.branch(future.id)
+        if branch is not None:
+            self._execution.wake(branch)
+        elif future.id in self._stops:
+            self._stops[future.id].end()
+        elif future.remote:
+            self._execution.spawn(partial(self.end_remote, future.id))
+
+    def doom(self, futures: Iterable[DurableFuture[Any]]) -> None:
+        """Let nothing that these calls give from now on be used: they are about to be ended, by a record."""
+        for future in futures:
+            self._doomed.add(future.id)
+            stop = self._stops.get(future.id)
+            if stop is not None and not stop.writing:
+                stop.doomed = True
+
+    async def written(self, futures: Iterable[DurableFuture[Any]]) -> None:
+        """Wait until those of the calls have settled whose outcome is on its way to the store."""
+        for future in list(futures):
+            stop = self._stops.get(future.id)
+            if stop is not None and stop.writing:
+                await stop.settled.wait()
+
+    def asked(self, promise_id: str) -> bool:
+        """Tell whether a call is to end."""
+        return promise_id in self._asked
+
+    def leaf(self, promise_id: str) -> LeafStop:
+        """Return how a leaf call that starts now is told to end; `forget` it afterwards."""
+        stop = self._stops[promise_id] = LeafStop()
+        stop.doomed = promise_id in self._doomed
+        if promise_id in self._asked:
+            stop.end()
+        return stop
+
+    def forget(self, promise_id: str) -> None:
+        """Note that a leaf call has settled, or will not here."""
+        stop = self._stops.pop(promise_id, None)
+        if stop is not None:
+            stop.settled.set()
+
+    async def end_remote(self, promise_id: str) -> None:
+        """Ask a called workflow to end; where the engine cannot pass that on, its promise is settled."""
+        writer = self._execution.writer
+        if c.EXTENSION_CANCEL not in self._execution.around.extensions:
+            self._execution.observe(await writer.settle(promise_id, PromiseState.REJECTED_CANCELED, EMPTY))
+            return
+        try:
+            self._execution.observe((await writer.call_unfenced(c.PromiseCancel(id=promise_id))).promise)
+        except Refused as refusal:
+            _log.warning("call not cancelled", promise_id=promise_id, reason=str(refusal))
+
+    # -- workflows
+
+    def ask_root(self) -> None:
+        """Ask the function that the task stands for to end."""
+        root = self._execution.promise.id
+        if root in self._asked:
+            return
+        self._asked.add(root)
+        branch = self._execution.branch(root)
+        if branch is not None:
+            self._execution.wake(branch)
+        elif root in self._stops:
+            self._stops[root].end()
+
+    def met(self, branch: Branch) -> Raised | None:
+        """Return Cancelled if it is recorded for the await at which a workflow stands."""
+        if not self._records or branch.cancelled:
+            return None
+        number = branch.following
+        record = self._records.get(branch.caller.child(number))
+        if record is None or (record.param.headers or {}).get(calls.AWAIT_HEADER) != str(branch.awaits):
+            return None
+        branch.cancelled = True
+        self._execution.note_asked(branch.caller.child(branch.next_number()))
+        self.end_children(branch)
+        return Raised(Cancelled(f"{branch.caller.id} was cancelled"))
+
+    def end_children(self, branch: Branch) -> None:
+        """End what a workflow has called and does not outlive."""
+        for future in list(branch.held.values()):
+            self.end(future)
+
+    def wanted(self, branch: Branch) -> bool:
+        """Tell whether a workflow is to be cancelled, and has not been."""
+        return branch.caller.id in self._asked and not branch.cancelled
+
+    def overtakes(self, branch: Branch, awaited: Durable[Any]) -> bool:
+        """Tell whether Cancelled is raised rather than what an await gives.
+
+        Where a whole tree is cancelled, the end of a child may be seen before the request itself.
+        """
+        if not self.wanted(branch) or not self._execution.at_frontier(branch):
+            return False
+        if awaited.pending() is not None:
+            return False
+        outcome = awaited.outcome()
+        return isinstance(outcome, Raised) and isinstance(outcome.error, PromiseCanceled)
+
+    def begin(self, branch: Branch) -> None:
+        """Record that a workflow is cancelled where it stands; it goes on when that is stored."""
+        if not branch.recording:
+            branch.recording = True
+            self._execution.spawn(partial(self._record, branch))
+
+    async def _record(self, branch: Branch) -> None:
+        execution, awaited = self._execution, branch.awaited
+        try:
+            await self.written(branch.held.values())
+            if awaited is None or (awaited.pending() is None and not self.overtakes(branch, awaited)):
+                return  # what it waited for has come first
+            ends = list(branch.held.values())
+            self.doom(ends)
+            call = calls.cancellation(branch.caller, branch.following, branch.awaits)
+            value = ending_value(future.id for future in ends)
+            begun_ms = execution.around.clock.now_ms()
+            record = await execution.writer.record(call.create, PromiseState.RESOLVED, value, begun_ms)
+            self._records[record.id] = record
+            execution.observe(record)
+        finally:
+            branch.recording = False
+            execution.wake(branch)

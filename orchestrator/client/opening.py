@@ -1,0 +1,63 @@
+"""Opening a workflow body within an execution: where its children stand, and what it is told of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.client import steps
+from orchestrator.client.branch import Branch
+from orchestrator.client.calls import Caller
+from orchestrator.client.context import Context
+from orchestrator.client.driver import Driver
+from orchestrator.client.future import DurableFuture
+from orchestrator.client.info import WorkflowInfo
+from orchestrator.client.registry import RegisteredFunction
+from orchestrator.domain import tags as tag
+from orchestrator.domain.ids import numbering_of
+from orchestrator.domain.trace import under_promise
+from orchestrator.protocol.records import PromiseRecord
+
+if TYPE_CHECKING:
+    from orchestrator.client.execution import Execution
+
+
+def new_branch(
+    execution: Execution,
+    record: PromiseRecord,
+    function: RegisteredFunction,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    future: DurableFuture[Any] | None,
+) -> Branch:
+    """Return the body of a workflow whose promise exists, to be stepped; `future` is None for a root."""
+    task = execution.promise
+    branch_id = task.tags.get(tag.BRANCH) or task.id
+    children, first_number = numbering_of(record.id, execution.records)
+    return Branch(
+        caller=Caller(
+            id=record.id,
+            origin=execution.origin,
+            branch=branch_id,
+            timeout_at=record.timeout_at,
+            group=execution.around.group,
+            trace=under_promise(task.tags.get(tag.TRACE), task.id),
+            children=children,
+        ),
+        first_number=first_number,
+        info=WorkflowInfo(
+            id=record.id,
+            origin_id=execution.origin,
+            parent_id=record.tags.get(tag.PARENT) or record.id,
+            branch_id=branch_id,
+            name=function.name,
+            version=function.version,
+            timeout_at=record.timeout_at,
+            tags=record.tags,
+        ),
+        function=function,
+        bound=steps.bind(function, args, kwargs),
+        future=future,
+        start=lambda branch: Driver(function.fn(Context(execution, branch), *args, **kwargs), str(function)),
+    )
