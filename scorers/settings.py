@@ -76,43 +76,88 @@ Address = Annotated[str, AfterValidator(_address)]
 
 
 class Settings(BaseSettings):
-    """All that an operator can set. Durations are seconds, heights are block numbers, lists have commas."""
+    """All that an operator can set. Durations are seconds, heights are block numbers, lists have commas.
+
+    A setting with a description can be a flag (`scorers.cli.flags`); secrets have none.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", hide_input_in_errors=True
     )
 
-    rpc: HttpUrl = "http://127.0.0.1:8545"
-    chain_id: int | None = Field(default=None, ge=1)
-    dao: Address | None = None
-    registry: Address | None = None
-    start_block: int = Field(default=0, ge=0)
+    rpc: HttpUrl = Field(default="http://127.0.0.1:8545", description="URL of the chain node.")
+    chain_id: int | None = Field(default=None, ge=1, description="Refuse a node of any other chain.")
+    dao: Address | None = Field(default=None, description="Address of the DAO contract.")
+    registry: Address | None = Field(default=None, description="Address of the ProposalScores registry.")
+    start_block: int = Field(default=0, ge=0, description="First block to read (back-fill).")
 
-    server: HttpUrl = "http://127.0.0.1:8001"
+    server: HttpUrl = Field(
+        default="http://127.0.0.1:8001",
+        description="URL of the orchestrator server; the token, if it wants one, is read from "
+        "DAO_SCORER_TOKEN.",
+    )
     token: SecretStr | None = None
-    store: StoreUrl = "sqlite:///dao-scorer.db"
-    cursor: FileUrl = "sqlite:///dao-scorer-cursor.db"
-    host: str = "127.0.0.1"
-    port: int = Field(default=8001, ge=0, le=65535)
-    jwt_public_key: Path | None = None
-    jwt_issuer: str | None = None
-    jwt_audience: str | None = None
-    jwt_unsigned: bool = False
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
-    trusted_proxies: str | None = None
-    cors_origins: str | None = None
-    open_metrics: bool = False
-    open_proofs: bool = False
-    retain_children: Duration | None = Field(default=None, ge=1)
+    store: StoreUrl = Field(
+        default="sqlite:///dao-scorer.db", description="Database: sqlite:///FILE or postgresql://…"
+    )
+    cursor: FileUrl = Field(
+        default="sqlite:///dao-scorer-cursor.db", description="The listener's cursor, as sqlite:///FILE."
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address to bind; one beyond loopback needs a token in DAO_SCORER_TOKEN.",
+    )
+    port: int = Field(default=8001, ge=0, le=65535, description="Port to bind; 0 takes a free one.")
+    jwt_public_key: Path | None = Field(
+        default=None, description="PEM file of the public keys that clients' JSON Web Tokens are signed with."
+    )
+    jwt_issuer: str | None = Field(default=None, description="Required issuer (iss) of tokens.")
+    jwt_audience: str | None = Field(default=None, description="Required audience (aud) of tokens.")
+    jwt_unsigned: bool = Field(
+        default=False, description="Insecure, loopback only: accept tokens that nobody has signed."
+    )
+    tls_certificate: Path | None = Field(
+        default=None, description="PEM file of the certificate and its chain: serve HTTPS."
+    )
+    tls_key: Path | None = Field(
+        default=None, description="PEM file of the certificate's key, no passphrase."
+    )
+    trusted_proxies: str | None = Field(
+        default=None, description="Proxies believed about who asks: addresses or networks, with commas."
+    )
+    cors_origins: str | None = Field(
+        default=None, description="Origins whose web pages may use the server, with commas."
+    )
+    open_metrics: bool = Field(default=False, description="Show /metrics without a token, too.")
+    open_proofs: bool = Field(default=False, description="Show proofs without a token, too.")
+    retain_children: Duration | None = Field(
+        default=None,
+        ge=1,
+        description="Remove the steps of what ended so long ago (30d, 12h); roots and proofs stay. "
+        "Off by default.",
+    )
 
-    group: str = Field(default="proposal-scorers", pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    lease: float = Field(default=10.0, ge=1, le=3600)
-    poll_interval: float = Field(default=1.0, gt=0, le=3600)
+    group: str = Field(
+        default="proposal-scorers", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Worker group to join."
+    )
+    lease: float = Field(
+        default=10.0, ge=1, le=3600, description="Seconds until a silent worker's task is given on."
+    )
+    poll_interval: float = Field(
+        default=1.0, gt=0, le=3600, description="Seconds between looks at the chain."
+    )
 
     private_key: SecretStr | None = None
-    keystore: Path | None = None
-    keystore_password_file: Path | None = None
+    keystore: Path | None = Field(
+        default=None,
+        description="Encrypted key file of the account that signs; without one the key itself is read from "
+        "DAO_SCORER_PRIVATE_KEY.",
+    )
+    keystore_password_file: Path | None = Field(
+        default=None,
+        description="File that holds the keystore's password; without one it is read from "
+        "DAO_SCORER_KEYSTORE_PASSWORD.",
+    )
 
     @classmethod
     def settings_customise_sources(

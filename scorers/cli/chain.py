@@ -10,9 +10,10 @@ from contracts.deployment import deploy_dao
 from contracts.direct import DirectSender
 from scorers import composition
 from scorers.cli import options, output
+from scorers.cli.flags import configured
 from scorers.cli.session import command
 from scorers.ready import announce
-from scorers.settings import load_settings
+from scorers.settings import Settings
 
 VOTING_PERIOD_S = 3 * 86_400
 
@@ -45,8 +46,9 @@ async def chain(
     await serve(settings, host, port, lambda server: announce(server.url))
 
 
-@command
+@configured("rpc", "chain_id", "keystore", "keystore_password_file")
 async def deploy(
+    settings: Settings,
     voting_period: Annotated[
         int, typer.Option(min=1, help="Seconds that a proposal can be voted on.")
     ] = VOTING_PERIOD_S,
@@ -54,17 +56,9 @@ async def deploy(
     scorer: Annotated[
         list[str] | None, typer.Option(help="Address that may submit scores; by default the deployer.")
     ] = None,
-    rpc: options.Rpc = None,
-    chain_id: options.ChainId = None,
-    keystore: options.Keystore = None,
-    password_file: options.PasswordFile = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Deploy a ReputationDao and its registry. The account that signs is their admin."""
-    settings = load_settings(
-        config, rpc=rpc, chain_id=chain_id, keystore=keystore, keystore_password_file=password_file
-    )
     signer = composition.signer_of(settings)
     async with composition.node_of(settings) as node:
         sender = DirectSender(node, signer, await node.chain_id())

@@ -11,19 +11,17 @@ from rich.markup import escape
 
 from orchestrator.store import maintenance
 from scorers.cli import options, output
-from scorers.cli.session import command
-from scorers.settings import load_settings
+from scorers.cli.flags import configured
+from scorers.settings import Settings
 
 app = typer.Typer(help="Look after the server's store.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("upgrade")
-@command
-async def upgrade(
-    store: options.Store = None, config: options.Config = None, as_json: options.AsJson = False
-) -> None:
+@configured("store")
+async def upgrade(settings: Settings, as_json: options.AsJson = False) -> None:
     """Bring the store's schema up to date, as a starting server does. Say from what to what."""
-    done = await maintenance.upgrade(load_settings(config, store=store).store)
+    done = await maintenance.upgrade(settings.store)
     if as_json:
         output.emit(done)
     elif done.before == done.after:
@@ -35,12 +33,10 @@ async def upgrade(
 
 
 @app.command("check")
-@command
-async def check(
-    store: options.Store = None, config: options.Config = None, as_json: options.AsJson = False
-) -> None:
+@configured("store")
+async def check(settings: Settings, as_json: options.AsJson = False) -> None:
     """Look for damage and for what must not be in a store. A server may use it meanwhile."""
-    findings = await maintenance.check(load_settings(config, store=store).store)
+    findings = await maintenance.check(settings.store)
     wrong = sum(finding.faults > 0 for finding in findings)
     if as_json:
         for finding in findings:
@@ -65,15 +61,14 @@ async def check(
 
 
 @app.command("backup")
-@command
+@configured("store")
 async def backup(
+    settings: Settings,
     target: Annotated[Path, typer.Argument(metavar="FILE", help="The copy, a new file.")],
-    store: options.Store = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Copy the store into a new file, also while a server uses it."""
-    size = await maintenance.backup(load_settings(config, store=store).store, target)
+    size = await maintenance.backup(settings.store, target)
     if as_json:
         output.emit({"file": str(target), "bytes": size})
     else:
@@ -81,12 +76,10 @@ async def backup(
 
 
 @app.command("compact")
-@command
-async def compact(
-    store: options.Store = None, config: options.Config = None, as_json: options.AsJson = False
-) -> None:
+@configured("store")
+async def compact(settings: Settings, as_json: options.AsJson = False) -> None:
     """Give the space of what was deleted back to the disk. Stop the server of a SQLite file before."""
-    done = await maintenance.compact(load_settings(config, store=store).store)
+    done = await maintenance.compact(settings.store)
     if as_json:
         output.emit(done)
     else:

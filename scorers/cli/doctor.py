@@ -9,49 +9,37 @@ import typer
 from rich.markup import escape
 
 from scorers.cli import options, output
-from scorers.cli.session import command
+from scorers.cli.flags import configured
 from scorers.doctor import SUBMISSIONS, Finding, State, examine
 from scorers.errors import SettingsError
-from scorers.settings import load_settings
+from scorers.settings import Settings
 
 MARKS = {State.OK: output.mark(True), State.FAILED: output.mark(False), State.SKIPPED: output.mark(None)}
 
 
-@command
+@configured(
+    "rpc",
+    "chain_id",
+    "dao",
+    "registry",
+    "start_block",
+    "server",
+    "store",
+    "cursor",
+    "keystore",
+    "keystore_password_file",
+    reports_faults=True,
+)
 async def doctor(
+    settings: Settings | SettingsError,
     submissions: Annotated[
         int, typer.Option(min=1, help="Submissions that the key's balance has to pay for.")
     ] = SUBMISSIONS,
-    rpc: options.Rpc = None,
-    chain_id: options.ChainId = None,
-    dao: options.Dao = None,
-    registry: options.Registry = None,
-    start_block: options.StartBlock = None,
-    server_url: options.Server = None,
-    store: options.Store = None,
-    cursor: options.Cursor = None,
-    keystore: options.Keystore = None,
-    password_file: options.PasswordFile = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Check configuration, node, contracts, key, server and files. Exit code 0 only if nothing fails."""
-    try:
-        settings = load_settings(
-            config,
-            rpc=rpc,
-            chain_id=chain_id,
-            dao=dao,
-            registry=registry,
-            start_block=start_block,
-            server=server_url,
-            store=store,
-            cursor=cursor,
-            keystore=keystore,
-            keystore_password_file=password_file,
-        )
-    except SettingsError as error:
-        found = [Finding(name="configuration", state=State.FAILED, detail=str(error))]
+    if isinstance(settings, SettingsError):
+        found = [Finding(name="configuration", state=State.FAILED, detail=str(settings))]
     else:
         found = await examine(settings, submissions=submissions)
     _report(found, as_json=as_json)

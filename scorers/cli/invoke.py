@@ -11,12 +11,14 @@ from orchestrator.domain.address import parse_address
 from orchestrator.protocol.commands import PromiseSearch
 from scorers.cli import options, output
 from scorers.cli.arguments import json_of
-from scorers.cli.session import command, server
-from scorers.settings import load_settings
+from scorers.cli.flags import configured
+from scorers.cli.session import server
+from scorers.settings import Settings
 
 
-@command
+@configured("group", "server")
 async def invoke(
+    settings: Settings,
     promise_id: Annotated[str, typer.Argument(help="The invocation's id; one that exists is attached to.")],
     function: Annotated[str, typer.Option("--func", "-f", help="Name of the registered function.")],
     arg: Annotated[
@@ -27,13 +29,9 @@ async def invoke(
         str | None, typer.Option(help="Delivery address; by default any member of --group.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the result and print it.")] = False,
-    group: options.Group = None,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Invoke a function on a worker group."""
-    settings = load_settings(config, server=server_url, group=group)
     token = settings.token.get_secret_value() if settings.token else None
     app = Orchestrator.remote(settings.server, group="command-line", token=token, worker=False)
     address = _address(target) if target else f"poll://any@{settings.group}"

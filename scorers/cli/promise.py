@@ -16,9 +16,10 @@ from orchestrator.protocol.commands import PromiseGet, PromiseSearch
 from orchestrator.protocol.records import PromiseRecord, PromiseState, Value
 from scorers.cli import options, output
 from scorers.cli.arguments import json_of, milliseconds_of, tags_of
-from scorers.cli.session import command, naming, server
+from scorers.cli.flags import configured
+from scorers.cli.session import naming, server
 from scorers.cli.when import duration, moment
-from scorers.settings import load_settings
+from scorers.settings import Settings
 
 SECONDS = len("2000-01-01 00:00:00")
 """A listing shows times to the second."""
@@ -30,15 +31,13 @@ PromiseId = Annotated[str, typer.Argument(help="The promise's id.")]
 
 
 @app.command("get")
-@command
+@configured("server")
 async def get(
+    settings: Settings,
     promise_id: PromiseId,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Show one promise."""
-    settings = load_settings(config, server=server_url)
     async with server(settings) as transport:
         with naming(promise_id, settings):
             promise = (await transport.call(PromiseGet(id=promise_id))).promise
@@ -46,8 +45,9 @@ async def get(
 
 
 @app.command("create")
-@command
+@configured("server")
 async def create(
+    settings: Settings,
     promise_id: PromiseId,
     timeout: Annotated[
         str | None, typer.Option(help="When it times out, as 90s, 1h30m or 2d; by default never.")
@@ -56,12 +56,9 @@ async def create(
         str | None, typer.Option(help="What it is about, as JSON (text that is no JSON is a string).")
     ] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A tag, as NAME=VALUE.")] = None,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Create a promise that is settled by hand. One that exists is shown as it is."""
-    settings = load_settings(config, server=server_url)
     value = None if param is None else json_of(param, "--param")
     seconds = milliseconds_of(timeout, "--timeout") / 1000 if timeout else None
     async with server(settings) as transport:
@@ -73,18 +70,16 @@ async def create(
 
 
 @app.command("resolve")
-@command
+@configured("server")
 async def resolve(
+    settings: Settings,
     promise_id: PromiseId,
     value: Annotated[
         str | None, typer.Option("--value", help="The result as JSON (text that is no JSON is a string).")
     ] = None,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Resolve a promise; one that has settled is shown as it is."""
-    settings = load_settings(config, server=server_url)
     result = None if value is None else json_of(value, "--value")
     async with server(settings) as transport:
         with naming(promise_id, settings):
@@ -93,16 +88,14 @@ async def resolve(
 
 
 @app.command("reject")
-@command
+@configured("server")
 async def reject(
+    settings: Settings,
     promise_id: PromiseId,
     error: Annotated[str, typer.Option("--error", help="What went wrong.")] = "rejected by hand",
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Reject a promise; one that has settled is shown as it is."""
-    settings = load_settings(config, server=server_url)
     async with server(settings) as transport:
         with naming(promise_id, settings):
             settled = await Promises(transport, SystemClock()).reject(promise_id, error)
@@ -110,15 +103,13 @@ async def reject(
 
 
 @app.command("cancel")
-@command
+@configured("server")
 async def cancel(
+    settings: Settings,
     promise_id: PromiseId,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Cancel a promise; one that has settled is shown as it is."""
-    settings = load_settings(config, server=server_url)
     async with server(settings) as transport:
         with naming(promise_id, settings):
             settled = await Promises(transport, SystemClock()).cancel(promise_id)
@@ -126,19 +117,18 @@ async def cancel(
 
 
 @app.command("search")
-@command
+@configured("server")
 async def search(
+    settings: Settings,
     state: Annotated[PromiseState | None, typer.Option(help="Only promises in this state.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Only promises with this tag, as NAME=VALUE.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Promises a page.")] = 100,
     cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """List promises by state and tags, in order of id."""
     request = PromiseSearch(state=state, tags=tags_of(tag), limit=limit, cursor=cursor)
-    async with server(load_settings(config, server=server_url)) as transport:
+    async with server(settings) as transport:
         page = await transport.call(request)
     if as_json:
         for promise in page.promises:

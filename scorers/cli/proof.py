@@ -24,27 +24,27 @@ from orchestrator.domain.ids import fault_of_id
 from orchestrator.server import fetch_bundle
 from scorers import composition
 from scorers.cli import options, output
-from scorers.cli.session import command, naming, server
+from scorers.cli.flags import configured
+from scorers.cli.session import naming, server
 from scorers.errors import ProofFileError
 from scorers.evidence import SECTION, verify_on_chain
-from scorers.settings import Settings, load_settings
+from scorers.settings import Settings
 
 app = typer.Typer(help="Fetch and check the proof of a score.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("get")
-@command
+@configured("server")
 async def get(
+    settings: Settings,
     promise_id: Annotated[str, typer.Argument(help="The scored proposal's promise.")],
     file: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the evidence bundle to this file.")
     ] = None,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Fetch the evidence of a promise. Leaves, values, paths, root, and where the score stands on-chain."""
-    bundle = await _fetched(load_settings(config, server=server_url), promise_id)
+    bundle = await _fetched(settings, promise_id)
     if file is not None:
         try:
             _write(file, bundle_to_json(bundle))
@@ -64,8 +64,9 @@ async def get(
 
 
 @app.command("verify")
-@command
+@configured("chain_id", "dao", "registry", "server")
 async def verify(
+    settings: Settings,
     source: Annotated[
         str, typer.Argument(metavar="FILE|PROMISE_ID", help="A bundle's file, or a promise of the server.")
     ],
@@ -77,17 +78,9 @@ async def verify(
             help="Also ask this chain node: root, transaction, and the score computed again from the votes.",
         ),
     ] = None,
-    chain_id: options.ChainId = None,
-    dao: options.Dao = None,
-    registry: options.Registry = None,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Check a proof; exit code 0 only if every check holds. A file needs no server."""
-    settings = load_settings(
-        config, server=server_url, rpc=rpc, chain_id=chain_id, dao=dao, registry=registry
-    )
     bundle = _in_file(source) or await _fetched(settings, source)
     checks = [*verify_bundle(bundle), *_expected_addresses(bundle, settings)]
     if rpc is not None:

@@ -16,10 +16,11 @@ from orchestrator.domain.schedule import UTC, CatchUp, Schedule
 from orchestrator.protocol import schedules as s
 from scorers.cli import options, output
 from scorers.cli.arguments import json_of, milliseconds_of, tags_of
+from scorers.cli.flags import configured
 from scorers.cli.promise import readable
-from scorers.cli.session import command, naming, server
+from scorers.cli.session import naming, server
 from scorers.cli.when import duration, moment
-from scorers.settings import load_settings
+from scorers.settings import Settings
 
 SECONDS = len("2000-01-01 00:00:00")
 app = typer.Typer(
@@ -29,8 +30,9 @@ ScheduleId = Annotated[str, typer.Argument(help="The schedule's id.")]
 
 
 @app.command("create")
-@command
+@configured("group", "server")
 async def create(
+    settings: Settings,
     schedule_id: ScheduleId,
     cron: Annotated[
         str, typer.Option("--cron", help="5 fields; 6 with seconds before them; 7 with years behind them.")
@@ -53,13 +55,9 @@ async def create(
         CatchUp, typer.Option(help="Which missed runs are made up after the server was away.")
     ] = CatchUp.ALL,
     promise_id: Annotated[str, typer.Option(help="Template of a run's id.")] = RUN_ID,
-    group: options.Group = None,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Create a schedule; one that exists is shown as it is."""
-    settings = load_settings(config, server=server_url, group=group)
     arguments = [json_of(text, "--arg") for text in arg or []]
     request = s.ScheduleCreate(
         id=schedule_id,
@@ -80,15 +78,13 @@ async def create(
 
 
 @app.command("get")
-@command
+@configured("server")
 async def get(
+    settings: Settings,
     schedule_id: ScheduleId,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Show one schedule."""
-    settings = load_settings(config, server=server_url)
     async with server(settings) as transport:
         with naming(schedule_id, settings, "schedule"):
             found = await transport.call(s.ScheduleGet(id=schedule_id))
@@ -96,20 +92,19 @@ async def get(
 
 
 @app.command("search")
-@command
+@configured("server")
 async def search(
+    settings: Settings,
     tag: Annotated[
         list[str] | None, typer.Option(help="Only schedules whose runs have this tag, as NAME=VALUE.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Schedules a page.")] = 100,
     cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """List schedules in order of id."""
     request = s.ScheduleSearch(tags=tags_of(tag), limit=limit, cursor=cursor)
-    async with server(load_settings(config, server=server_url)) as transport:
+    async with server(settings) as transport:
         page = await transport.call(request)
     if as_json:
         for schedule in page.schedules:
@@ -125,15 +120,13 @@ async def search(
 
 
 @app.command("delete")
-@command
+@configured("server")
 async def delete(
+    settings: Settings,
     schedule_id: ScheduleId,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Delete a schedule; the promises of its runs stay."""
-    settings = load_settings(config, server=server_url)
     async with server(settings) as transport:
         with naming(schedule_id, settings, "schedule"):
             await transport.call(s.ScheduleDelete(id=schedule_id))
@@ -144,15 +137,13 @@ async def delete(
 
 
 @app.command("pause")
-@command
+@configured("server")
 async def pause(
+    settings: Settings,
     schedule_id: ScheduleId,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Let a schedule rest until it is resumed."""
-    settings = load_settings(config, server=server_url)
     async with server(settings) as transport:
         with naming(schedule_id, settings, "schedule"):
             paused = await transport.call(s.SchedulePause(id=schedule_id))
@@ -160,15 +151,13 @@ async def pause(
 
 
 @app.command("resume")
-@command
+@configured("server")
 async def resume(
+    settings: Settings,
     schedule_id: ScheduleId,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Let a paused schedule run again, from its next moment on."""
-    settings = load_settings(config, server=server_url)
     async with server(settings) as transport:
         with naming(schedule_id, settings, "schedule"):
             resumed = await transport.call(s.ScheduleResume(id=schedule_id))

@@ -19,85 +19,49 @@ from orchestrator.store import open_store
 from orchestrator.transport.local import LocalTransport
 from orchestrator.transport.push import PushSender
 from scorers import composition
-from scorers.cli import options, output
-from scorers.cli.session import command
+from scorers.cli import output
+from scorers.cli.flags import configured
 from scorers.readiness import check_registry, check_scorer
 from scorers.ready import announce
-from scorers.settings import Settings, load_settings, require
+from scorers.settings import Settings, require
 from scorers.tracing import traced
 
+SERVING = (
+    "host",
+    "port",
+    "jwt_public_key",
+    "jwt_issuer",
+    "jwt_audience",
+    "jwt_unsigned",
+    "tls_certificate",
+    "tls_key",
+    "trusted_proxies",
+    "cors_origins",
+    "open_metrics",
+    "open_proofs",
+    "retain_children",
+)
+"""The settings of whatever serves."""
 AWAY_S = 3.0
 """So long a server may take to answer before its absence is told."""
 _log = structlog.get_logger(__name__)
 
 
-@command
-async def serve(
-    store: options.Store = None,
-    host: options.Host = None,
-    port: options.Port = None,
-    jwt_public_key: options.JwtPublicKey = None,
-    jwt_issuer: options.JwtIssuer = None,
-    jwt_audience: options.JwtAudience = None,
-    jwt_unsigned: options.JwtUnsigned = None,
-    tls_certificate: options.TlsCertificate = None,
-    tls_key: options.TlsKey = None,
-    trusted_proxies: options.TrustedProxies = None,
-    cors_origins: options.CorsOrigins = None,
-    open_metrics: options.OpenMetrics = None,
-    open_proofs: options.OpenProofs = None,
-    retain_children: options.RetainChildren = None,
-    config: options.Config = None,
-) -> None:
+@configured("store", *SERVING)
+async def serve(settings: Settings) -> None:
     """Serve the orchestrator over HTTP. Promises, tasks, delivery, proofs and metrics."""
-    settings = load_settings(
-        config,
-        store=store,
-        host=host,
-        port=port,
-        jwt_public_key=jwt_public_key,
-        jwt_issuer=jwt_issuer,
-        jwt_audience=jwt_audience,
-        jwt_unsigned=jwt_unsigned,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        trusted_proxies=trusted_proxies,
-        cors_origins=cors_origins,
-        open_metrics=open_metrics,
-        open_proofs=open_proofs,
-        retain_children=retain_children,
-    )
     with _stop_signals() as stop:
         async with _engine(settings) as engine, _served(engine, settings) as url:
             announce(url)
             await stop.wait()
 
 
-@command
+@configured("group", "server", "registry", "rpc", "chain_id", "keystore", "keystore_password_file", "lease")
 async def worker(
+    settings: Settings,
     name: Annotated[str | None, typer.Option(help="This worker's name; unique in its group.")] = None,
-    group: options.Group = None,
-    server_url: options.Server = None,
-    registry: options.Registry = None,
-    rpc: options.Rpc = None,
-    chain_id: options.ChainId = None,
-    keystore: options.Keystore = None,
-    password_file: options.PasswordFile = None,
-    lease: options.Lease = None,
-    config: options.Config = None,
 ) -> None:
     """Run a scorer: take proposals, score them, submit the scores."""
-    settings = load_settings(
-        config,
-        group=group,
-        server=server_url,
-        registry=registry,
-        rpc=rpc,
-        chain_id=chain_id,
-        keystore=keystore,
-        keystore_password_file=password_file,
-        lease=lease,
-    )
     signer = composition.signer_of(settings)
     with _stop_signals() as stop:
         async with composition.node_of(settings) as node:
@@ -110,32 +74,9 @@ async def worker(
                 await stop.wait()
 
 
-@command
-async def listen(
-    dao: options.Dao = None,
-    registry: options.Registry = None,
-    start_block: options.StartBlock = None,
-    cursor: options.Cursor = None,
-    server_url: options.Server = None,
-    rpc: options.Rpc = None,
-    chain_id: options.ChainId = None,
-    group: options.Group = None,
-    poll_interval: options.PollInterval = None,
-    config: options.Config = None,
-) -> None:
+@configured("dao", "registry", "start_block", "cursor", "server", "rpc", "chain_id", "group", "poll_interval")
+async def listen(settings: Settings) -> None:
     """Listen to a DAO: invoke the scoring of each finalised proposal."""
-    settings = load_settings(
-        config,
-        dao=dao,
-        registry=registry,
-        start_block=start_block,
-        cursor=cursor,
-        server=server_url,
-        rpc=rpc,
-        chain_id=chain_id,
-        group=group,
-        poll_interval=poll_interval,
-    )
     with _stop_signals() as stop:
         async with composition.node_of(settings) as node:
             await _check_registry(settings, node)
@@ -150,62 +91,22 @@ async def listen(
                     await listener.run(stop)
 
 
-@command
-async def up(
-    dao: options.Dao = None,
-    registry: options.Registry = None,
-    start_block: options.StartBlock = None,
-    store: options.Store = None,
-    cursor: options.Cursor = None,
-    rpc: options.Rpc = None,
-    chain_id: options.ChainId = None,
-    host: options.Host = None,
-    port: options.Port = None,
-    jwt_public_key: options.JwtPublicKey = None,
-    jwt_issuer: options.JwtIssuer = None,
-    jwt_audience: options.JwtAudience = None,
-    jwt_unsigned: options.JwtUnsigned = None,
-    tls_certificate: options.TlsCertificate = None,
-    tls_key: options.TlsKey = None,
-    trusted_proxies: options.TrustedProxies = None,
-    cors_origins: options.CorsOrigins = None,
-    open_metrics: options.OpenMetrics = None,
-    open_proofs: options.OpenProofs = None,
-    retain_children: options.RetainChildren = None,
-    group: options.Group = None,
-    keystore: options.Keystore = None,
-    password_file: options.PasswordFile = None,
-    poll_interval: options.PollInterval = None,
-    config: options.Config = None,
-) -> None:
+@configured(
+    "dao",
+    "registry",
+    "start_block",
+    "store",
+    "cursor",
+    "rpc",
+    "chain_id",
+    *SERVING,
+    "group",
+    "keystore",
+    "keystore_password_file",
+    "poll_interval",
+)
+async def up(settings: Settings) -> None:
     """Run server, listener and one scorer in one process."""
-    settings = load_settings(
-        config,
-        dao=dao,
-        registry=registry,
-        start_block=start_block,
-        store=store,
-        cursor=cursor,
-        rpc=rpc,
-        chain_id=chain_id,
-        host=host,
-        port=port,
-        jwt_public_key=jwt_public_key,
-        jwt_issuer=jwt_issuer,
-        jwt_audience=jwt_audience,
-        jwt_unsigned=jwt_unsigned,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        trusted_proxies=trusted_proxies,
-        cors_origins=cors_origins,
-        open_metrics=open_metrics,
-        open_proofs=open_proofs,
-        retain_children=retain_children,
-        group=group,
-        keystore=keystore,
-        keystore_password_file=password_file,
-        poll_interval=poll_interval,
-    )
     signer = composition.signer_of(settings)
     with _stop_signals() as stop:
         async with AsyncExitStack() as stack:

@@ -15,10 +15,11 @@ from orchestrator.protocol import commands as c
 from orchestrator.protocol.records import PromiseState, TaskRecord, TaskState
 from scorers.cli import options, output
 from scorers.cli.arguments import json_of, milliseconds_of
+from scorers.cli.flags import configured
 from scorers.cli.promise import show as show_promise
-from scorers.cli.session import command, naming, server
+from scorers.cli.session import naming, server
 from scorers.cli.when import duration
-from scorers.settings import Settings, load_settings
+from scorers.settings import Settings
 
 app = typer.Typer(help="Look at tasks, and step in by hand.", no_args_is_help=True, rich_markup_mode=None)
 TaskId = Annotated[str, typer.Argument(help="The task's id, which is its promise's.")]
@@ -27,15 +28,13 @@ Pid = Annotated[str | None, typer.Option("--pid", help="Who acts; by default thi
 
 
 @app.command("get")
-@command
+@configured("server")
 async def get(
+    settings: Settings,
     task_id: TaskId,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Show one task."""
-    settings = load_settings(config, server=server_url)
     async with server(settings) as transport:
         with naming(task_id, settings, "task"):
             found = await transport.call(c.TaskGet(id=task_id))
@@ -43,17 +42,16 @@ async def get(
 
 
 @app.command("search")
-@command
+@configured("server")
 async def search(
+    settings: Settings,
     state: Annotated[TaskState | None, typer.Option(help="Only tasks in this state.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Tasks a page.")] = 100,
     cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """List tasks by state, in order of id."""
-    async with server(load_settings(config, server=server_url)) as transport:
+    async with server(settings) as transport:
         page = await transport.call(c.TaskSearch(state=state, limit=limit, cursor=cursor))
     if as_json:
         for task in page.tasks:
@@ -66,18 +64,16 @@ async def search(
 
 
 @app.command("acquire")
-@command
+@configured("server")
 async def acquire(
+    settings: Settings,
     task_id: TaskId,
     version: Version,
     ttl: Annotated[str, typer.Option(help="How long it is held without a heartbeat, as 30s or 5m.")] = "60s",
     pid: Pid = None,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Take a pending task, so that no worker does. Its version is one higher from then on."""
-    settings = load_settings(config, server=server_url)
     request = c.TaskAcquire(id=task_id, version=version, pid=pid or _pid(), ttl=milliseconds_of(ttl, "--ttl"))
     async with server(settings) as transport:
         with naming(task_id, settings, "task"):
@@ -86,36 +82,32 @@ async def acquire(
 
 
 @app.command("release")
-@command
+@configured("server")
 async def release(
+    settings: Settings,
     task_id: TaskId,
     version: Version,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Give an acquired task back, whoever holds it. It is announced again."""
-    settings = load_settings(config, server=server_url)
     await _act(settings, c.TaskRelease(id=task_id, version=version), "released", as_json=as_json)
 
 
 @app.command("fulfill")
-@command
+@configured("server")
 async def fulfill(
+    settings: Settings,
     task_id: TaskId,
     version: Version,
     value: Annotated[
         str | None, typer.Option("--value", help="The result as JSON (text that is no JSON is a string).")
     ] = None,
     error: Annotated[str | None, typer.Option("--error", help="Reject with this message instead.")] = None,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Settle the promise of an acquired task for who holds it."""
     if error is not None and value is not None:
         output.fail("--value and --error exclude each other: the task either succeeds or fails")
-    settings = load_settings(config, server=server_url)
     if error is None:
         result = None if value is None else json_of(value, "--value")
         state, settled = PromiseState.RESOLVED, encode_value(result, "--value")
@@ -129,42 +121,37 @@ async def fulfill(
 
 
 @app.command("heartbeat")
-@command
+@configured("server")
 async def heartbeat(
+    settings: Settings,
     pid: Annotated[str, typer.Option("--pid", help="Whose leases are renewed.")],
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Renew all leases of a worker."""
-    async with server(load_settings(config, server=server_url)) as transport:
+    async with server(settings) as transport:
         await transport.call(c.TaskHeartbeat(pid=pid))
     _tell("renewed the leases of", pid, as_json=as_json)
 
 
 @app.command("halt")
-@command
+@configured("server")
 async def halt(
+    settings: Settings,
     task_id: TaskId,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Stop a task until it is continued; whoever holds it loses it."""
-    settings = load_settings(config, server=server_url)
     await _act(settings, c.TaskHalt(id=task_id), "halted", as_json=as_json)
 
 
 @app.command("continue")
-@command
+@configured("server")
 async def resume(
+    settings: Settings,
     task_id: TaskId,
-    server_url: options.Server = None,
-    config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Let a halted task go on."""
-    settings = load_settings(config, server=server_url)
     await _act(settings, c.TaskContinue(id=task_id), "continued", as_json=as_json)
 
 

@@ -14,9 +14,10 @@ from orchestrator.protocol.records import PromiseState
 from orchestrator.protocol.transport import Transport
 from orchestrator.server.proofs import fetch_tree
 from scorers.cli import options, output
-from scorers.cli.session import command, naming, server
+from scorers.cli.flags import configured
+from scorers.cli.session import naming, server
 from scorers.cli.when import duration
-from scorers.settings import load_settings
+from scorers.settings import Settings
 from scorers.tree import Call, call_tree
 
 WATCH_S = 0.5
@@ -30,18 +31,16 @@ MARKS = {
 }
 
 
-@command
+@configured("server")
 async def tree(
+    settings: Settings,
     promise_id: Annotated[str, typer.Argument(help="The invocation's id, or that of a call below it.")],
-    server_url: options.Server = None,
-    config: options.Config = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Draw it again as it changes, until the invocation has settled.")
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Draw the calls of an invocation with their states and times."""
-    settings = load_settings(config, server=server_url)
     async with server(settings) as transport:
         with naming(promise_id, settings):
             root = await _fetch(transport, promise_id)

@@ -300,7 +300,7 @@ def test_a_fault_in_the_program_keeps_its_traceback(cli: Cli, monkeypatch: pytes
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a fault in the program")
 
-    monkeypatch.setattr("scorers.cli.promise.load_settings", broken)
+    monkeypatch.setattr("scorers.cli.flags.load_settings", broken)
     monkeypatch.setattr(sys, "argv", ["dao-scorer", "promise", "get", "x"])
     with pytest.raises(RuntimeError, match="a fault in the program"):
         main()
