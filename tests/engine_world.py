@@ -115,6 +115,16 @@ class World:
         futures = [self.engine._committer.submit(Work(command=command)) for command in commands]
         return list(await asyncio.gather(*futures, return_exceptions=True))
 
+    async def alone(self, *commands: c.Command[Any]) -> list[Any]:
+        """Carry out commands one after another in one task; those that are refused answer their refusal."""
+        return [await self._answer(command) for command in commands]
+
+    async def _answer(self, command: c.Command[Any]) -> Any:
+        try:
+            return await self.do(command)
+        except Refused as refusal:
+            return refusal
+
 
 STORES = ["memory://", "sqlite:///:memory:", "postgresql"]
 """The stores over which the behavioural tests run."""

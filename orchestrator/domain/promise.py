@@ -22,6 +22,8 @@ class PromiseState(StrEnum):
     REJECTED_CANCELED = "rejected_canceled"
     REJECTED_TIMEDOUT = "rejected_timedout"
 
+    __hash__ = str.__hash__  # an enum's own runs in Python, and tables are asked for every command
+
 
 ENCRYPTION_HEADER = "encryption"
 """Names the key under which a value's data is encrypted; headers themselves are plain."""
@@ -71,7 +73,7 @@ class PromiseRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
 
     def expired(self, now_ms: int) -> bool:
         """Tell whether the promise is open although its deadline has passed."""
-        return self.pending and now_ms >= self.timeout_at
+        return now_ms >= self.timeout_at and self.state is PromiseState.PENDING
 
     def settled(self, state: PromiseState, value: Value, settled_at: int) -> PromiseRecord:
         """Return this promise in a final state; the caller has checked that it is pending (P1)."""

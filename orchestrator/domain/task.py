@@ -21,6 +21,8 @@ class TaskState(StrEnum):
     HALTED = "halted"
     FULFILLED = "fulfilled"
 
+    __hash__ = str.__hash__  # an enum's own runs in Python, and tables are asked for every command
+
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """A task as the engine keeps it. Its id is its promise's id. Times are Unix milliseconds.

@@ -31,6 +31,8 @@ class PromiseEvent(StrEnum):
     DEADLINE = "deadline"
     TIMER_DEADLINE = "timer_deadline"
 
+    __hash__ = str.__hash__
+
 
 _P, _E = PromiseState, PromiseEvent
 
@@ -106,6 +108,8 @@ class TaskEvent(StrEnum):
     LEASE_ENDED = "lease_ended"
     DISPATCH_DUE = "dispatch_due"
     PROMISE_SETTLED = "promise_settled"
+
+    __hash__ = str.__hash__
 
 
 FENCED = frozenset(

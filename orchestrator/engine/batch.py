@@ -6,10 +6,13 @@ Each loads, decides over a workspace and writes once. They do no I/O: the store 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import msgspec
 
 from orchestrator.domain.errors import Refused
+from orchestrator.domain.promise import PromiseState
 from orchestrator.domain.task import TaskState
 from orchestrator.domain.transitions import TaskEvent, with_timer
 from orchestrator.engine.handlers import decide, schedules
@@ -48,24 +51,21 @@ CLAIMS_MS = 100
 Search = c.PromiseSearch | c.TaskSearch | s.ScheduleSearch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class Work(msgspec.Struct, frozen=True, kw_only=True):
     """One command in a batch; `embedded` marks one from inside the engine's own process."""
 
     command: c.Command[Any]
     embedded: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
     """Outbox rows whose messages have left since the last batch: (task id, queued at), (promise, address)."""
 
-    executes: list[tuple[str, int]] = field(default_factory=list)
-    unblocks: list[tuple[str, str]] = field(default_factory=list)
+    executes: list[tuple[str, int]] = []
+    unblocks: list[tuple[str, str]] = []
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchResult:
+class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
     """An answer or a refusal for each command, in order; what to send; the earliest new deadline."""
 
     outcomes: list[c.Answer | Refused]
@@ -81,10 +81,11 @@ def batch_program(
     yield from _load(workspace, [needs_of(work.command) for work in works])
     outcomes = [_outcome(workspace, work) for work in works]
     yield from _write(workspace, sent)
-    for position, work in enumerate(works):
-        if isinstance(work.command, Search):
-            outcomes[position] = yield from _search(work.command, settings)
-    answered = [outcome for outcome in outcomes if outcome is not None]
+    if None in outcomes:
+        for position, work in enumerate(works):
+            if isinstance(work.command, Search):
+                outcomes[position] = yield from _search(work.command, settings)
+    answered = cast(list[c.Answer | Refused], outcomes)
     return BatchResult(outcomes=answered, outgoing=workspace.outgoing(), deadline=workspace.deadline())
 
 
@@ -98,17 +99,27 @@ def _outcome(workspace: Workspace, work: Work) -> c.Answer | Refused | None:
 
 
 def _load(workspace: Workspace, needs: Sequence[Needs]) -> Steps:
-    named = dict.fromkeys(key for need in needs for key in need.named)
-    settling = {key for need in needs for key in need.settling}
-    pids = list(dict.fromkeys(need.held_by for need in needs if need.held_by is not None))
+    named: dict[str, None] = {}
+    settling, pids, schedules, preloading = set[str](), [], [], []
+    for need in needs:
+        for key in need.named:
+            named[key] = None
+        settling.update(need.settling)
+        if need.held_by is not None:
+            pids.append(need.held_by)
+        if need.schedule is not None:
+            schedules.append(need.schedule)
+        if need.preload is not None:
+            preloading.append(need)
     yield from _load_named(workspace, named, settling)
-    yield from _load_schedules(workspace, [need.schedule for need in needs if need.schedule is not None])
+    if schedules:
+        yield from _load_schedules(workspace, schedules)
     if pids:
-        workspace.add_rows((), (yield from ask(LoadHeld(pids=pids))))
-    keys = _preloaded(workspace, needs)
+        workspace.add_rows((), (yield from ask(LoadHeld(pids=list(dict.fromkeys(pids))))))
+    keys = _preloaded(workspace, preloading) if preloading else ()
     if keys:
         limit = workspace.settings.preload_max
-        workspace.preloads = yield from ask(LoadPreloads(keys=keys, limit=limit))
+        workspace.preloads = yield from ask(LoadPreloads(keys=list(keys), limit=limit))
 
 
 def _load_named(workspace: Workspace, named: Iterable[str], settling: Iterable[str]) -> Steps:
@@ -128,9 +139,9 @@ def _load_schedules(workspace: Workspace, named: Iterable[str]) -> Steps:
 
 def _may_settle(workspace: Workspace, promise_id: str, settling: Iterable[str]) -> bool:
     promise = workspace.promise(promise_id)
-    if promise is None or not promise.pending:
+    if promise is None or promise.state is not PromiseState.PENDING:
         return False
-    return promise_id in settling or promise.expired(workspace.now_ms)
+    return promise_id in settling or workspace.now_ms >= promise.timeout_at
 
 
 def _preloaded(workspace: Workspace, needs: Sequence[Needs]) -> list[tuple[str, str]]:
@@ -155,8 +166,8 @@ def _preloaded(workspace: Workspace, needs: Sequence[Needs]) -> list[tuple[str, 
 
 def _write(workspace: Workspace, sent: Sent, unblocks_before: int | None = None) -> Steps:
     changes = workspace.changes()
-    changes.executes_sent.extend(sent.executes)
-    changes.unblocks_sent.extend(sent.unblocks)
+    changes.executes_sent = sent.executes
+    changes.unblocks_sent = sent.unblocks
     changes.unblocks_before = unblocks_before
     if not changes.empty():
         yield from ask(Write(changes=changes))

@@ -176,7 +176,7 @@ class Engine:
         work = Work(command=command, embedded=embedded)
         if debug_time is not None and self._settings.debug:
             return await self._debugger.at(work, debug_time)
-        return await self._committer.submit(work)
+        return await self._committer.carry_out(work)
 
     def connect(
         self, group: str, member: str, receive: Receive, *, may_hear_of: MayHearOf | None = None

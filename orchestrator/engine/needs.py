@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from orchestrator.protocol import commands as c
 from orchestrator.protocol import schedules as s
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(msgspec.Struct, frozen=True):
     """`named`: promises and tasks to load. `settling`: those that the command may settle.
 
     `preload`: a task whose children the answer may carry. `held_by`: a pid whose tasks it touches.

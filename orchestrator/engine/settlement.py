@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import Refused
-from orchestrator.domain.promise import PromiseRecord
+from orchestrator.domain.promise import PromiseRecord, PromiseState
 from orchestrator.domain.task import Task, TaskState
 from orchestrator.domain.transitions import (
     FENCED,
@@ -27,13 +27,16 @@ from orchestrator.engine.workspace import Workspace, group_of
 
 def expire_named(workspace: Workspace, ids: Iterable[str]) -> None:
     """Settle those of the promises whose deadline has passed, with all that follows (P3)."""
-    late = [
-        promise
-        for key in dict.fromkeys(ids)
-        if (promise := workspace.promise(key)) is not None and promise.expired(workspace.now_ms)
-    ]
+    now_ms = workspace.now_ms
+    late = {
+        key: promise
+        for key in ids
+        if (promise := workspace.promise(key)) is not None
+        and now_ms >= promise.timeout_at
+        and promise.state is PromiseState.PENDING
+    }
     if late:
-        settle_all(workspace, [expire(promise) for promise in late])
+        settle_all(workspace, [expire(promise) for promise in late.values()])
 
 
 def settle_all(workspace: Workspace, settled: list[PromiseRecord]) -> None:

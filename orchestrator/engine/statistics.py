@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -24,8 +25,7 @@ class Histogram:
 
     def observe(self, value: float) -> None:
         """Count one value."""
-        position = next((i for i, bound in enumerate(self.bounds) if value <= bound), len(self.bounds))
-        self.counts[position] += 1
+        self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
         self.count += 1
 

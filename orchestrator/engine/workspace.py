@@ -7,8 +7,11 @@ loaded raises KeyError, which is a fault of `needs`, never of a caller.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
 
 from orchestrator.domain.address import PollAddress
 from orchestrator.domain.promise import PromiseRecord
@@ -19,6 +22,9 @@ from orchestrator.engine.validation import address_of
 from orchestrator.protocol.commands import TaskReference
 from orchestrator.protocol.messages import Execute, Message, Unblock
 from orchestrator.store.port import Chain, Changes, Outbox, QueuedExecute, QueuedUnblock, Row, Waiting
+
+
+NEVER = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +51,7 @@ def _always(group: str) -> bool:
     return True
 
 
-@dataclass(slots=True)
-class Workspace:
+class Workspace(msgspec.Struct):
     """An overlay over loaded rows. Handlers read and write through its methods.
 
     `listened` tells whether anybody of a poll group listens.
@@ -55,24 +60,24 @@ class Workspace:
     now_ms: int
     settings: EngineSettings
     listened: Callable[[str], bool] = _always
-    preloads: dict[str, list[PromiseRecord]] = field(default_factory=dict)
-    _promises: dict[str, PromiseRecord | None] = field(default_factory=dict)
-    _tasks: dict[str, Task | None] = field(default_factory=dict)
-    _callbacks: dict[str, dict[str, None]] = field(default_factory=dict)
-    _listeners: dict[str, dict[str, None]] = field(default_factory=dict)
-    _chains: set[str] = field(default_factory=set)
-    _created: dict[str, None] = field(default_factory=dict)
-    _settled: dict[str, None] = field(default_factory=dict)
-    _moved: dict[str, None] = field(default_factory=dict)
-    _callbacks_added: dict[tuple[str, str], None] = field(default_factory=dict)
-    _listeners_added: dict[tuple[str, str], None] = field(default_factory=dict)
-    _consumed: dict[str, None] = field(default_factory=dict)
-    _listeners_consumed: dict[str, None] = field(default_factory=dict)
-    _awaiters_done: dict[str, None] = field(default_factory=dict)
-    _executes: dict[str, QueuedExecute | None] = field(default_factory=dict)
-    _unblocks: dict[tuple[str, str], QueuedUnblock] = field(default_factory=dict)
-    _schedules: dict[str, Schedule | None] = field(default_factory=dict)
-    _schedules_changed: dict[str, None] = field(default_factory=dict)
+    preloads: dict[str, list[PromiseRecord]] = {}
+    _promises: dict[str, PromiseRecord | None] = {}
+    _tasks: dict[str, Task | None] = {}
+    _callbacks: dict[str, dict[str, None]] = {}
+    _listeners: dict[str, dict[str, None]] = {}
+    _chains: set[str] = set()
+    _created: dict[str, None] = {}
+    _settled: dict[str, None] = {}
+    _moved: dict[str, None] = {}
+    _callbacks_added: dict[tuple[str, str], None] = {}
+    _listeners_added: dict[tuple[str, str], None] = {}
+    _consumed: dict[str, None] = {}
+    _listeners_consumed: dict[str, None] = {}
+    _awaiters_done: dict[str, None] = {}
+    _executes: dict[str, QueuedExecute | None] = {}
+    _unblocks: dict[tuple[str, str], QueuedUnblock] = {}
+    _schedules: dict[str, Schedule | None] = {}
+    _schedules_changed: dict[str, None] = {}
 
     # -- loading
 
@@ -236,22 +241,31 @@ class Workspace:
     # -- results
 
     def changes(self) -> Changes:
-        """Return what is to be written."""
-        return Changes(
+        """Return what is to be written; what has not been touched is left as it comes."""
+        changes = Changes(
             promises_created=[self._present(key) for key in self._created],
             promises_settled=[self._present(key) for key in self._settled],
             tasks=[task for key in self._moved if (task := self._tasks[key]) is not None],
-            callbacks_of_awaited_removed=list(self._consumed),
-            callbacks_of_awaiter_removed=list(self._awaiters_done),
-            callbacks_added=list(self._callbacks_added),
-            listeners_removed=list(self._listeners_consumed),
-            listeners_added=list(self._listeners_added),
-            executes_removed=[key for key, row in self._executes.items() if row is None],
-            executes_queued=[row for row in self._executes.values() if row is not None],
-            unblocks_queued=list(self._unblocks.values()),
-            schedules=self._schedules_put(),
-            schedules_removed=[key for key in self._schedules_changed if self._schedules[key] is None],
         )
+        if self._executes:
+            changes.executes_removed = [key for key, row in self._executes.items() if row is None]
+            changes.executes_queued = [row for row in self._executes.values() if row is not None]
+        if self._callbacks_added:
+            changes.callbacks_added = list(self._callbacks_added)
+        if self._listeners_added:
+            changes.listeners_added = list(self._listeners_added)
+        if self._consumed or self._awaiters_done or self._listeners_consumed or self._unblocks:
+            self._add_chain_changes(changes)
+        if self._schedules_changed:
+            changes.schedules = self._schedules_put()
+            changes.schedules_removed = [key for key in self._schedules_changed if not self._schedules[key]]
+        return changes
+
+    def _add_chain_changes(self, changes: Changes) -> None:
+        changes.callbacks_of_awaited_removed = list(self._consumed)
+        changes.callbacks_of_awaiter_removed = list(self._awaiters_done)
+        changes.listeners_removed = list(self._listeners_consumed)
+        changes.unblocks_queued = list(self._unblocks.values())
 
     def _schedules_put(self) -> list[Schedule]:
         changed = (self._schedules[key] for key in self._schedules_changed)
@@ -265,6 +279,8 @@ class Workspace:
 
     def outgoing(self) -> list[Outgoing]:
         """Return the messages to send once the changes are committed."""
+        if not self._executes and not self._unblocks:
+            return []
         queued = (row for row in self._executes.values() if row is not None and row.queued_at <= self.now_ms)
         executes = [outgoing_execute(row) for row in queued]
         unblocks = [outgoing_unblock(row, self._present(row.promise_id)) for row in self._unblocks.values()]
@@ -272,14 +288,19 @@ class Workspace:
 
     def deadline(self) -> int | None:
         """Return the earliest moment at which something changed here falls due, or None."""
-        moments = [
-            task.timer_at
-            for key in self._moved
-            if (task := self._tasks[key]) is not None and task.timer_at is not None
-        ]
-        moments += [promise.timeout_at for key in self._created if (promise := self._present(key)).pending]
-        moments += [schedule.next_run_at for schedule in self._schedules_put() if not schedule.paused]
-        return min(moments, default=None)
+        earliest = NEVER
+        for key in self._moved:
+            task = self._tasks[key]
+            if task is not None and task.timer_at is not None and task.timer_at < earliest:
+                earliest = task.timer_at
+        for key in self._created:
+            promise = self._present(key)
+            if promise.timeout_at < earliest and promise.pending:
+                earliest = promise.timeout_at
+        for schedule in self._schedules_put() if self._schedules_changed else ():
+            if not schedule.paused:
+                earliest = min(earliest, schedule.next_run_at)
+        return None if earliest == NEVER else int(earliest)
 
 
 def outgoing_execute(row: QueuedExecute) -> Outgoing:

@@ -40,6 +40,10 @@ class MemoryStore:
         self._open = False
 
     async def run(self, make_program: Callable[[int], port.Program[T]], now_ms: int) -> T:
+        """Drive one program; see the port."""
+        return self.run_at_once(make_program, now_ms)
+
+    def run_at_once(self, make_program: Callable[[int], port.Program[T]], now_ms: int) -> T:
         """Drive one program at once; see the port."""
         if not self._open:
             raise StoreError("the memory store is closed; open it first")

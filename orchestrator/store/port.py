@@ -15,6 +15,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
+import msgspec
+
 from orchestrator.domain.promise import PromiseRecord, PromiseState
 from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
@@ -257,37 +259,37 @@ class Clear(Query[None]):
     """Remove everything, for debugging."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Changes:
+class Changes(msgspec.Struct, kw_only=True):
     """What a program wants written, as lists of rows. Applied in the order of the fields.
 
     `sent` rows are removed only if they were queued no later than what was sent. Promises that are removed
     are settled: nobody waits for them, and their tasks and news go with them.
     """
 
-    executes_sent: list[tuple[str, int]] = field(default_factory=list)
-    unblocks_sent: list[tuple[str, str]] = field(default_factory=list)
+    executes_sent: list[tuple[str, int]] = []
+    unblocks_sent: list[tuple[str, str]] = []
     unblocks_before: int | None = None
-    promises_created: list[PromiseRecord] = field(default_factory=list)
-    promises_settled: list[PromiseRecord] = field(default_factory=list)
-    tasks: list[Task] = field(default_factory=list)
-    callbacks_of_awaited_removed: list[str] = field(default_factory=list)
-    callbacks_of_awaiter_removed: list[str] = field(default_factory=list)
-    callbacks_added: list[tuple[str, str]] = field(default_factory=list)
-    listeners_removed: list[str] = field(default_factory=list)
-    listeners_added: list[tuple[str, str]] = field(default_factory=list)
-    executes_removed: list[str] = field(default_factory=list)
-    executes_queued: list[QueuedExecute] = field(default_factory=list)
-    unblocks_queued: list[QueuedUnblock] = field(default_factory=list)
-    schedules: list[Schedule] = field(default_factory=list)
-    schedules_removed: list[str] = field(default_factory=list)
-    promises_removed: list[str] = field(default_factory=list)
+    promises_created: list[PromiseRecord] = []
+    promises_settled: list[PromiseRecord] = []
+    tasks: list[Task] = []
+    callbacks_of_awaited_removed: list[str] = []
+    callbacks_of_awaiter_removed: list[str] = []
+    callbacks_added: list[tuple[str, str]] = []
+    listeners_removed: list[str] = []
+    listeners_added: list[tuple[str, str]] = []
+    executes_removed: list[str] = []
+    executes_queued: list[QueuedExecute] = []
+    unblocks_queued: list[QueuedUnblock] = []
+    schedules: list[Schedule] = []
+    schedules_removed: list[str] = []
+    promises_removed: list[str] = []
 
     def empty(self) -> bool:
         """Tell whether there is nothing to write."""
-        return self.unblocks_before is None and not any(
-            getattr(self, name) for name in self.__slots__ if name != "unblocks_before"
-        )
+        return self == _NOTHING
+
+
+_NOTHING = Changes()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +316,18 @@ class Store(Protocol):
         `make_program` is given the transaction's time in Unix milliseconds: `now_ms`, or the time of a
         database that several engines share. Whatever the program raises comes out after a rollback;
         StoreError if the store failed, InvalidRow if a value cannot be stored.
+        """
+        ...
+
+
+@runtime_checkable
+class PromptStore(Store, Protocol):
+    """A store that can drive a program within the caller's turn of the loop where that takes no time."""
+
+    def run_at_once(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T | None:
+        """Do what `run` does, or return None, having done nothing, if it might keep the loop waiting.
+
+        For programs whose result is never None.
         """
         ...
 

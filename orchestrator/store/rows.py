@@ -15,6 +15,8 @@ from orchestrator.store.port import TreeMember
 
 _encode_json = msgspec.json.Encoder(order="deterministic").encode
 _decode_headers = msgspec.json.Decoder(dict[str, str]).decode
+_PROMISE_STATES = {str(state): state for state in PromiseState}
+_TASK_STATES = {str(state): state for state in TaskState}
 
 PROMISE_COLUMNS = (
     "id",
@@ -75,7 +77,7 @@ def promise_of(row: Sequence[Any]) -> PromiseRecord:
     """Return the promise that stands in the first columns of a row."""
     return PromiseRecord(
         id=row[0],
-        state=PromiseState(row[1]),
+        state=_PROMISE_STATES[row[1]],
         param=_value(row[2], row[3]),
         value=_value(row[4], row[5]),
         tags=_decode_headers(row[6]),
@@ -102,7 +104,7 @@ def task_of(row: Sequence[Any]) -> Task | None:
         return None
     return Task(
         id=row[0],
-        state=TaskState(row[1]),
+        state=_TASK_STATES[row[1]],
         version=row[2],
         target=row[3],
         resumes=row[4],
@@ -118,7 +120,7 @@ def task_row(task: Task) -> tuple[object, ...]:
     """Return the columns of a task, in the order of TASK_COLUMNS."""
     return (
         task.id,
-        task.state.value,
+        str(task.state),
         task.version,
         task.target,
         task.resumes,
@@ -139,12 +141,12 @@ def promise_row(promise: PromiseRecord) -> tuple[object, ...]:
     tags = promise.tags
     return (
         promise.id,
-        promise.state.value,
+        str(promise.state),
         _headers_text(promise.param),
         promise.param.data,
         _headers_text(promise.value),
         promise.value.data,
-        _encode_json(tags).decode(),
+        _encode_json(tags).decode() if tags else "{}",
         promise.timeout_at,
         promise.created_at,
         promise.settled_at,
@@ -157,7 +159,7 @@ def promise_row(promise: PromiseRecord) -> tuple[object, ...]:
 def settled_row(promise: PromiseRecord) -> tuple[object, ...]:
     """Return what settling a promise changes: state, value, settled_at; then its id."""
     return (
-        promise.state.value,
+        str(promise.state),
         _headers_text(promise.value),
         promise.value.data,
         promise.settled_at,

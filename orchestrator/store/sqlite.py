@@ -118,13 +118,23 @@ class SqliteStore:
         """Drive one program in one transaction of the store's thread; see the port."""
         if self._thread is None:
             raise StoreError(f"store {self._name} is closed; open it first")
-        if self._pace_s < INLINE_BELOW_S and self._turn.acquire(blocking=False):
-            try:
-                return self._timed(make_program, now_ms)
-            finally:
-                self._turn.release()
+        if self._may_run_here():
+            return self._timed_here(make_program, now_ms)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._in_turn, make_program, now_ms)
+
+    def run_at_once(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T | None:
+        """Drive one program in the caller's thread, or return None if that might take long; see the port."""
+        return self._timed_here(make_program, now_ms) if self._may_run_here() else None
+
+    def _may_run_here(self) -> bool:
+        return self._pace_s < INLINE_BELOW_S and self._turn.acquire(blocking=False)
+
+    def _timed_here(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:
+        try:
+            return self._timed(make_program, now_ms)
+        finally:
+            self._turn.release()
 
     def _in_turn(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:
         with self._turn:

@@ -41,6 +41,8 @@ def _load_rows(connection: Connection, query: port.LoadRows) -> list[port.Row]:
     ids = query.ids
     if len(ids) == 1:
         return _rows(connection.execute(sql.LOAD_ROW, ids))
+    if len(ids) == 2:  # a fence, the most frequent command of a workflow
+        return _rows(connection.execute(sql.LOAD_TWO_ROWS, ids))
     return _rows(connection.execute(sql.LOAD_ROWS, (ids_text(ids),))) if ids else []
 
 
@@ -175,40 +177,53 @@ def _write(connection: Connection, query: port.Write) -> None:
     changes = query.changes
     if changes.unblocks_before is not None:
         connection.execute(sql.REMOVE_UNBLOCKS_BEFORE, (changes.unblocks_before,))
-    for statement, rows in _written(changes):
-        if len(rows) == 1:
-            connection.execute(statement, rows[0])
-        elif rows:
-            connection.executemany(statement, rows)
+    for name, statement, row_of in _WRITTEN:
+        values = getattr(changes, name)
+        if not values:
+            continue
+        if len(values) == 1:
+            connection.execute(statement, row_of(values[0]))
+        else:
+            connection.executemany(statement, map(row_of, values))
 
 
-def _written(changes: port.Changes) -> Iterable[tuple[str, Sequence[Sequence[Any]]]]:
-    yield sql.REMOVE_EXECUTE_SENT, changes.executes_sent
-    yield sql.REMOVE_UNBLOCK, changes.unblocks_sent
-    yield sql.INSERT_PROMISE, [promise_row(promise) for promise in changes.promises_created]
-    yield sql.SETTLE_PROMISE, [settled_row(promise) for promise in changes.promises_settled]
-    yield sql.PUT_TASK, [task_row(task) for task in changes.tasks]
-    yield sql.REMOVE_CALLBACKS_OF_AWAITED, [(key,) for key in changes.callbacks_of_awaited_removed]
-    yield sql.REMOVE_CALLBACKS_OF_AWAITER, [(key,) for key in changes.callbacks_of_awaiter_removed]
-    yield sql.PUT_CALLBACK, changes.callbacks_added
-    yield sql.REMOVE_LISTENERS, [(key,) for key in changes.listeners_removed]
-    yield sql.PUT_LISTENER, changes.listeners_added
-    yield sql.REMOVE_EXECUTE, [(key,) for key in changes.executes_removed]
-    yield (
-        sql.PUT_EXECUTE,
-        [
-            (row.task_id, row.version, row.address, row.group, row.queued_at)
-            for row in changes.executes_queued
-        ],
-    )
-    yield (
-        sql.PUT_UNBLOCK,
-        [(row.promise_id, row.address, row.group, row.queued_at) for row in changes.unblocks_queued],
-    )
-    yield sql.PUT_SCHEDULE, [schedule_row(schedule) for schedule in changes.schedules]
-    yield sql.REMOVE_SCHEDULE, [(key,) for key in changes.schedules_removed]
-    removed = [(key,) for key in changes.promises_removed]
-    yield from ((statement, removed) for statement in (sql.REMOVE_NEWS, sql.REMOVE_TASK, sql.REMOVE_PROMISE))
+def _itself(row: Sequence[Any]) -> Sequence[Any]:
+    return row
+
+
+def _key(key: str) -> Sequence[Any]:
+    return (key,)
+
+
+def _execute_row(row: port.QueuedExecute) -> Sequence[Any]:
+    return (row.task_id, row.version, row.address, row.group, row.queued_at)
+
+
+def _unblock_row(row: port.QueuedUnblock) -> Sequence[Any]:
+    return (row.promise_id, row.address, row.group, row.queued_at)
+
+
+_WRITTEN: tuple[tuple[str, str, Callable[[Any], Sequence[Any]]], ...] = (
+    ("executes_sent", sql.REMOVE_EXECUTE_SENT, _itself),
+    ("unblocks_sent", sql.REMOVE_UNBLOCK, _itself),
+    ("promises_created", sql.INSERT_PROMISE, promise_row),
+    ("promises_settled", sql.SETTLE_PROMISE, settled_row),
+    ("tasks", sql.PUT_TASK, task_row),
+    ("callbacks_of_awaited_removed", sql.REMOVE_CALLBACKS_OF_AWAITED, _key),
+    ("callbacks_of_awaiter_removed", sql.REMOVE_CALLBACKS_OF_AWAITER, _key),
+    ("callbacks_added", sql.PUT_CALLBACK, _itself),
+    ("listeners_removed", sql.REMOVE_LISTENERS, _key),
+    ("listeners_added", sql.PUT_LISTENER, _itself),
+    ("executes_removed", sql.REMOVE_EXECUTE, _key),
+    ("executes_queued", sql.PUT_EXECUTE, _execute_row),
+    ("unblocks_queued", sql.PUT_UNBLOCK, _unblock_row),
+    ("schedules", sql.PUT_SCHEDULE, schedule_row),
+    ("schedules_removed", sql.REMOVE_SCHEDULE, _key),
+    ("promises_removed", sql.REMOVE_NEWS, _key),
+    ("promises_removed", sql.REMOVE_TASK, _key),
+    ("promises_removed", sql.REMOVE_PROMISE, _key),
+)
+"""What Changes holds, in the order in which it is written, by which statement, and a row of it."""
 
 
 QUERIES: dict[type[port.Query[Any]], Callable[[Connection, Any], Any]] = {

@@ -56,6 +56,9 @@ _joined = promises.outerjoin(tasks, tasks.c.id == promises.c.id)
 
 LOAD_ROWS = _text(_row.select_from(_joined).where(promises.c.id.in_(_each("ids"))), "ids")
 LOAD_ROW = _text(_row.select_from(_joined).where(promises.c.id == _given("id")), "id")
+LOAD_TWO_ROWS = _text(
+    _row.select_from(_joined).where(promises.c.id.in_([_given("one"), _given("other")])), "one", "other"
+)
 LOAD_CALLBACKS = _text(
     sa.select(callbacks.c.awaited, callbacks.c.awaiter)
     .where(callbacks.c.awaited.in_(_each("ids")))

@@ -168,7 +168,8 @@ async def _compare(
             before = await _contents(worlds[0])
             generator = Generator(chance, worlds[0].now, before[1])
             commands = _valid(generator.command() for _ in range(chance.choice([1, 1, 1, 4])))
-            answers = [await each.together(*commands) for each in worlds]
+            asked = World.alone if chance.random() < 0.5 else World.together
+            answers = [await asked(each, *commands) for each in worlds]
             if all(isinstance(answer, Refused) for answer in answers[0]):
                 assert await _contents(worlds[0]) == before, (where, step, commands)
             told = [[_told(answer) for answer in some] for some in answers]
