@@ -23,7 +23,6 @@ from orchestrator.protocol.commands import TaskReference
 from orchestrator.protocol.messages import Execute, Message, Unblock
 from orchestrator.store.port import Chain, Changes, Outbox, QueuedExecute, QueuedUnblock, Row, Waiting
 
-
 NEVER = math.inf
 
 
