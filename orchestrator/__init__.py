@@ -1,6 +1,7 @@
 """Durable workflows: an engine of promises and tasks, its SDK and its server. Knows no chain."""
 
 from orchestrator.client.application import NotStarted
+from orchestrator.client.attempts import AttemptTimedOut
 from orchestrator.client.codec import DecodingError, EncodingError
 from orchestrator.client.context import Context
 from orchestrator.client.driver import ForeignAwait
@@ -23,10 +24,12 @@ from orchestrator.domain.errors import (
 )
 from orchestrator.domain.promise import PromiseRecord, PromiseState, Value
 from orchestrator.domain.retry import Constant, Exponential, Linear, Never, RetryPolicy
-from orchestrator.runtime import Orchestrator
+from orchestrator.runtime import ApplicationSettings, Orchestrator
 
 __all__ = [
     "ApplicationError",
+    "ApplicationSettings",
+    "AttemptTimedOut",
     "Cancelled",
     "Constant",
     "Context",

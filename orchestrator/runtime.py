@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict, Unpack
 
-from orchestrator.client.application import Application, NotStarted
+from orchestrator.client.application import THREADS_MAX, Application, NotStarted
 from orchestrator.client.clock import Clock
 from orchestrator.client.encryption import Encryptor
 from orchestrator.client.sealing import SealingTransport
@@ -26,13 +26,30 @@ CLIENTS = "-clients"
 Opening = Callable[[], AbstractAsyncContextManager[Transport]]
 
 
+class ApplicationSettings(TypedDict, total=False):
+    """What every application may be given, wherever its engine is.
+
+    `group` is whose tasks it executes ("default"), `pid` names this process among them (random), `ttl_ms` is
+    the lease of its tasks (10 s). With `worker=False` it only invokes and listens. `concurrency` tasks are
+    executed at once (64), `threads_max` plain functions run in threads (32), `grace_s` is what a stop leaves
+    to running ones (5 s). `encryptor` (a `Keyring`, say) encrypts every value before it leaves this process.
+    """
+
+    group: str
+    pid: str | None
+    ttl_ms: int
+    worker: bool
+    concurrency: int
+    grace_s: float
+    threads_max: int
+    encryptor: Encryptor | None
+
+
 class Orchestrator(Application):
     """Durable functions in this process: register them, start, invoke.
 
     Use as `async with app:`. `transport` is the caller's own to close; `local` and `remote` make one that
-    lives as long as the application runs. `pid` names this process among its group (random by default),
-    `ttl_ms` is the lease of its tasks. With `worker=False` it only invokes and listens.
-    `encryptor` (a `Keyring`, say) encrypts every value before it leaves this process.
+    lives as long as the application runs.
     """
 
     def __init__(
@@ -40,16 +57,17 @@ class Orchestrator(Application):
         *,
         transport: Transport | None = None,
         opening: Opening | None = None,
-        group: str = DEFAULT_GROUP,
-        pid: str | None = None,
-        ttl_ms: int = TTL_MS,
-        worker: bool = True,
-        concurrency: int = 64,
-        grace_s: float = 5.0,
         clock: Clock | None = None,
-        encryptor: Encryptor | None = None,
+        **settings: Unpack[ApplicationSettings],
     ) -> None:
-        super().__init__(group=group, pid=pid, ttl_ms=ttl_ms, clock=clock)
+        ttl_ms = settings.get("ttl_ms", TTL_MS)
+        super().__init__(
+            group=settings.get("group", DEFAULT_GROUP),
+            pid=settings.get("pid"),
+            ttl_ms=ttl_ms,
+            clock=clock,
+            threads_max=settings.get("threads_max", THREADS_MAX),
+        )
         if opening is None:
             if transport is None:
                 raise TypeError(
@@ -57,64 +75,32 @@ class Orchestrator(Application):
                 )
             opening = _borrowed(transport)
         self._opening: Opening = opening
-        self._settings = WorkerSettings(ttl_ms=ttl_ms, concurrency=concurrency, grace_s=grace_s)
-        self._works = worker
-        self._encryptor = encryptor
+        self._settings = WorkerSettings(
+            ttl_ms=ttl_ms,
+            concurrency=settings.get("concurrency", 64),
+            grace_s=settings.get("grace_s", 5.0),
+        )
+        self._works = settings.get("worker", True)
+        self._encryptor = settings.get("encryptor")
         self._life: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
 
     @classmethod
-    def local(
-        cls,
-        url: str,
-        *,
-        group: str = DEFAULT_GROUP,
-        pid: str | None = None,
-        ttl_ms: int = TTL_MS,
-        worker: bool = True,
-        concurrency: int = 64,
-        clock: Clock | None = None,
-        encryptor: Encryptor | None = None,
-    ) -> Self:
+    def local(cls, url: str, *, clock: Clock | None = None, **settings: Unpack[ApplicationSettings]) -> Self:
         """Return an application with an engine of its own on the store at `url`.
 
         `sqlite:///scores.db` keeps it in a file, `:memory:` nowhere. Starting raises StoreError if the file
-        cannot be used, for example because another process owns it.
+        cannot be used, for example because another process owns it. The rest are ApplicationSettings.
         """
-        return cls(
-            opening=lambda: _embedded(url, clock),
-            group=group,
-            pid=pid,
-            ttl_ms=ttl_ms,
-            worker=worker,
-            concurrency=concurrency,
-            clock=clock,
-            encryptor=encryptor,
-        )
+        return cls(opening=lambda: _embedded(url, clock), clock=clock, **settings)
 
     @classmethod
-    def remote(
-        cls,
-        url: str,
-        *,
-        group: str = DEFAULT_GROUP,
-        token: str | None = None,
-        pid: str | None = None,
-        ttl_ms: int = TTL_MS,
-        worker: bool = True,
-        concurrency: int = 64,
-        encryptor: Encryptor | None = None,
-    ) -> Self:
-        """Return an application on the server at `url`; `token` is its bearer token."""
-        return cls(
-            opening=lambda: _over_http(url, token),
-            group=group,
-            pid=pid,
-            ttl_ms=ttl_ms,
-            worker=worker,
-            concurrency=concurrency,
-            encryptor=encryptor,
-        )
+    def remote(cls, url: str, *, token: str | None = None, **settings: Unpack[ApplicationSettings]) -> Self:
+        """Return an application on the server at `url`; `token` is its bearer token.
+
+        The rest are ApplicationSettings.
+        """
+        return cls(opening=lambda: _over_http(url, token), **settings)
 
     async def start(self) -> None:
         """Connect and begin to work. A server that is away is waited for."""

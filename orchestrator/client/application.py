@@ -20,7 +20,7 @@ from orchestrator.client.handle import Handle
 from orchestrator.client.invocation import read_invocation
 from orchestrator.client.invoking import Invoker
 from orchestrator.client.listening import Subscriptions
-from orchestrator.client.options import CallOptions
+from orchestrator.client.options import AttemptLimits, CallOptions
 from orchestrator.client.promises import Promises
 from orchestrator.client.registry import Executor, Function, RegisteredFunction, Registry, describe
 from orchestrator.client.schedules import Schedules
@@ -100,6 +100,8 @@ class Application(Invoker):
         retry: RetryPolicy | None = None,
         executor: Executor = "thread",
         commit: bool = False,
+        attempt_timeout_s: float | None = None,
+        heartbeat_timeout_s: float | None = None,
     ) -> F: ...
     @overload
     def register(
@@ -110,6 +112,8 @@ class Application(Invoker):
         retry: RetryPolicy | None = None,
         executor: Executor = "thread",
         commit: bool = False,
+        attempt_timeout_s: float | None = None,
+        heartbeat_timeout_s: float | None = None,
     ) -> Callable[[F], F]: ...
     def register(
         self,
@@ -120,17 +124,30 @@ class Application(Invoker):
         retry: RetryPolicy | None = None,
         executor: Executor = "thread",
         commit: bool = False,
+        attempt_timeout_s: float | None = None,
+        heartbeat_timeout_s: float | None = None,
     ) -> Any:
         """Register a function under its name, or use it as a decorator; the function is returned unchanged.
 
         `retry` is the policy of a leaf's attempts (exponential by default), `executor` where a plain `def`
-        runs, `commit` has each settlement carry a commitment to its input and output. Raises ValueError if
-        another function has this name and version, TypeError for what cannot be executed.
+        runs, `commit` has each settlement carry a commitment to its input and output. An attempt that takes
+        longer than `attempt_timeout_s`, or gives no `info.heartbeat()` for `heartbeat_timeout_s`, fails and
+        is followed by another. Raises ValueError if another function has this name and version, TypeError
+        for what cannot be executed.
         """
+        limits = AttemptLimits(attempt_timeout_s=attempt_timeout_s, heartbeat_timeout_s=heartbeat_timeout_s)
 
         def add(function: F) -> F:
             self._registry.add(
-                describe(function, name=name, version=version, retry=retry, executor=executor, commit=commit)
+                describe(
+                    function,
+                    name=name,
+                    version=version,
+                    retry=retry,
+                    executor=executor,
+                    commit=commit,
+                    limits=limits,
+                )
             )
             return function
 
@@ -159,11 +176,14 @@ class Application(Invoker):
         version: int | None = None,
         retry: RetryPolicy | None = None,
         delay_until_ms: int | None = None,
+        delay_s: float | None = None,
+        priority: int | None = None,
     ) -> Invoker:
         """Return the invocations with these options.
 
         `target` is a group or a delivery address, `timeout_s` seconds until the promise times out,
-        `delay_until_ms` (Unix milliseconds) holds the first dispatch back.
+        `delay_until_ms` (Unix milliseconds) or `delay_s` (from the call) holds the first dispatch back,
+        `priority` orders what waits for a group's workers. Raises ValueError for what cannot be meant.
         """
         return Invoker(
             self,
@@ -174,6 +194,8 @@ class Application(Invoker):
                 version=version,
                 retry=retry,
                 delay_until_ms=delay_until_ms,
+                delay_s=delay_s,
+                priority=priority,
             ),
         )
 
@@ -210,7 +232,7 @@ class Application(Invoker):
         if runner is None:
             raise NotStarted("this application has no worker: use rpc, or create it with worker=True")
         function = self._registry.of(fn, options.version)
-        elsewhere = options.delay_until_ms is not None or options.target is not None
+        elsewhere = options.delayed or options.target is not None
         if elsewhere or not runner.reserve():
             # Not here, or not now: the same invocation, dispatched by the engine.
             return await self._create_remote(options, promise_id, function, args, kwargs)

@@ -18,7 +18,7 @@ from orchestrator.client.invocation import (
     step_label,
     step_value,
 )
-from orchestrator.client.options import NO_DEADLINE_MS, CallOptions
+from orchestrator.client.options import NO_DEADLINE_MS, AttemptLimits, CallOptions
 from orchestrator.client.registry import RegisteredFunction
 from orchestrator.commitments.canonical import canonical_arguments
 from orchestrator.commitments.closing import Closing
@@ -100,17 +100,14 @@ class StepCall(Call):
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
     retry: RetryPolicy
+    limits: AttemptLimits
 
 
 def step(
     site: CallSite, function: RegisteredFunction, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> StepCall:
     """Return the call of a function in this process. Raises ValueError for an id of its own."""
-    if (
-        site.options.id is not None
-        or site.options.target is not None
-        or site.options.delay_until_ms is not None
-    ):
+    if site.options.id is not None or site.options.target is not None or site.options.delayed:
         raise ValueError(
             f"{function} runs as a step here: id, target and delay are options of rpc and detached"
         )
@@ -135,6 +132,7 @@ def step(
         args=args,
         kwargs=kwargs,
         retry=site.options.retry if site.options.retry is not None else function.retry,
+        limits=site.options.limits(function.limits),
     )
 
 
@@ -249,12 +247,12 @@ def root(
     promise_id: str, address: str, options: CallOptions, now_ms: int, **invocation: Any
 ) -> PromiseCreate:
     """Return the promise of a new invocation: `invocation` is name, version, args and kwargs."""
-    delay = {tag.DELAY: str(options.delay_until_ms)} if options.delay_until_ms is not None else {}
+    dispatch = options.dispatch_tags(now_ms)
     return PromiseCreate(
         id=promise_id,
         timeout_at=options.deadline_ms(now_ms),
         param=invocation_value(**invocation),
-        tags={**options.tags, **_root(promise_id), **delay, tag.TARGET: address},
+        tags={**options.tags, **_root(promise_id), **dispatch, tag.TARGET: address},
     )
 
 
@@ -264,7 +262,6 @@ def _placed(site: CallSite, promise_id: str, parent: str) -> tuple[dict[str, str
     if fault is not None:
         raise ValueError(fault)
     outside = not extends(promise_id, parent)
-    delay = {tag.DELAY: str(site.options.delay_until_ms)} if site.options.delay_until_ms is not None else {}
     # Awaited from another origin, it has to say that this is meant.
     tree = (
         {**_root(promise_id), tag.EXTERNAL: tag.TRUE} if outside else _tree(site.caller, promise_id, parent)
@@ -274,7 +271,7 @@ def _placed(site: CallSite, promise_id: str, parent: str) -> tuple[dict[str, str
         **traced,
         **site.options.tags,
         **tree,
-        **delay,
+        **site.options.dispatch_tags(site.now_ms),
         tag.TARGET: site.options.address(site.caller.group),
     }, outside
 

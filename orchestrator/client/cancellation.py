@@ -23,6 +23,7 @@ from orchestrator.client.branch import Branch
 from orchestrator.client.calls import StepCall
 from orchestrator.client.future import Durable, DurableFuture, Raised
 from orchestrator.client.invocation import FUNCTION_HEADER
+from orchestrator.client.sealing import readable
 from orchestrator.client.steps import CANCELLED, Settlement
 from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import Cancelled, PromiseCanceled, Refused
@@ -46,7 +47,8 @@ def ended_by(record: PromiseRecord) -> list[str]:
     """Return the calls that ended for what a record says."""
     if ENDS_HEADER not in (record.value.headers or {}):
         return []
-    tree = codec.from_data(record.value.data, f"the value of {record.id}")
+    what = f"the value of {record.id}"
+    tree = codec.from_data(readable(record.value, what), what)
     ends = tree.get("ends") if isinstance(tree, dict) else None
     return [each for each in ends if isinstance(each, str)] if isinstance(ends, list) else []
 

@@ -205,8 +205,15 @@ class Context(ContextCalls, ContextMark):
         version: int | None = None,
         retry: RetryPolicy | None = None,
         delay_until_ms: int | None = None,
+        delay_s: float | None = None,
+        priority: int | None = None,
+        attempt_timeout_s: float | None = None,
     ) -> ContextCalls:
-        """Return the calls with these options, for the next call only."""
+        """Return the calls with these options, for the next call only.
+
+        Those of `app.options` mean the same here; `id` is that of a remote call, `attempt_timeout_s` bounds
+        each attempt of a leaf that runs here. Raises ValueError for what cannot be meant.
+        """
         options = CallOptions(
             id=id,
             target=target,
@@ -215,6 +222,9 @@ class Context(ContextCalls, ContextMark):
             version=version,
             retry=retry,
             delay_until_ms=delay_until_ms,
+            delay_s=delay_s,
+            priority=priority,
+            attempt_timeout_s=attempt_timeout_s,
         )
         return ContextCalls(self._execution, self._branch, options)
 

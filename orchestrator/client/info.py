@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
@@ -16,11 +16,12 @@ T = TypeVar("T")
 class Info(InfoMark):
     """What a leaf is told that takes `info: Info` as its first parameter.
 
-    `attempt` counts from 1. `cancelled` turns true when the lease is lost or the worker stops: a function
-    in a thread cannot be stopped from outside and should return soon; its result is not used.
+    `attempt` counts from 1. `cancelled` turns true when the attempt's time is over, the lease is lost or the
+    worker stops: a function in a thread cannot be stopped from outside and should return soon; its result is
+    not used.
     """
 
-    __slots__ = ("_cancelled", "_dependencies", "attempt", "name", "promise_id", "version")
+    __slots__ = ("_cancelled", "_dependencies", "_hear", "attempt", "name", "promise_id", "version")
 
     def __init__(
         self,
@@ -30,19 +31,32 @@ class Info(InfoMark):
         version: int,
         attempt: int,
         dependencies: Dependencies,
-        cancelled: threading.Event,
     ) -> None:
         self.promise_id = promise_id
         self.name = name
         self.version = version
         self.attempt = attempt
         self._dependencies = dependencies
-        self._cancelled = cancelled
+        self._cancelled = threading.Event()
+        self._hear: Callable[[], None] | None = None
 
     @property
     def cancelled(self) -> bool:
         """Tell whether the function should stop."""
         return self._cancelled.is_set()
+
+    def heartbeat(self) -> None:
+        """Say that the attempt is alive; its heartbeat time-out counts from now. For any thread."""
+        if self._hear is not None:
+            self._hear()
+
+    def heard_by(self, hear: Callable[[], None]) -> None:
+        """Have heartbeats heard; for the attempt that made this."""
+        self._hear = hear
+
+    def stop(self) -> None:
+        """Ask the function to stop; for the attempt that made this."""
+        self._cancelled.set()
 
     @overload
     def dependency(self, wanted: type[T]) -> T: ...

@@ -13,10 +13,19 @@ from orchestrator.domain.errors import ApplicationError, PromiseCanceled, Promis
 from orchestrator.domain.promise import PromiseRecord, PromiseState, Value
 
 ERROR_TYPE = "error"
+CAUSES_MAX = 8
+"""How many causes of a failure are stored with it, each the cause of the one before."""
 
 
 def failure_value(error: BaseException) -> Value:
-    """Return an exception as it is stored. Never raises: data without a stored form is left out."""
+    """Return an exception as it is stored. Never raises: data without a stored form is left out.
+
+    Its causes, as `raise … from` gives them, go with it.
+    """
+    return Value(data=codec.to_data(_tree_of(error, CAUSES_MAX)))
+
+
+def _tree_of(error: BaseException, causes_max: int) -> dict[str, object]:
     name = type(error).__name__
     message = str(error)
     if isinstance(error, ApplicationError):
@@ -29,7 +38,9 @@ def failure_value(error: BaseException) -> Value:
             tree["data"] = codec.encode(data, "data")
         except codec.EncodingError as unfit:
             tree["data"] = f"(left out: {unfit.reason})"
-    return Value(data=codec.to_data(tree))
+    if error.__cause__ is not None and causes_max:
+        tree["cause"] = _tree_of(error.__cause__, causes_max - 1)
+    return tree
 
 
 def error_of(record: PromiseRecord) -> ApplicationError:
@@ -37,6 +48,12 @@ def error_of(record: PromiseRecord) -> ApplicationError:
     what = f"the error of {record.id}"
     tree = codec.from_data(readable(record.value, what), what)
     fields: dict[str, Any] = tree if isinstance(tree, dict) else {"message": tree}
+    error = _error(record, fields)
+    error.__cause__ = _cause(fields.get("cause"), what, CAUSES_MAX)
+    return error
+
+
+def _error(record: PromiseRecord, fields: dict[str, Any]) -> ApplicationError:
     message = str(fields.get("message") or "")
     name = str(fields.get("name") or ApplicationError.__name__)
     data = codec.decode(fields.get("data"), None, f"the error data of {record.id}")
@@ -55,6 +72,18 @@ def error_of(record: PromiseRecord) -> ApplicationError:
     return ApplicationError(
         message or f"promise {record.id} was rejected with {name}", type_name=name, data=data
     )
+
+
+def _cause(tree: object, what: str, causes_max: int) -> ApplicationError | None:
+    if not isinstance(tree, dict) or not causes_max:
+        return None
+    cause = ApplicationError(
+        str(tree.get("message") or ""),
+        type_name=str(tree.get("name") or ApplicationError.__name__),
+        data=codec.decode(tree.get("data"), None, f"the data of a cause in {what}"),
+    )
+    cause.__cause__ = _cause(tree.get("cause"), what, causes_max - 1)
+    return cause
 
 
 def result_of(record: PromiseRecord, declared: object) -> Any:

@@ -93,6 +93,8 @@ async def run_leaf(execution: Execution, pending: PendingCall[StepCall]) -> None
         kwargs=call.kwargs,
         retry=call.retry,
         lease=execution.writer.lease,
+        limits=call.limits,
+        begun_ms=pending.record.created_at if pending.record is not None else None,
     )
     try:
         settlement = await stop.run(_within_deadline(execution, pending, leaf.run(creation.ensure)))
@@ -142,6 +144,7 @@ async def run_root_leaf(
         kwargs=kwargs,
         retry=function.retry,
         lease=execution.writer.lease,
+        limits=function.limits,
     )
     stop = execution.cancellations.leaf(execution.promise.id)
     await fulfil(execution, await stop.run(leaf.run(_nothing)) or steps.CANCELLED)

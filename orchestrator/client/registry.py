@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from orchestrator.client import codec, shapes
+from orchestrator.client.options import UNLIMITED, AttemptLimits
 from orchestrator.commitments.wrapper import Committer, commit_step
 from orchestrator.domain.errors import NotRegistered
 from orchestrator.domain.retry import Exponential, RetryPolicy
@@ -67,6 +68,7 @@ class RegisteredFunction:
     retry: RetryPolicy
     executor: Executor
     committer: Committer | None
+    limits: AttemptLimits = UNLIMITED
 
     def __str__(self) -> str:
         """Write name and version, as errors and records show them."""
@@ -108,6 +110,7 @@ def describe(
     retry: RetryPolicy | None = None,
     executor: Executor = "thread",
     commit: bool = False,
+    limits: AttemptLimits = UNLIMITED,
 ) -> RegisteredFunction:
     """Return a function as executions see it.
 
@@ -144,6 +147,7 @@ def describe(
         returns=_result_type(hints.get("return"), wrapped=is_generator),
         retry=retry if retry is not None else Exponential(),
         executor=executor,
+        limits=limits,
         committer=(
             commit_step(registered_name, version, fn, takes_context=mark is not None) if commit else None
         ),

@@ -6,18 +6,17 @@ What is written does not depend on the worker, the time or the number of attempt
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import inspect
-import threading
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.client import codec
+from orchestrator.client.attempts import Attempt
 from orchestrator.client.future import Outcome, Raised, Returned
 from orchestrator.client.info import Info
 from orchestrator.client.lease import Lease
+from orchestrator.client.options import UNLIMITED, AttemptLimits
 from orchestrator.client.outcomes import failure_value
 from orchestrator.client.registry import RegisteredFunction
 from orchestrator.client.surroundings import Surroundings
@@ -26,7 +25,7 @@ from orchestrator.commitments.errors import CommitmentError
 from orchestrator.commitments.wrapper import BoundStep
 from orchestrator.domain.errors import Cancelled, OrchestratorError, Refused
 from orchestrator.domain.promise import EMPTY, PromiseState, Value
-from orchestrator.domain.retry import RetryPolicy, worth_another
+from orchestrator.domain.retry import RetryPolicy, next_delay_s, worth_another
 
 TOO_LARGE = 413
 
@@ -83,7 +82,17 @@ def _result_value(
 class LeafRun:
     """All attempts of one leaf call."""
 
-    __slots__ = ("_args", "_around", "_cancelled", "_function", "_kwargs", "_lease", "_promise_id", "_retry")
+    __slots__ = (
+        "_args",
+        "_around",
+        "_begun_ms",
+        "_function",
+        "_kwargs",
+        "_lease",
+        "_limits",
+        "_promise_id",
+        "_retry",
+    )
 
     def __init__(
         self,
@@ -95,7 +104,10 @@ class LeafRun:
         kwargs: Mapping[str, Any],
         retry: RetryPolicy,
         lease: Lease,
+        limits: AttemptLimits = UNLIMITED,
+        begun_ms: int | None = None,
     ) -> None:
+        """`begun_ms` (Unix milliseconds) is when the first attempt began, if that was before."""
         self._around = around
         self._promise_id = promise_id
         self._function = function
@@ -103,7 +115,8 @@ class LeafRun:
         self._kwargs = kwargs
         self._lease = lease
         self._retry = retry
-        self._cancelled = threading.Event()
+        self._limits = limits
+        self._begun_ms = begun_ms if begun_ms is not None else around.clock.now_ms()
 
     async def run(self, before_retry: Callable[[], Awaitable[None]]) -> Settlement:
         """Attempt until it succeeds or the policy gives up; `before_retry` is awaited before each wait.
@@ -131,23 +144,23 @@ class LeafRun:
             return None
         if not worth_another(outcome.error, self._retry):
             return None
-        return self._retry.delay_s_after(attempt, self._around.chance.random())
+        elapsed_s = (self._around.clock.now_ms() - self._begun_ms) / 1000
+        return next_delay_s(self._retry, attempt, elapsed_s, self._around.chance.random())
 
     async def _attempt(self, attempt: int) -> Outcome:
         for observer in self._around.observers:
             observer.on_step_started(self._promise_id, self._function.name, attempt)
-        args = [self._info(attempt), *self._args] if self._function.inserted else self._args
-        try:
-            return Returned(await self._invoke(args))
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                self._cancelled.set()
-                raise
-            # Not ours: the function cancelled something of its own and let it escape.
-            return Raised(LeafCancelledItself(self._function, error))
-        except (Exception, Cancelled) as error:
-            return Raised(error)
+        info = self._info(attempt)
+        running = Attempt(
+            self._around,
+            self._function,
+            info,
+            args=self._args,
+            kwargs=self._kwargs,
+            limits=self._limits,
+        )
+        info.heard_by(running.beat)
+        return await running.run()
 
     @staticmethod
     def _heed_cancellation() -> None:
@@ -156,31 +169,6 @@ class LeafRun:
         if task is not None and task.cancelling():
             raise asyncio.CancelledError
 
-    async def _invoke(self, args: Sequence[Any]) -> Any:
-        function = self._function
-        if function.is_async or function.executor == "inline":
-            result = function.fn(*args, **self._kwargs)
-        else:
-            result = await self._in_thread(args)
-        return await result if inspect.isawaitable(result) else result
-
-    async def _in_thread(self, args: Sequence[Any]) -> Any:
-        context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        outcome = await loop.run_in_executor(self._around.threads(), context.run, self._guarded, args)
-        match outcome:
-            case Returned(value):
-                return value
-            case Raised(error):
-                raise error
-
-    def _guarded(self, args: Sequence[Any]) -> Outcome:
-        # An asyncio future refuses StopIteration, so that outcomes travel as values.
-        try:
-            return Returned(self._function.fn(*args, **self._kwargs))
-        except (Exception, Cancelled) as error:
-            return Raised(error)
-
     def _info(self, attempt: int) -> Info:
         return Info(
             promise_id=self._promise_id,
@@ -188,7 +176,6 @@ class LeafRun:
             version=self._function.version,
             attempt=attempt,
             dependencies=self._around.dependencies,
-            cancelled=self._cancelled,
         )
 
 
@@ -207,13 +194,3 @@ def not_stored(what: str, refusal: Refused) -> Settlement:
     if refusal.status != TOO_LARGE:
         raise refusal
     return Settlement(state=PromiseState.REJECTED, value=failure_value(NotStored(what, refusal)))
-
-
-class LeafCancelledItself(OrchestratorError):
-    """A leaf function ended by a cancellation that nobody asked of it."""
-
-    retryable = True
-
-    def __init__(self, function: RegisteredFunction, cause: BaseException) -> None:
-        super().__init__(f"{function} raised CancelledError although nobody cancelled it")
-        self.__cause__ = cause

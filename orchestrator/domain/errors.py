@@ -40,7 +40,8 @@ class Unavailable(OrchestratorError):
 class ApplicationError(OrchestratorError):
     """A function failed elsewhere; this is what its record says.
 
-    `type_name` is the name of the exception's class, `data` its own JSON-like details.
+    `type_name` is the name of the exception's class, `data` its own JSON-like details. What it was raised
+    from stands in `__cause__`, as for any exception, as an ApplicationError.
     """
 
     def __init__(self, message: str, *, type_name: str = "ApplicationError", data: object = None) -> None:

@@ -32,7 +32,7 @@ class Exponential:
     """Wait longer each time: `delay_s`, then `factor` times as long, up to `delay_s_max`.
 
     `jitter` is the share of each delay that is left to chance: 0 is exact, 0.5 waits 50 to 100 %.
-    `attempts_max` None means without end.
+    `attempts_max` None means without end. No attempt begins more than `duration_s_max` after the first.
     """
 
     delay_s: float = 1.0
@@ -40,6 +40,7 @@ class Exponential:
     delay_s_max: float = 30.0
     attempts_max: int | None = ATTEMPTS_MAX_DEFAULT
     jitter: float = 0.5
+    duration_s_max: float | None = None
     non_retryable: tuple[type[BaseException], ...] = ()
 
     def delay_s_after(self, attempt: int, chance: float) -> float | None:
@@ -53,11 +54,15 @@ class Exponential:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Linear:
-    """Wait `delay_s` longer each time, up to `delay_s_max`. `attempts_max` None means without end."""
+    """Wait `delay_s` longer each time, up to `delay_s_max`; `attempts_max` None means without end.
+
+    No attempt begins more than `duration_s_max` after the first.
+    """
 
     delay_s: float = 1.0
     delay_s_max: float = 30.0
     attempts_max: int | None = ATTEMPTS_MAX_DEFAULT
+    duration_s_max: float | None = None
     non_retryable: tuple[type[BaseException], ...] = ()
 
     def delay_s_after(self, attempt: int, chance: float) -> float | None:
@@ -69,10 +74,14 @@ class Linear:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constant:
-    """Wait `delay_s` each time. `attempts_max` None means without end."""
+    """Wait `delay_s` each time; `attempts_max` None means without end.
+
+    No attempt begins more than `duration_s_max` after the first.
+    """
 
     delay_s: float = 1.0
     attempts_max: int | None = ATTEMPTS_MAX_DEFAULT
+    duration_s_max: float | None = None
     non_retryable: tuple[type[BaseException], ...] = ()
 
     def delay_s_after(self, attempt: int, chance: float) -> float | None:
@@ -89,6 +98,19 @@ class Never:
     def delay_s_after(self, attempt: int, chance: float) -> float | None:
         """Return None: there is no other attempt."""
         return None
+
+
+def next_delay_s(policy: RetryPolicy, attempt: int, elapsed_s: float, chance: float) -> float | None:
+    """Return the seconds to wait after the failed `attempt`, None to give up.
+
+    `elapsed_s` is the time since the first attempt began. A policy of one's own may have a
+    `duration_s_max`, and need not.
+    """
+    delay_s = policy.delay_s_after(attempt, chance)
+    duration_s_max: float | None = getattr(policy, "duration_s_max", None)
+    if delay_s is None or (duration_s_max is not None and elapsed_s + delay_s > duration_s_max):
+        return None
+    return delay_s
 
 
 def worth_another(error: BaseException, policy: RetryPolicy) -> bool:

@@ -1,0 +1,159 @@
+"""One attempt of a leaf function: where it runs, how long it may take, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestrator.client.future import Outcome, Raised, Returned
+from orchestrator.client.info import Info
+from orchestrator.client.options import AttemptLimits
+from orchestrator.client.registry import RegisteredFunction
+from orchestrator.client.surroundings import Surroundings
+from orchestrator.domain.errors import Cancelled, OrchestratorError
+
+
+class AttemptTimedOut(OrchestratorError):
+    """An attempt took longer than it may, or gave no heartbeat; another one may follow."""
+
+    retryable = True
+
+    def __init__(self, function: str, reason: str) -> None:
+        super().__init__(f"an attempt of {function} {reason}")
+        self.function = function
+
+
+class LeafCancelledItself(OrchestratorError):
+    """A leaf function ended by a cancellation that nobody asked of it."""
+
+    retryable = True
+
+    def __init__(self, function: RegisteredFunction, cause: BaseException) -> None:
+        super().__init__(f"{function} raised CancelledError although nobody cancelled it")
+        self.__cause__ = cause
+
+
+class Attempt:
+    """Runs a function once. What limits it counts from when it begins, not while it waits for a thread."""
+
+    __slots__ = (
+        "_args",
+        "_around",
+        "_ends_at",
+        "_function",
+        "_info",
+        "_kwargs",
+        "_limits",
+        "_loop",
+        "_timer",
+    )
+
+    def __init__(
+        self,
+        around: Surroundings,
+        function: RegisteredFunction,
+        info: Info,
+        *,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        limits: AttemptLimits,
+    ) -> None:
+        self._around = around
+        self._function = function
+        self._info = info
+        self._args = args
+        self._kwargs = kwargs
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.Timeout | None = None
+        self._ends_at: float | None = None
+
+    async def run(self) -> Outcome:
+        """Return how the attempt ended. Raises CancelledError if this task is cancelled, nothing else."""
+        try:
+            return Returned(await self._limited())
+        except asyncio.CancelledError as error:
+            self._info.stop()
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not ours: the function cancelled something of its own and let it escape.
+            return Raised(LeafCancelledItself(self._function, error))
+        except (Exception, Cancelled) as error:
+            return Raised(error)
+
+    def beat(self) -> None:
+        """Take a heartbeat, from any thread."""
+        if self._limits.heartbeat_timeout_s is not None:
+            self._loop.call_soon_threadsafe(self._extend)
+
+    # -- limits
+
+    async def _limited(self) -> Any:
+        if not self._limits.bounds_anything():
+            return await self._invoke()
+        self._timer = asyncio.timeout(None)
+        try:
+            async with self._timer:
+                return await self._invoke()
+        except TimeoutError:
+            if not self._timer.expired():
+                raise
+        self._info.stop()
+        raise AttemptTimedOut(str(self._function), self._exceeded())
+
+    def _begin(self) -> None:
+        """Start to count."""
+        if self._limits.attempt_timeout_s is not None:
+            self._ends_at = self._loop.time() + self._limits.attempt_timeout_s
+        self._extend()
+
+    def _extend(self) -> None:
+        if self._timer is None or self._timer.expired():
+            return
+        moments = [] if self._ends_at is None else [self._ends_at]
+        if self._limits.heartbeat_timeout_s is not None:
+            moments.append(self._loop.time() + self._limits.heartbeat_timeout_s)
+        try:
+            self._timer.reschedule(min(moments, default=None))
+        except RuntimeError:
+            return  # the attempt is over, or about to be: its last heartbeat comes too late
+
+    def _exceeded(self) -> str:
+        when = self._timer.when() if self._timer is not None else None
+        if self._ends_at is None or (when is not None and when < self._ends_at):
+            return f"gave no heartbeat for {self._limits.heartbeat_timeout_s:g} s"
+        return f"took longer than {self._limits.attempt_timeout_s:g} s"
+
+    # -- where it runs
+
+    async def _invoke(self) -> Any:
+        function = self._function
+        args = [self._info, *self._args] if function.inserted else self._args
+        if function.is_async or function.executor == "inline":
+            self._begin()
+            result = function.fn(*args, **self._kwargs)
+        else:
+            result = await self._in_thread(args)
+        return await result if inspect.isawaitable(result) else result
+
+    async def _in_thread(self, args: Sequence[Any]) -> Any:
+        context = contextvars.copy_context()
+        outcome = await self._loop.run_in_executor(self._around.threads(), context.run, self._guarded, args)
+        match outcome:
+            case Returned(value):
+                return value
+            case Raised(error):
+                raise error
+
+    def _guarded(self, args: Sequence[Any]) -> Outcome:
+        # An asyncio future refuses StopIteration, so that outcomes travel as values.
+        try:
+            if self._limits.bounds_anything():
+                self._loop.call_soon_threadsafe(self._begin)
+            return Returned(self._function.fn(*args, **self._kwargs))
+        except (Exception, Cancelled) as error:
+            return Raised(error)
