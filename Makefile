@@ -8,7 +8,7 @@ PRODUCT := $(VENV)/.product
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 WORKERS ?= auto
 
-.PHONY: help demo test matrix check bench benchmark-peers format interop-clients clean
+.PHONY: help demo examples test matrix check bench benchmark-peers format interop-clients clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -27,6 +27,9 @@ check: $(READY) ## lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+examples: $(PRODUCT) ## play every example, each with a crash in the middle
+	@$(BIN)/python -m examples
 
 bench: $(READY) ## run the benchmarks
 	$(BIN)/python -m benchmarks

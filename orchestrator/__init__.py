@@ -10,6 +10,7 @@ from orchestrator.client.future import Durable, DurableFuture
 from orchestrator.client.handle import Handle
 from orchestrator.client.info import Info, WorkflowInfo
 from orchestrator.client.promises import Promises
+from orchestrator.client.saga import CompensationFailed, Saga
 from orchestrator.client.surroundings import ExecutionObserver, StepObserver
 from orchestrator.domain.errors import (
     ApplicationError,
@@ -31,6 +32,7 @@ __all__ = [
     "ApplicationSettings",
     "AttemptTimedOut",
     "Cancelled",
+    "CompensationFailed",
     "Constant",
     "Context",
     "DecodingError",
@@ -60,6 +62,7 @@ __all__ = [
     "Promises",
     "Refused",
     "RetryPolicy",
+    "Saga",
     "StepObserver",
     "Unavailable",
     "Value",

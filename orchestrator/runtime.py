@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from types import TracebackType
 from typing import Self, TypedDict, Unpack
 
+import structlog
+
 from orchestrator.client.application import THREADS_MAX, Application, NotStarted
 from orchestrator.client.clock import Clock
 from orchestrator.client.encryption import Encryptor
@@ -21,7 +23,11 @@ DEFAULT_GROUP = "default"
 TTL_MS = 10_000
 MEMORY = ":memory:"
 ASK_PAUSE_S = 0.5
+AWAY_S = 2.0
+"""A server that is away for longer than this at the start is told of."""
+START_ONE = "start one: dao-scorer serve"
 CLIENTS = "-clients"
+_log = structlog.get_logger(__name__)
 
 Opening = Callable[[], AbstractAsyncContextManager[Transport]]
 
@@ -101,6 +107,16 @@ class Orchestrator(Application):
         The rest are ApplicationSettings.
         """
         return cls(opening=lambda: _over_http(url, token), **settings)
+
+    @classmethod
+    def at(cls, url: str, *, token: str | None = None, **settings: Unpack[ApplicationSettings]) -> Self:
+        """Return `remote` for an `http` or `https` URL, `local` for any other, which takes no token.
+
+        So one program runs by itself or beside others, as its user says.
+        """
+        if url.startswith(("http://", "https://")):
+            return cls.remote(url, token=token, **settings)
+        return cls.local(url, **settings)
 
     async def start(self) -> None:
         """Connect and begin to work. A server that is away is waited for."""
@@ -184,12 +200,17 @@ class Orchestrator(Application):
 
     async def _extensions(self, transport: Transport) -> frozenset[str]:
         """Return what the engine offers beyond the published protocol, waiting for one that is away."""
+        loop = asyncio.get_running_loop()
+        told_at = loop.time() + AWAY_S
         while not self._stopping.is_set():
             try:
                 return frozenset((await transport.call(Describe())).extensions)
             except Refused:
                 return frozenset()
-            except Unavailable:
+            except Unavailable as error:
+                if loop.time() >= told_at:
+                    told_at = float("inf")
+                    _log.warning("server_away", waiting=True, reason=str(error), remedy=START_ONE)
                 await asyncio.sleep(ASK_PAUSE_S)
         return frozenset()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Generic, TypeVar, cast
 
 from orchestrator.client.listening import Subscriptions
-from orchestrator.client.outcomes import result_of
+from orchestrator.client.outcomes import error_of, result_of
+from orchestrator.domain.errors import ApplicationError
+from orchestrator.domain.promise import PromiseState
 from orchestrator.protocol.commands import PromiseGet
 from orchestrator.protocol.records import PromiseRecord
 from orchestrator.protocol.transport import Transport
@@ -46,12 +48,20 @@ class Handle(Generic[T]):
         Raises ApplicationError (PromiseCanceled, PromiseTimedOut) if the promise was not resolved, and
         NondeterminismError or DecodingError if this process was executing it and cannot go on.
         """
-        if self._record.pending:
-            self._record = await self._subscriptions.wait(self.id)
-        return cast("T", result_of(self._record, self._declared))
+        return cast("T", result_of(await self._settled(), self._declared))
+
+    async def exception(self) -> ApplicationError | None:
+        """Wait as `result` does; return the error that it would raise, None if there is a result."""
+        record = await self._settled()
+        return None if record.state is PromiseState.RESOLVED else error_of(record)
 
     async def done(self) -> bool:
         """Tell whether the promise has settled."""
         if self._record.pending:
             self._record = (await self._transport.call(PromiseGet(id=self.id))).promise
         return not self._record.pending
+
+    async def _settled(self) -> PromiseRecord:
+        if self._record.pending:
+            self._record = await self._subscriptions.wait(self.id)
+        return self._record

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Annotated
 
-import structlog
 import typer
 
 from contracts.rpc import Node
@@ -42,9 +41,6 @@ SERVING = (
     "retain_children",
 )
 """The settings of whatever serves."""
-AWAY_S = 3.0
-"""So long a server may take to answer before its absence is told."""
-_log = structlog.get_logger(__name__)
 
 
 @configured("store", *SERVING)
@@ -68,7 +64,7 @@ async def worker(
             await check_scorer(node, signer.address, settings.registry)
             app = composition.remote(settings, name=name, worker=True)
             composition.register_scoring(app, node=node, signer=signer)
-            async with traced(app), _started(app, stop, settings.server):
+            async with traced(app), _started(app, stop):
                 if not stop.is_set():
                     announce(f"{app.group}/{app.pid} as {signer.address}")
                 await stop.wait()
@@ -84,7 +80,7 @@ async def listen(settings: Settings) -> None:
             async with (
                 traced(app),
                 composition.listener_of(settings, node, app) as listener,
-                _started(app, stop, settings.server),
+                _started(app, stop),
             ):
                 if not stop.is_set():
                     announce(f"{settings.dao} at {node.endpoint}")
@@ -128,17 +124,12 @@ async def up(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _started(app: Orchestrator, stop: asyncio.Event, server: str) -> AsyncIterator[None]:
-    """Hold the application. A server that is away is waited for, and told of, until `stop` is set."""
+async def _started(app: Orchestrator, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Hold the application. A server that is away is waited for until `stop` is set."""
     starting = asyncio.create_task(app.start())
     stopping = asyncio.create_task(stop.wait())
     try:
-        done, _ = await asyncio.wait(
-            (starting, stopping), timeout=AWAY_S, return_when=asyncio.FIRST_COMPLETED
-        )
-        if not done:
-            _log.warning("server_away", server=server, waiting=True)
-            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
         yield

@@ -1,0 +1,1 @@
+"""Short programs, each for one problem; `python -m examples` runs them all."""
