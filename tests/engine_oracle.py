@@ -340,6 +340,22 @@ class Oracle:
                 self.wait(key)
         self.run_schedules()
 
+    def restart(self, now: int) -> None:
+        """Announce again what waits and of which no announcement is queued, then let time pass."""
+        self.now = now
+        for key, task in self.tasks.items():
+            delay = int(self.promises[key]["tags"].get("resonate:delay", 0))
+            held_back = delay > now and self.timers.get(key) == delay
+            over = self.promises[key]["timeoutAt"] <= now
+            if task["state"] == "pending" and key not in self.executes and not held_back and not over:
+                self.wait(key)
+        self.tick(now)
+
+    def sent(self, *keys: str) -> None:
+        """Take it that these announcements have left."""
+        for key in keys:
+            self.executes.pop(key, None)
+
     def expire(self, *keys: str) -> None:
         """Settle those of the named promises whose deadline has passed."""
         late = {}

@@ -19,6 +19,7 @@ from orchestrator.engine.debugging import DebugCommand, Debugger
 from orchestrator.engine.delivery import Connection, MayHearOf, Receive, Switchboard
 from orchestrator.engine.neighbours import Neighbours
 from orchestrator.engine.parts import Parts
+from orchestrator.engine.recovery import announce_again
 from orchestrator.engine.retention import Retention
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.statistics import Statistics
@@ -54,7 +55,7 @@ class Engine:
         self._clock = clock or (shared.clock if shared is not None else SystemClock())
         self._settings = settings or EngineSettings()
         self._switchboard = Switchboard(self.statistics)
-        parts = Parts(
+        self._parts = parts = Parts(
             store=store,
             clock=self._clock,
             settings=self._settings,
@@ -90,6 +91,7 @@ class Engine:
         await self._store.open()
         try:
             await self._ticker.recover()
+            await announce_again(self._parts, self._deliver)
         except BaseException:
             await self._store.close()
             raise

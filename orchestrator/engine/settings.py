@@ -15,7 +15,9 @@ class EngineSettings:
     that one tick's transaction looks at. `release_backoff_ms` and `release_backoff_ms_max`: the wait before
     a task that was released twice in a row is announced again, doubling up to the maximum; a member that
     connects is told of it at once.
-    `preload_max`: promises in one preload. `search_scan_max`: candidates that one search reads.
+    `announce_again_max`: timers that a starting engine looks at, for tasks whose announcement died with an
+    engine and its worker. `preload_max`: promises in one preload.
+    `search_scan_max`: candidates that one search reads.
     `unblock_keep_ms`: how long the news of a settlement waits for its listener to connect.
     `schedule_grace_ms`: how late a schedule's run may be if what was missed is not caught up. `debug` lets
     callers steer the engine by the debug operations.
@@ -30,6 +32,7 @@ class EngineSettings:
     tick_page: int = 500
     release_backoff_ms: int = 250
     release_backoff_ms_max: int = 300_000
+    announce_again_max: int = 10_000
     preload_max: int = 1_000
     search_scan_max: int = 10_000
     unblock_keep_ms: int = 600_000

@@ -134,6 +134,20 @@ def _due(
     return list(due)
 
 
+def _load_timed(tables: Tables, query: port.LoadTimed) -> list[port.Timed]:
+    # All are sorted, once at a start: what lives in memory has seldom been there before.
+    timed = sorted((t.timer_at, t.id) for t in tables.tasks.values() if t.timer_at is not None)
+    page = [key for key in timed if key > query.after and key[0] <= query.until_ms][: query.limit]
+    return [
+        port.Timed(
+            timer_at=moment,
+            task_id=key,
+            unannounced=tables.tasks[key].state is TaskState.PENDING and key not in tables.executes,
+        )
+        for moment, key in page
+    ]
+
+
 def _load_due(tables: Tables, query: port.LoadDue) -> list[str]:
     return [
         *_due(tables, tables.deadlines, _deadline_of, query.now_ms, query.limit),
@@ -352,6 +366,7 @@ _QUERIES: dict[type[port.Query[Any]], Callable[[Tables, Any], Any]] = {
     port.LoadPreloads: _load_preloads,
     port.LoadHeld: _load_held,
     port.LoadEmbedded: _load_embedded,
+    port.LoadTimed: _load_timed,
     port.LoadDue: _load_due,
     port.LoadDeadline: _load_deadline,
     port.SearchPromises: _search_promises,

@@ -93,6 +93,24 @@ class LoadEmbedded(Query[list[Row]]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """A task with a timer; `unannounced` if it is pending and the outbox holds nothing of it."""
+
+    timer_at: int
+    task_id: str
+    unannounced: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadTimed(Query[list[Timed]]):
+    """At most `limit` tasks by (timer, id) behind `after`, whose timer ends by `until_ms`."""
+
+    after: tuple[int, str]
+    until_ms: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadDue(Query[list[str]]):
     """Ids of promises and tasks whose moment has come by `now_ms`, the longest overdue first.
 

@@ -89,6 +89,11 @@ async def _load_embedded(_: Held, __: port.LoadEmbedded) -> list[port.Row]:
     return []
 
 
+async def _load_timed(held: Held, query: port.LoadTimed) -> list[port.Timed]:
+    rows = await held.connection.fetch(sql.LOAD_TIMED, *query.after, query.until_ms, query.limit)
+    return [port.Timed(timer_at=row[0], task_id=row[1], unannounced=row[2]) for row in rows]
+
+
 async def _load_due(held: Held, query: port.LoadDue) -> list[str]:
     return [row[0] for row in await held.connection.fetch(sql.LOAD_DUE, query.now_ms, query.limit)]
 
@@ -208,6 +213,7 @@ _QUERIES: dict[type[port.Query[Any]], Callable[[Held, Any], Awaitable[Any]]] = {
     port.LoadPreloads: _load_preloads,
     port.LoadHeld: _load_held,
     port.LoadEmbedded: _load_embedded,
+    port.LoadTimed: _load_timed,
     port.LoadDue: _load_due,
     port.LoadDeadline: _load_deadline,
     port.SearchPromises: _search_promises,

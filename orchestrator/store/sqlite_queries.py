@@ -74,6 +74,11 @@ def _load_embedded(connection: Connection, query: port.LoadEmbedded) -> list[por
     return _rows(connection.execute(sql.LOAD_EMBEDDED, (query.limit,)))
 
 
+def _load_timed(connection: Connection, query: port.LoadTimed) -> list[port.Timed]:
+    rows = connection.execute(sql.LOAD_TIMED, (*query.after, query.until_ms, query.limit))
+    return [port.Timed(timer_at=row[0], task_id=row[1], unannounced=bool(row[2])) for row in rows]
+
+
 def _load_due(connection: Connection, query: port.LoadDue) -> list[str]:
     moment = (query.now_ms, query.limit)
     promises = connection.execute(sql.LOAD_DUE_PROMISES, moment).fetchall()
@@ -232,6 +237,7 @@ QUERIES: dict[type[port.Query[Any]], Callable[[Connection, Any], Any]] = {
     port.LoadPreloads: _load_preloads,
     port.LoadHeld: _load_held,
     port.LoadEmbedded: _load_embedded,
+    port.LoadTimed: _load_timed,
     port.LoadDue: _load_due,
     port.LoadDeadline: _load_deadline,
     port.SearchPromises: _search_promises,

@@ -130,6 +130,26 @@ LOAD_DUE_TASKS = _text(
     "now",
     "limit",
 )
+LOAD_TIMED = _text(
+    sa.select(
+        tasks.c.timer_at,
+        tasks.c.id,
+        sa.and_(tasks.c.state == sa.literal_column("'pending'"), outbox_executes.c.task_id.is_(None)),
+    )
+    .select_from(tasks.outerjoin(outbox_executes, outbox_executes.c.task_id == tasks.c.id))
+    .where(
+        tasks.c.timer_at.is_not(None),
+        sa.tuple_(tasks.c.timer_at, tasks.c.id) > sa.tuple_(_given("timer_at"), _given("id")),
+        tasks.c.timer_at <= _given("until"),
+    )
+    .order_by(tasks.c.timer_at, tasks.c.id)
+    .limit(_given("limit"))
+    .offset(_ZERO),
+    "timer_at",
+    "id",
+    "until",
+    "limit",
+)
 LOAD_PROMISE_DEADLINE = _text(
     sa.select(sa.func.min(promises.c.timeout_at)).where(promises.c.state == sa.literal_column("'pending'"))
 )

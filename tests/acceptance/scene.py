@@ -217,12 +217,9 @@ class Scene:
         finally:
             await transport.close()
 
-    async def finished(self, *, retry_s: float = 0) -> dict[str, PromiseRecord]:
-        """Wait until every scoring, and everything else, has settled; return all promises.
-
-        `retry_s` is the engine's retry timer, where it may be needed.
-        """
-        within_s = self.lease_s + PROMPT_S + retry_s
+    async def finished(self) -> dict[str, PromiseRecord]:
+        """Wait until every scoring, and everything else, has settled; return all promises."""
+        within_s = self.lease_s + PROMPT_S
         wanted = {self.ground.promise_id(number) for number in range(1, self.ground.proposals + 1)}
         end = time.monotonic() + within_s
         promises: dict[str, PromiseRecord] = {}

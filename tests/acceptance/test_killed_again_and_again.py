@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.engine import EngineSettings
 from tests.acceptance.boundaries import FULL, LIVES
 from tests.acceptance.conftest import Record, survived
 from tests.acceptance.scene import END_S, KILLED, Ground, scene
@@ -22,8 +21,6 @@ from tests.acceptance.verdict import Reference, interruption, judge, judge_effec
 
 pytestmark = pytest.mark.acceptance
 POWER_CUTS = 8 if FULL else 3
-RETRY_S = EngineSettings().retry_timeout_ms / 1000
-"""An announcement may die with both the server that had sent it and the worker that had not acted on it."""
 UPTIMES_S = (0.3, 0.9)
 """Worker and listener start within these, and in the longest of them do about half of the work."""
 
@@ -63,7 +60,7 @@ async def test_a_power_cut_again_and_again(
         await played.serve()
         played.work()
         played.listen()
-        promises = await played.finished(retry_s=RETRY_S)
+        promises = await played.finished()
         await judge(played, promises, wide[1], interruptions=deaths)
     unfinished = sum(len(each.settled) < len(promises) for each in deaths)
     place = ("all processes", f"{POWER_CUTS} times", f"{unfinished} times at work", "any")

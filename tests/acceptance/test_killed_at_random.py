@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.engine import EngineSettings
 from tests.acceptance.boundaries import FULL
 from tests.acceptance.conftest import Record, survived
 from tests.acceptance.scene import END_S, KILLED, LEASE_S, LOOK_S, Ground, Scene, scene
@@ -22,7 +21,6 @@ from tests.acceptance.verdict import Reference, interruption, judge
 pytestmark = pytest.mark.acceptance
 ROUNDS = 12 if FULL else 3
 UP_DEATHS = 5
-RETRY_S = EngineSettings().retry_timeout_ms / 1000
 UP_ROUNDS = 4 if FULL else 1
 LIFE_S = 1.2
 LISTENING_S = 0.1
@@ -137,8 +135,8 @@ async def test_the_single_process_again_and_again(
             assert victim.code == KILLED, victim.words()
             deaths.append(interruption(played, victim, played.settled_in_file()))
         await played.up()
-        # Engine and worker die together here: a task announced in that moment waits for the retry timer.
-        promises = await played.finished(retry_s=RETRY_S)
+        # Engine and worker die together here: a task announced in that moment is announced at the next start.
+        promises = await played.finished()
         await judge(played, promises, wide[1], interruptions=deaths)
     unfinished = sum(len(each.settled) < len(promises) for each in deaths)
     assert unfinished, "everything had ended before the first death"

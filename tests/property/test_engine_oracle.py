@@ -25,7 +25,16 @@ from orchestrator.protocol.commands import COMMANDS
 from orchestrator.protocol.envelope import VERSION, decode_request, encode_answer, encode_refusal
 from orchestrator.protocol.records import task_record
 from orchestrator.store import MemoryStore, SqliteStore, Store
-from orchestrator.store.port import LoadChain, LoadOutbox, LoadRows, Program, SearchSchedules, ask
+from orchestrator.store.port import (
+    Changes,
+    LoadChain,
+    LoadOutbox,
+    LoadRows,
+    Program,
+    SearchSchedules,
+    Write,
+    ask,
+)
 from tests.engine_oracle import PERIODS, Json, Oracle
 from tests.engine_world import store_on_the_tests_clock
 from tests.postgres_server import Server
@@ -310,6 +319,11 @@ class Subject:
         self.engine = Engine(self.store, self.clock, SETTINGS)
         await self.start()
 
+    async def send(self, gone: list[str]) -> None:
+        """Remove announcements from the outbox, as if they had been handed to a worker."""
+        changes = Changes(executes_sent=[(key, 2**62) for key in gone])
+        await self.store.run(lambda _: ask(Write(changes=changes)), self.clock.now_ms())
+
     async def snapshot(self, known: Iterable[str] = ()) -> Json:
         ids = list({*IDS, *ODD_IDS, "none", *known})
         return await self.store.run(lambda _: _contents(ids), self.clock.now_ms())
@@ -404,11 +418,17 @@ class History:
             for subject in self.subjects:
                 await subject.engine.tick()
             self.oracle.tick(self.clock.now_ms())
+        if self.oracle.executes and self.chance.random() < 0.15:
+            gone = self.chance.sample(sorted(self.oracle.executes), 1)
+            self.did.append(("sent", gone))
+            for subject in self.subjects:
+                await subject.send(gone)
+            self.oracle.sent(*gone)
         if restarting and self.chance.random() < 0.05:
             self.did.append("restart")
             for subject in self.subjects:
                 await subject.restart()
-            self.oracle.tick(self.clock.now_ms())
+            self.oracle.restart(self.clock.now_ms())
 
     async def step(self) -> None:
         now = self.clock.now_ms()
