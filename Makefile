@@ -8,7 +8,7 @@ PRODUCT := $(VENV)/.product
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 WORKERS ?= auto
 
-.PHONY: help demo examples test matrix check bench benchmark-peers format interop-clients clean
+.PHONY: help demo examples test matrix records check bench benchmark-peers format interop-clients clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -21,6 +21,12 @@ test: $(READY) ## run every test
 
 matrix: $(READY) ## kill every process at every durable boundary (some minutes)
 	DAO_SCORER_FULL_MATRIX=1 $(BIN)/python -m pytest -n $(WORKERS) -k killed tests/acceptance
+
+RECORDS := tests/acceptance/test_linearizable.py tests/acceptance/test_server_killed_under_load.py \
+	tests/property/test_engine_oracle.py
+
+records: $(READY) ## hold the engine against its oracle at full length (about half an hour)
+	DAO_SCORER_RECORDS=1 $(BIN)/python -m pytest -s $(RECORDS)
 
 check: $(READY) ## lint, types, import contracts
 	$(BIN)/ruff check .

@@ -28,7 +28,7 @@ ENV_PREFIX = "DAO_SCORER_"
 POSTGRES = ("postgresql://", "postgres://")
 OTHER_VARIABLES = frozenset({"CONFIG", "KEYSTORE_PASSWORD", "LOG_LEVEL"})
 """What is read from the environment beside the settings, without the prefix."""
-TEST_VARIABLES = frozenset({"DATA", "FULL_MATRIX", "SEED", "SEEDS"})
+TEST_VARIABLES = frozenset({"DATA", "FULL_MATRIX", "RECORDS", "SEED", "SEEDS"})
 """What the project's own tests read, and hand on to the processes that they start."""
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")

@@ -15,6 +15,8 @@ from typing import Literal
 from tests.acceptance.killing import KillPoint, When
 
 FULL = os.environ.get("DAO_SCORER_FULL_MATRIX") == "1"
+RECORDS = os.environ.get("DAO_SCORER_RECORDS") == "1"
+"""Whether what is held for the record runs at its full length: `make records`."""
 PROPOSALS = 3
 Role = Literal["listener", "worker", "server"]
 

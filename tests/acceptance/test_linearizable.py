@@ -3,7 +3,7 @@
 Against live servers: one on SQLite, one on PostgreSQL, one that is killed again and again, and two on one
 PostgreSQL of which one after the other is killed and started again. The seed is printed and
 `DAO_SCORER_SEED` sets it; it decides what is asked, the machine who comes first.
-`DAO_SCORER_FULL_MATRIX=1` lets each history last long.
+`DAO_SCORER_RECORDS=1` lets each history last long.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from time import perf_counter
 
 import pytest
 
-from tests.acceptance.boundaries import FULL
+from tests.acceptance.boundaries import RECORDS
 from tests.acceptance.nursery import Nursery
 from tests.acceptance.recorded import Script, play
 from tests.acceptance.serving import Served
@@ -27,7 +27,7 @@ from tests.linearizability import Call, explain_all
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 CLIENTS = 12
-SECONDS = 120.0 if FULL else 2.5
+SECONDS = 120.0 if RECORDS else 2.5
 UPTIME_S = (0.1, 0.7)
 SEEN = {
     ("promise.create", 200), ("promise.settle", 200), ("promise.settle", 404), ("task.acquire", 200),
