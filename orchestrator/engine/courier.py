@@ -20,7 +20,8 @@ from orchestrator.engine.parts import Parts
 from orchestrator.engine.validation import address_of
 from orchestrator.engine.workspace import Outgoing, outgoing_of, waiting_of
 from orchestrator.protocol.messages import Execute, Message
-from orchestrator.store.port import LoadOutbox, SharedStore
+from orchestrator.store.port import LoadOutbox
+from orchestrator.store.sharing import SharedStore
 
 _log = structlog.get_logger(__name__)
 Push = Callable[[str, Message], Awaitable[bool]]

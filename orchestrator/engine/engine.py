@@ -28,7 +28,8 @@ from orchestrator.engine.validation import validate
 from orchestrator.engine.workspace import Outgoing
 from orchestrator.protocol import commands as c
 from orchestrator.store import Store, StoreError
-from orchestrator.store.port import Gauges, LoadGauges, Program, SharedStore, ask
+from orchestrator.store.port import Gauges, LoadGauges, Program, ask
+from orchestrator.store.sharing import SharedStore
 
 AnswerT = TypeVar("AnswerT")
 CALLER_GONE = 499

@@ -19,7 +19,7 @@ from orchestrator.engine.faults import trace_of
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.ticker import Ticker
 from orchestrator.engine.workspace import Outgoing, outgoing_of, waiting_of
-from orchestrator.store.port import SharedStore, Waiting, WaitingRow
+from orchestrator.store.sharing import SharedStore, Waiting, WaitingRow
 
 _log = structlog.get_logger(__name__)
 LOOK_PAUSE_S = 1.0

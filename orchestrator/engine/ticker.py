@@ -15,7 +15,8 @@ from orchestrator.engine.batch import TickResult, recover_program, tick_program
 from orchestrator.engine.faults import trace_of
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.workspace import Outgoing
-from orchestrator.store.port import Program, SharedStore
+from orchestrator.store.port import Program
+from orchestrator.store.sharing import SharedStore
 
 _log = structlog.get_logger(__name__)
 FAILURE_PAUSE_S = 1.0

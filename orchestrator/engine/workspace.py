@@ -21,7 +21,8 @@ from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.validation import address_of
 from orchestrator.protocol.commands import TaskReference
 from orchestrator.protocol.messages import Execute, Message, Unblock
-from orchestrator.store.port import Chain, Changes, Outbox, QueuedExecute, QueuedUnblock, Row, Waiting
+from orchestrator.store.port import Chain, Changes, Outbox, QueuedExecute, QueuedUnblock, Row
+from orchestrator.store.sharing import Waiting
 
 NEVER = math.inf
 

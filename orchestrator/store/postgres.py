@@ -20,7 +20,7 @@ import msgspec
 
 from orchestrator.store import postgres_statements as sql
 from orchestrator.store.errors import StoreError
-from orchestrator.store.port import LoadRows, Outbox, Program, Query, Row, Sighting, Waiting, Write
+from orchestrator.store.port import LoadRows, Outbox, Program, Query, Row, Write
 from orchestrator.store.postgres_clock import DatabaseClock, TimeSource
 from orchestrator.store.postgres_connections import Connection, Connections
 from orchestrator.store.postgres_faults import FAULTS, LOST, REPEATABLE, running_error
@@ -28,6 +28,7 @@ from orchestrator.store.postgres_locks import TRY_KEYS, TRY_WHOLE, Locks, LocksT
 from orchestrator.store.postgres_migration import bring_up_to_date
 from orchestrator.store.postgres_notices import Notices
 from orchestrator.store.postgres_queries import Held, answer, execute_of, rows_of, unblock_of
+from orchestrator.store.sharing import Sighting, Waiting
 
 T = TypeVar("T")
 CONNECTIONS = 4

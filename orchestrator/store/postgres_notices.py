@@ -19,7 +19,6 @@ import structlog
 
 from orchestrator.store import postgres_statements as sql
 from orchestrator.store.errors import StoreError
-from orchestrator.store.port import Waiting, WaitingRow
 from orchestrator.store.postgres_connections import (
     PAUSE_S_MAX,
     PAUSE_S_MIN,
@@ -28,6 +27,7 @@ from orchestrator.store.postgres_connections import (
     heed_cancellation,
 )
 from orchestrator.store.postgres_faults import FAULTS
+from orchestrator.store.sharing import Waiting, WaitingRow
 
 _log = structlog.get_logger(__name__)
 CHANNEL = "dao_scorer"

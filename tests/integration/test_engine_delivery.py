@@ -9,7 +9,7 @@ from orchestrator.engine import Engine, EngineSettings, ManualClock
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Execute, Message, Unblock
 from orchestrator.store import open_store
-from orchestrator.store.port import SharedStore
+from orchestrator.store.sharing import SharedStore
 from tests.engine_world import (
     FAR,
     GROUP,

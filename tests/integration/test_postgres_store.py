@@ -15,7 +15,8 @@ from orchestrator.domain.promise import PromiseState, Value
 from orchestrator.engine import Engine
 from orchestrator.protocol import commands as c
 from orchestrator.store import StoreError, open_store, schema
-from orchestrator.store.port import Changes, LoadHeld, LoadRows, Program, SharedStore, Write, ask
+from orchestrator.store.port import Changes, LoadHeld, LoadRows, Program, Write, ask
+from orchestrator.store.sharing import SharedStore
 from tests.engine_world import FAR, GROUP, RESOLVED, TARGET, Ear, acquire, claim, create, settle, world
 from tests.postgres_server import Server, server
 
