@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from random import Random
 from types import TracebackType
 from typing import Self, TypedDict, Unpack
 
@@ -13,6 +14,7 @@ import structlog
 from orchestrator.client.application import THREADS_MAX, Application, NotStarted
 from orchestrator.client.clock import Clock
 from orchestrator.client.encryption import Encryptor
+from orchestrator.client.listening import REFRESH_S
 from orchestrator.client.sealing import SealingTransport
 from orchestrator.domain.errors import Refused, Unavailable
 from orchestrator.protocol.commands import Describe
@@ -27,6 +29,8 @@ AWAY_S = 2.0
 """A server that is away for longer than this at the start is told of."""
 START_ONE = "start one: dao-scorer serve"
 CLIENTS = "-clients"
+LOCAL_REFRESH_S = 3_600.0
+"""Within one process no message is lost on the way."""
 _log = structlog.get_logger(__name__)
 
 Opening = Callable[[], AbstractAsyncContextManager[Transport]]
@@ -39,6 +43,8 @@ class ApplicationSettings(TypedDict, total=False):
     the lease of its tasks (10 s). With `worker=False` it only invokes and listens. `concurrency` tasks are
     executed at once (64), `threads_max` plain functions run in threads (32), `grace_s` is what a stop leaves
     to running ones (5 s). `encryptor` (a `Keyring`, say) encrypts every value before it leaves this process.
+    `chance` is where random numbers come from (the system's), `refresh_s` after how long an outcome that is
+    waited for is asked for again, should its message have been lost (15 s; an hour without a network).
     """
 
     group: str
@@ -49,6 +55,8 @@ class ApplicationSettings(TypedDict, total=False):
     grace_s: float
     threads_max: int
     encryptor: Encryptor | None
+    chance: Random | None
+    refresh_s: float
 
 
 class Orchestrator(Application):
@@ -73,6 +81,8 @@ class Orchestrator(Application):
             ttl_ms=ttl_ms,
             clock=clock,
             threads_max=settings.get("threads_max", THREADS_MAX),
+            chance=settings.get("chance"),
+            refresh_s=settings.get("refresh_s", REFRESH_S),
         )
         if opening is None:
             if transport is None:
@@ -98,6 +108,7 @@ class Orchestrator(Application):
         `sqlite:///scores.db` keeps it in a file, `:memory:` nowhere. Starting raises StoreError if the file
         cannot be used, for example because another process owns it. The rest are ApplicationSettings.
         """
+        settings = {"refresh_s": LOCAL_REFRESH_S, **settings}
         return cls(opening=lambda: _embedded(url, clock), clock=clock, **settings)
 
     @classmethod

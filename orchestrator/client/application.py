@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from random import Random, SystemRandom
 from typing import Any, Protocol, TypeVar, overload
 
 from orchestrator.client import calls
@@ -19,7 +20,7 @@ from orchestrator.client.encryption import DecryptionError
 from orchestrator.client.handle import Handle
 from orchestrator.client.invocation import read_invocation
 from orchestrator.client.invoking import Invoker
-from orchestrator.client.listening import Subscriptions
+from orchestrator.client.listening import REFRESH_S, Subscriptions
 from orchestrator.client.options import AttemptLimits, CallOptions
 from orchestrator.client.promises import Promises
 from orchestrator.client.registry import Executor, Function, RegisteredFunction, Registry, describe
@@ -69,6 +70,8 @@ class Application(Invoker):
         pid: str | None,
         ttl_ms: int,
         clock: Clock | None,
+        chance: Random | None = None,
+        refresh_s: float = REFRESH_S,
         threads_max: int = THREADS_MAX,
     ) -> None:
         super().__init__(self)
@@ -76,6 +79,8 @@ class Application(Invoker):
         self.pid = pid if pid is not None else uuid.uuid4().hex
         self._ttl_ms = ttl_ms
         self._clock: Clock = clock if clock is not None else SystemClock()
+        self._chance = chance if chance is not None else SystemRandom()
+        self._refresh_s = refresh_s
         self._threads_max = threads_max
         self._threads: ThreadPoolExecutor | None = None
         self._registry = Registry()
@@ -334,13 +339,14 @@ class Application(Invoker):
             transport=transport,
             registry=self._registry,
             dependencies=self._dependencies,
-            subscriptions=Subscriptions(transport, only(member_of, self.pid)),
+            subscriptions=Subscriptions(transport, only(member_of, self.pid), refresh_s=self._refresh_s),
             clock=self._clock,
             group=self.group,
             pid=self.pid,
             threads=self._thread_pool,
             observers=self._observers,
             execution_observers=self._execution_observers,
+            chance=self._chance,
         )
         return self._surroundings
 

@@ -7,11 +7,11 @@ later. Every call is a child promise whose id follows from its position, so that
 
 from __future__ import annotations
 
-import random as chance
 import uuid as uuids
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from orchestrator.client import calls, performing
@@ -256,11 +256,11 @@ class Context(ContextCalls, ContextMark):
 
     def random(self) -> DurableFuture[float]:
         """Return a random number from 0 to 1, recorded."""
-        return self._step(_RANDOM, (), {})
+        return self._step(_RANDOM, (self._execution.around.chance,), {})
 
     def uuid(self) -> DurableFuture[uuids.UUID]:
         """Return a random UUID, recorded."""
-        return self._step(_UUID, (), {})
+        return self._step(_UUID, (self._execution.around.chance,), {})
 
     def close_commitments(self, domain: bytes) -> DurableFuture[Closing]:
         """Close the commitments of this root's tree: a step that holds domain, count and Merkle root.
@@ -279,12 +279,12 @@ def _now(clock: Any) -> int:
     return now_ms
 
 
-def _random() -> float:
-    return chance.random()  # noqa: S311 - an ordinary random number was asked for
+def _random(chance: Random) -> float:
+    return chance.random()
 
 
-def _uuid() -> uuids.UUID:
-    return uuids.uuid4()
+def _uuid(chance: Random) -> uuids.UUID:
+    return uuids.UUID(int=chance.getrandbits(128), version=4)
 
 
 _NOW = describe(_now, name="ctx.now", retry=Never(), executor="inline")

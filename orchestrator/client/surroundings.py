@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from random import Random
+from random import Random, SystemRandom
 from typing import Any, Protocol, TypeVar, overload
 
 from orchestrator.client.clock import Clock
@@ -94,5 +94,5 @@ class Surroundings:
     observers: list[StepObserver] = field(default_factory=list)
     execution_observers: list[ExecutionObserver] = field(default_factory=list)
     extensions: frozenset[str] = frozenset()
-    # Chance only spreads retries; what a workflow may see of it is recorded.
-    chance: Random = field(default_factory=Random)
+    # It spreads retries, and is where a workflow's random numbers and UUIDs come from before they are recorded.
+    chance: Random = field(default_factory=SystemRandom)

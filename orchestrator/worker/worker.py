@@ -68,6 +68,7 @@ class Worker:
         self._hinted = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._busy = asyncio.Event()
         self._draining = False
         self._group: asyncio.TaskGroup | None = None
 
@@ -109,6 +110,7 @@ class Worker:
             known.abandon()
         running = self._running[lease.task_id] = _Running(lease)
         self._idle.clear()
+        self._busy.set()
         self._around.subscriptions.entered(lease.task_id)
         self._group.create_task(self._execute(running, claim))
 
@@ -195,6 +197,7 @@ class Worker:
                 del self._running[lease.task_id]
             if not self._running:
                 self._idle.set()
+                self._busy.clear()
             self._hinted.set()
         if lease.task_id not in self._running:
             await self._around.subscriptions.left(lease.task_id)
@@ -244,6 +247,8 @@ class Worker:
 
     async def _renew_forever(self) -> None:
         while True:
+            # An idle worker has no timer: nothing wakes it but work.
+            await self._busy.wait()
             await asyncio.sleep(self._settings.ttl_ms / 3000)
             if self._running:
                 await self._renew({name: one.lease for name, one in self._running.items()})

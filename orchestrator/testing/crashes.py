@@ -1,7 +1,6 @@
-"""Tools for testing durable functions without a server, for this project and for its users.
+"""Processes that seem to end at a chosen command, and a count of what was executed before and after.
 
-`crash_at` wraps a transport so that a process seems to end at its n-th command; `ExecutionLog` counts which
-steps were executed; `ManualClock` is a clock that stands still until it is moved.
+W1 a step that has settled is never executed again: `ExecutionLog` notes where one was.
 """
 
 from __future__ import annotations
@@ -12,12 +11,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 from orchestrator.domain.promise import PromiseState
-from orchestrator.engine import ManualClock
 from orchestrator.protocol.commands import Answer, Command
 from orchestrator.protocol.messages import Message
 from orchestrator.protocol.transport import Receiver, Transport
-
-__all__ = ["CrashingTransport", "ExecutionLog", "ManualClock", "SimulatedCrash", "crash_at"]
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
 

@@ -1,0 +1,25 @@
+"""Tools for testing durable functions without a server, for this project and for its users.
+
+Time that skips what nobody works in (`VirtualClock`), a network with seeded faults (`FaultyTransport`),
+processes that seem to end at a chosen command (`crash_at`), and a count of what was executed
+(`ExecutionLog`). `ManualClock` stands still until it is moved.
+"""
+
+from orchestrator.engine import ManualClock
+from orchestrator.testing.crashes import CrashingTransport, ExecutionLog, SimulatedCrash, crash_at
+from orchestrator.testing.network import CALM, FaultyTransport, Weather
+from orchestrator.testing.virtual_time import SeededLoop, StandStill, VirtualClock
+
+__all__ = [
+    "CALM",
+    "CrashingTransport",
+    "ExecutionLog",
+    "FaultyTransport",
+    "ManualClock",
+    "SeededLoop",
+    "SimulatedCrash",
+    "StandStill",
+    "VirtualClock",
+    "Weather",
+    "crash_at",
+]
