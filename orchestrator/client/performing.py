@@ -167,7 +167,11 @@ async def start_branch(execution: Execution, pending: PendingCall[StepCall]) -> 
 
 
 async def settle_branch(execution: Execution, branch: Branch, outcome: Outcome) -> None:
-    """Record the outcome of a workflow whose body and children have ended."""
+    """Record the outcome of a workflow whose body and children have ended.
+
+    What it does not wait for (detached calls, promises) exists by then: no replay of it would make it later.
+    """
+    await branch.creations_written()
     execution.check_all_asked(branch.caller.id)
     settlement = steps.settlement(branch.caller.id, branch.function, branch.bound, outcome)
     if branch.future is None:

@@ -94,5 +94,5 @@ class Surroundings:
     observers: list[StepObserver] = field(default_factory=list)
     execution_observers: list[ExecutionObserver] = field(default_factory=list)
     extensions: frozenset[str] = frozenset()
-    # It spreads retries, and is where a workflow's random numbers and UUIDs come from before they are recorded.
+    # Spreads retries, and draws a workflow's random numbers and UUIDs before they are recorded.
     chance: Random = field(default_factory=SystemRandom)

@@ -19,6 +19,7 @@ from orchestrator.protocol.messages import Message
 from orchestrator.protocol.transport import Receiver, Transport
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +63,17 @@ class FaultyTransport:
 
     async def call(self, command: Command[AnswerT]) -> AnswerT:
         """Send a command and wait for its answer. Raises Unavailable for one that does not come."""
+        loop = asyncio.get_running_loop()
+        gives_up_at = loop.time() + self.weather.timeout_s
         carried = self._send(lambda: self._there_and_back(command))
         if self._chance.random() < self.weather.doubled:
             self._send(lambda: self._there_and_back(command))
-        done, _ = await asyncio.wait((carried,), timeout=self.weather.timeout_s)
-        if not done or carried.cancelled():
+        await asyncio.wait((carried,), timeout=self.weather.timeout_s)
+        answer = carried.result() if carried.done() and not carried.cancelled() else None
+        if answer is None:
+            await asyncio.sleep(gives_up_at - loop.time())
             raise Unavailable(f"no answer to {command.KIND} within {self.weather.timeout_s} s")
-        return carried.result()
+        return answer
 
     def connect(self, group: str, pid: str, receive: Receiver) -> AbstractAsyncContextManager[None]:
         """Take messages in this weather."""
@@ -79,8 +84,7 @@ class FaultyTransport:
         open_ear = True
 
         async def arrive(message: Message) -> None:
-            await self._travel()
-            if open_ear:
+            if await self._arrives() and open_ear:
                 receive(message)
 
         def take(message: Message) -> None:
@@ -100,27 +104,27 @@ class FaultyTransport:
             task.cancel()
         await asyncio.gather(*self._carrying, return_exceptions=True)
 
-    async def _there_and_back(self, command: Command[AnswerT]) -> AnswerT:
-        await self._travel()
+    async def _there_and_back(self, command: Command[AnswerT]) -> AnswerT | None:
+        """Return the answer, None if it or the request was lost."""
+        if not await self._arrives():
+            return None
         try:
             answer = await self._inner.call(command)
         except OrchestratorError:
-            await self._travel()
-            raise
-        await self._travel()
-        return answer
+            if await self._arrives():
+                raise
+            return None
+        return answer if await self._arrives() else None
 
-    async def _travel(self) -> None:
+    async def _arrives(self) -> bool:
         weather, chance = self.weather, self._chance
         lost = self.severed or chance.random() < weather.lost
         late = chance.random() < weather.late
         await asyncio.sleep(chance.random() * (weather.late_s if late else weather.delay_s))
-        if lost or self.severed:
-            # Never to arrive: who waits for it gives up by its own timeout.
-            await asyncio.get_running_loop().create_future()
+        return not lost and not self.severed
 
-    def _send(self, journey: Callable[[], Awaitable[AnswerT]]) -> asyncio.Task[AnswerT]:
-        async def carry() -> AnswerT:
+    def _send(self, journey: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
+        async def carry() -> T:
             return await journey()
 
         # Not in the sender's task: what is under way does not end with its sender.

@@ -16,9 +16,10 @@ import time
 from collections.abc import Callable, Coroutine, Generator
 from random import Random
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 BEGIN_MS = 1_700_000_000_000
 SOCKET_PATIENCE_S = 0.02
 """How long (in real time) open sockets are listened to before virtual time jumps."""
@@ -225,8 +226,8 @@ class SeededLoop(asyncio.SelectorEventLoop):
     def call_at(
         self,
         when: float,
-        callback: Callable[..., object],
-        *args: Any,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         """Call back at `when`, or a little later."""

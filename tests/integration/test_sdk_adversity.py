@@ -383,3 +383,51 @@ async def test_two_workers_of_one_name_corrupt_nothing(transport: LocalTransport
 async def slow_one(number: int) -> int:
     await asyncio.sleep(0.02)
     return number + 1
+
+
+class Gated(Around):
+    """Holds back whatever goes to one promise until it is let through."""
+
+    def __init__(self, inner: LocalTransport, held: Callable[[str], bool]) -> None:
+        super().__init__(inner)
+        self.held = held
+        self.reached, self.through = asyncio.Event(), asyncio.Event()
+        self.kinds: list[str] = []
+
+    async def call(self, command: c.Command[Any]) -> Any:
+        self.kinds.append(command.KIND)
+        action = getattr(command, "action", None)
+        if self.held(getattr(action, "id", getattr(command, "id", ""))):
+            self.reached.set()
+            await self.through.wait()
+        return await self.inner.call(command)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+async def test_what_a_workflow_does_not_wait_for_exists_before_it_settles(
+    transport: LocalTransport, nested: bool
+) -> None:
+    gated = Gated(transport, lambda promise_id: ":d" in promise_id)
+    app = Orchestrator(transport=gated)
+    app.register(plus_one)
+
+    @app.register
+    async def flow(ctx: Context) -> int:
+        ctx.detached(plus_one, 1)
+        return 5
+
+    @app.register
+    async def outer(ctx: Context) -> int:
+        return await ctx.run(flow)
+
+    async with app, asyncio.timeout(PATIENCE_S):
+        handle = await app.begin_run("w", outer if nested else flow)
+        await gated.reached.wait()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        # Settled now, and crashed then, the detached call would never be made.
+        assert "task.fulfill" not in gated.kinds
+        child = (await app.promises.search()).promises
+        assert all(one.pending for one in child)
+        gated.through.set()
+        assert await handle.result() == 5

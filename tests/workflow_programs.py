@@ -1,0 +1,193 @@
+"""Workflows as data, generated from a seed, and the functions that carry them out; shared by several tests.
+
+A program is a list of operations, each a dictionary. Its outcome depends on nothing but the program: what is
+drawn by chance or read from a clock shows in the record, where a replay must meet it again (W2).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from typing import Any
+
+from orchestrator import ApplicationError, Constant, Context, Info, Never, Orchestrator, PromiseRecord
+
+DEPTH_MAX = 2
+SIMPLE = (
+    "run",
+    "flaky",
+    "broken",
+    "begin",
+    "forget",
+    "rpc",
+    "remote failure",
+    "sleep",
+    "detached",
+    "awaited detached",
+    "random",
+    "gather",
+    "promise",
+    "now",
+    "uuid",
+    "version",
+    "inline",
+)
+NESTED = ("child", "remote child", "branches", "generator child", "remote generator")
+DRAWN = ("ctx.random", "ctx.now", "ctx.uuid")
+Program = list[dict[str, Any]]
+Ask = Callable[[str], Awaitable[None]]
+"""Tells somebody outside of a promise that is to be resolved with ANSWER."""
+ANSWER = 7
+
+
+def generate(chance: random.Random, depth: int = 0, length_max: int = 4) -> Program:
+    """Return a workflow as data."""
+    kinds = SIMPLE + NESTED if depth < DEPTH_MAX else SIMPLE
+    program: Program = []
+    for _ in range(chance.randint(1, length_max)):
+        step: dict[str, Any] = {"kind": chance.choice(kinds), "number": chance.randint(0, 99)}
+        if step["kind"] in NESTED:
+            step["programs"] = [generate(chance, depth + 1, length_max) for _ in range(chance.randint(1, 2))]
+        program.append(step)
+    return program
+
+
+async def double(number: int) -> int:
+    return number * 2
+
+
+def halve(number: int) -> float:
+    return number / 2
+
+
+def twice_as_much(number: int) -> int:
+    return number * 4
+
+
+def flaky(info: Info, number: int) -> int:
+    if info.attempt == 1:
+        raise ValueError("once more")
+    return number + 1
+
+
+async def broken(number: int) -> int:
+    raise KeyError(number)
+
+
+async def ask(info: Info, promise_id: str) -> None:
+    tell: Ask = info.dependency("ask")
+    await tell(promise_id)
+
+
+async def interpret(ctx: Context, program: Program) -> list[object]:
+    results: list[object] = []
+    for step in program:
+        results.append(await _perform(ctx, step["kind"], step["number"], step.get("programs", [])))
+        ctx.dependency("witness")(f"{ctx.id}[{len(results)}]", results[-1])
+    return results
+
+
+def interpret_as_generator(ctx: Context, program: Program) -> Generator[Any, Any, list[object]]:
+    """The same for programs whose parts are plain calls; what is more is left to a local child."""
+    results: list[object] = []
+    for step in program:
+        match step["kind"]:
+            case "run" | "begin":
+                results.append((yield ctx.run(double, step["number"])))
+            case "rpc" | "forget":
+                results.append((yield from ctx.rpc(double, step["number"])))
+            case "sleep":
+                yield ctx.sleep(0.5)
+            case _:
+                results.append((yield from ctx.run(interpret, [step])))
+    return results
+
+
+async def _perform(ctx: Context, kind: str, number: int, programs: list[Program]) -> object:  # noqa: PLR0911, PLR0912
+    match kind:
+        case "run":
+            return await ctx.run(double, number)
+        case "inline":
+            return await ctx.run(halve, number)
+        case "flaky":
+            return await ctx.run(flaky, number)
+        case "broken" | "remote failure":
+            call = ctx.run if kind == "broken" else ctx.rpc
+            try:
+                return await call(broken, number)
+            except ApplicationError as error:
+                return [error.type_name, error.message]
+        case "begin":
+            late = ctx.begin_run(double, number)
+            await ctx.run(double, 0)
+            return await late
+        case "forget":
+            ctx.begin_run(flaky, number)
+            ctx.begin_rpc(double, number)
+        case "rpc":
+            return await ctx.rpc(double, number)
+        case "sleep":
+            await ctx.sleep(1 + number)
+        case "detached":
+            ctx.detached(double, number)
+        case "awaited detached":
+            return await ctx.detached(interpret, [{"kind": "run", "number": number}])
+        case "random":
+            # Its value differs from run to run; that it is the same on each replay shows in the record.
+            drawn = await ctx.random()
+            return await ctx.rpc(double, int(drawn) + number)
+        case "now":
+            return await ctx.now() <= await ctx.now()
+        case "uuid":
+            return (await ctx.uuid()) == (await ctx.uuid())
+        case "version":
+            first, second = ctx.run("versioned", number), ctx.options(version=1).run("versioned", number)
+            return [await first, await second, await ctx.options(version=2).rpc("versioned", number)]
+        case "promise":
+            promise = ctx.promise()
+            await ctx.run(ask, promise.id)
+            return await promise
+        case "gather":
+            return await ctx.gather(ctx.run(double, 1), ctx.rpc(double, 2), ctx.run(flaky, 3))
+        case "child":
+            return await ctx.run(interpret, programs[0])
+        case "remote child":
+            return await ctx.rpc(interpret, programs[0])
+        case "generator child":
+            return await ctx.run(interpret_as_generator, programs[0])
+        case "remote generator":
+            return await ctx.rpc(interpret_as_generator, programs[0])
+        case "branches":
+            return await ctx.gather(*[ctx.begin_run(interpret, program) for program in programs])
+    return None
+
+
+def no_witness(_: str, __: object) -> None:
+    """Nobody compares what replays have seen."""
+
+
+def register_programs(
+    app: Orchestrator,
+    ask_outside: Ask,
+    *,
+    witness: Callable[[str, object], None] = no_witness,
+    delay_s: float = 0.001,
+) -> Orchestrator:
+    """Register all that a program needs."""
+    for function in (interpret, interpret_as_generator, double, flaky, halve, ask):
+        app.register(function, retry=Constant(delay_s=delay_s), executor="inline")
+    app.register(broken, retry=Never())
+    app.register(double, name="versioned", version=1)
+    app.register(twice_as_much, name="versioned", version=2, executor="inline")
+    app.set_dependency(ask_outside, name="ask")
+    app.set_dependency(witness, name="witness")
+    return app
+
+
+def without_chance(stored: Mapping[str, PromiseRecord]) -> dict[str, object]:
+    """Return what W3 speaks of (not times, attempts, task versions), without what was drawn by chance."""
+    return {
+        promise_id: (record.state, record.param, record.value)
+        for promise_id, record in sorted(stored.items())
+        if (record.param.headers or {}).get("func") not in DRAWN
+    }
