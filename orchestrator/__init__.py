@@ -26,6 +26,7 @@ from orchestrator.domain.errors import (
 from orchestrator.domain.promise import PromiseRecord, PromiseState, Value
 from orchestrator.domain.retry import Constant, Exponential, Linear, Never, RetryPolicy
 from orchestrator.runtime import ApplicationSettings, Orchestrator
+from orchestrator.synchronous import InsideLoop, SyncHandle, SyncOrchestrator
 
 __all__ = [
     "ApplicationError",
@@ -46,6 +47,7 @@ __all__ = [
     "ForeignAwait",
     "Handle",
     "Info",
+    "InsideLoop",
     "KeyFault",
     "Keyring",
     "Linear",
@@ -64,6 +66,8 @@ __all__ = [
     "RetryPolicy",
     "Saga",
     "StepObserver",
+    "SyncHandle",
+    "SyncOrchestrator",
     "Unavailable",
     "Value",
     "WorkflowInfo",

@@ -19,6 +19,8 @@ from orchestrator.client.sealing import SealingTransport
 from orchestrator.domain.errors import Refused, Unavailable
 from orchestrator.protocol.commands import Describe
 from orchestrator.protocol.transport import Transport
+from orchestrator.synchronous import SyncOrchestrator
+from orchestrator.transport.token import Token
 from orchestrator.worker import Worker, WorkerSettings
 
 DEFAULT_GROUP = "default"
@@ -112,15 +114,16 @@ class Orchestrator(Application):
         return cls(opening=lambda: _embedded(url, clock), clock=clock, **settings)
 
     @classmethod
-    def remote(cls, url: str, *, token: str | None = None, **settings: Unpack[ApplicationSettings]) -> Self:
+    def remote(cls, url: str, *, token: Token | None = None, **settings: Unpack[ApplicationSettings]) -> Self:
         """Return an application on the server at `url`; `token` is its bearer token.
 
-        The rest are ApplicationSettings.
+        A token may be a file or a function, plain or async, that is asked again when the server believes
+        the last one no more. The rest are ApplicationSettings.
         """
         return cls(opening=lambda: _over_http(url, token), **settings)
 
     @classmethod
-    def at(cls, url: str, *, token: str | None = None, **settings: Unpack[ApplicationSettings]) -> Self:
+    def at(cls, url: str, *, token: Token | None = None, **settings: Unpack[ApplicationSettings]) -> Self:
         """Return `remote` for an `http` or `https` URL, `local` for any other, which takes no token.
 
         So one program runs by itself or beside others, as its user says.
@@ -128,6 +131,10 @@ class Orchestrator(Application):
         if url.startswith(("http://", "https://")):
             return cls.remote(url, token=token, **settings)
         return cls.local(url, **settings)
+
+    def sync(self) -> SyncOrchestrator:
+        """Return this application for code that is not async; use as `with app.sync() as sync:`."""
+        return SyncOrchestrator(self)
 
     async def start(self) -> None:
         """Connect and begin to work. A server that is away is waited for."""
@@ -246,7 +253,7 @@ async def _embedded(url: str, clock: Clock | None) -> AsyncIterator[Transport]:
 
 
 @asynccontextmanager
-async def _over_http(url: str, token: str | None) -> AsyncIterator[Transport]:
+async def _over_http(url: str, token: Token | None) -> AsyncIterator[Transport]:
     from orchestrator.transport.http import HttpTransport  # noqa: PLC0415
 
     transport = HttpTransport(url, token=token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 from orchestrator.domain import tags as tag
 from orchestrator.domain.address import any_of
@@ -105,6 +106,19 @@ class CallOptions:
         return AttemptLimits(
             attempt_timeout_s=self.attempt_timeout_s, heartbeat_timeout_s=registered.heartbeat_timeout_s
         )
+
+
+class InvocationOptions(TypedDict, total=False):
+    """The options of an invocation from outside, as `app.options` takes them; see CallOptions."""
+
+    target: str | None
+    timeout_s: float | None
+    tags: Mapping[str, str] | None
+    version: int | None
+    retry: RetryPolicy | None
+    delay_until_ms: int | None
+    delay_s: float | None
+    priority: int | None
 
 
 DEFAULTS = CallOptions()

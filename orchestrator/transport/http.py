@@ -25,8 +25,10 @@ from orchestrator.protocol.commands import Answer, Command
 from orchestrator.protocol.envelope import decode_answer, encode_request
 from orchestrator.protocol.transport import Receiver
 from orchestrator.transport.stream import PollStream, StreamSettings
+from orchestrator.transport.token import Token, TokenSource, authorization
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
+UNAUTHORIZED = 401
 MISDIRECTED = 421
 _HEADERS = {"Content-Type": "application/json"}
 _IN_ONE_PIECE_MAX = 256 * 1024
@@ -49,19 +51,22 @@ class SessionSettings:
 
 
 class HttpTransport:
-    """Speaks to the server at `url`; `token` is its bearer token. Use within one event loop."""
+    """Speaks to the server at `url`; `token` is its bearer token. Use within one event loop.
+
+    A token that is a file or a function is asked for again when the server answers 401.
+    """
 
     def __init__(
         self,
         url: str,
         *,
-        token: str | None = None,
+        token: Token | None = None,
         timeout_s: float | None = None,
         session: SessionSettings | None = None,
         stream: StreamSettings | None = None,
     ) -> None:
         self._url = _parse_url(url)
-        self._token = token
+        self._tokens = TokenSource(token)
         self._settings = session or SessionSettings()
         self._timeout_s = timeout_s if timeout_s is not None else self._settings.timeout_s
         self._stream_settings = stream or StreamSettings()
@@ -71,10 +76,22 @@ class HttpTransport:
 
     async def call(self, command: Command[AnswerT]) -> AnswerT:
         """Carry out one command. Raises Refused or Unavailable."""
-        body = encode_request(command, str(next(self._numbers)), self._token)
+        token = await self._tokens.current()
+        try:
+            return await self._call(command, token)
+        except Refused as refusal:
+            if refusal.status != UNAUTHORIZED or not await self._tokens.renewed(token):
+                raise
+        return await self._call(command, await self._tokens.current())
+
+    async def _call(self, command: Command[AnswerT], token: str | None) -> AnswerT:
+        body = encode_request(command, str(next(self._numbers)), token)
         try:
             async with self._open_session().post(
-                self._url, data=_sent(body), headers=_HEADERS, allow_redirects=False
+                self._url,
+                data=_sent(body),
+                headers={**_HEADERS, **authorization(token)},
+                allow_redirects=False,
             ) as response:
                 payload = await response.read()
         except TimeoutError as error:
@@ -114,7 +131,6 @@ class HttpTransport:
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._settings.connect_s),
-            headers=_authorization(self._token),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         async with session:
@@ -124,6 +140,7 @@ class HttpTransport:
                 group=group,
                 pid=pid,
                 receive=receive,
+                tokens=self._tokens,
                 settings=self._stream_settings,
             )
             task = asyncio.create_task(stream.run(), name=f"delivery of {group}/{pid}")
@@ -143,7 +160,6 @@ class HttpTransport:
                     limit=self._settings.connections_max, keepalive_timeout=self._settings.idle_s
                 ),
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=self._settings.connect_s),
-                headers=_authorization(self._token),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
@@ -160,10 +176,6 @@ def _parse_url(url: str) -> URL:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"invalid server URL {url!r}: expected http://HOST:PORT or https://HOST:PORT")
     return URL(url if url.endswith("/") else url + "/")
-
-
-def _authorization(token: str | None) -> dict[str, str]:
-    return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
 def _reason(error: Exception) -> str:

@@ -23,6 +23,7 @@ from orchestrator.domain.errors import Refused
 from orchestrator.protocol.envelope import decode_message
 from orchestrator.protocol.transport import Receiver
 from orchestrator.transport.events import EventParser
+from orchestrator.transport.token import TokenSource, authorization
 
 _log = structlog.get_logger(__name__)
 _CHUNK_BYTES = 64 * 1024
@@ -64,6 +65,7 @@ class PollStream:
         pid: str,
         receive: Receiver,
         settings: StreamSettings,
+        tokens: TokenSource | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         path = f"poll/{quote(group, safe='')}/{quote(pid, safe='')}"
@@ -74,6 +76,7 @@ class PollStream:
         self._pid = pid
         self._receive = receive
         self._settings = settings
+        self._tokens = tokens or TokenSource(None)
         self._chance = chance
         self._first = asyncio.Event()
         self._refused: Refused | None = None
@@ -131,10 +134,18 @@ class PollStream:
             self._first.set()
 
     async def _hold(self) -> None:
+        token = await self._tokens.current()
+        try:
+            await self._hold_with(token)
+        except StreamRefused as refusal:
+            if refusal.status != 401 or not await self._tokens.renewed(token):
+                raise
+            await self._hold_with(await self._tokens.current())
+
+    async def _hold_with(self, token: str | None) -> None:
+        headers = {"Accept": "text/event-stream", **authorization(token)}
         async with asyncio.timeout(self._settings.answer_s) as opening:
-            async with self._session.get(
-                self._url, headers={"Accept": "text/event-stream"}, allow_redirects=False
-            ) as response:
+            async with self._session.get(self._url, headers=headers, allow_redirects=False) as response:
                 if response.status != 200 or response.content_type != "text/event-stream":
                     raise StreamRefused(response.status)
                 opening.reschedule(None)

@@ -53,6 +53,12 @@ async def main() -> None:
     handle = await app.options(target="others").begin_rpc("a", count, ["x"])
     assert_type(handle, Handle[int])
     assert_type(await handle.result(), int)
+
+def script() -> None:
+    with app.sync() as sync:
+        assert_type(sync.run("a", flow, 1), bytes)
+        assert_type(sync.begin_run("a", generated, "x").result(), bool)
+        assert_type(sync.options(priority=1).rpc("a", fetch, 1), list[str])
 """
 WRONG = (
     PROGRAM
