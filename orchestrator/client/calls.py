@@ -209,10 +209,15 @@ def detached(
     )
 
 
-def sleep(caller: Caller, number: int, due_ms: int, options: CallOptions) -> Call:
-    """Return a promise that its own deadline resolves."""
+def sleep(caller: Caller, number: int, due_ms: int, options: CallOptions, *, targeted: bool = False) -> Call:
+    """Return a promise that its own deadline resolves; `targeted` gives it a target, as some engines need.
+
+    A worker that is told of such a promise leaves it alone.
+    """
     promise_id = caller.child(number)
     tags = {**_tree(caller, promise_id, caller.id), **options.tags, tag.TIMER: tag.TRUE}
+    if targeted:
+        tags[tag.TARGET] = options.address(caller.group)
     timeout_at = min(due_ms, caller.timeout_at)
     return Call(
         create=PromiseCreate(id=promise_id, timeout_at=timeout_at, tags=tags),

@@ -151,7 +151,11 @@ class ContextCalls:
         if seconds < 0:
             raise ValueError(f"cannot sleep for {seconds} seconds")
         due_ms = self._now_ms() + round(seconds * 1000)
-        call = calls.sleep(self._branch.caller, self._branch.next_number(), due_ms, self._options)
+        # Only ours, which announces extensions, watches the deadline of a promise that has no target.
+        targeted = not self._execution.around.extensions
+        call = calls.sleep(
+            self._branch.caller, self._branch.next_number(), due_ms, self._options, targeted=targeted
+        )
         return self._remote(call, held=False)
 
     # -- inner parts

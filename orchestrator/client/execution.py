@@ -28,7 +28,7 @@ from orchestrator.client.pending import CallT, PendingCall
 from orchestrator.client.registry import FunctionKind, RegisteredFunction
 from orchestrator.client.surroundings import Surroundings
 from orchestrator.client.verdict import Ending, Verdict
-from orchestrator.client.writing import FencedWriter, search_all
+from orchestrator.client.writing import FencedWriter
 from orchestrator.commitments.errors import CommitmentError
 from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import Abandoned, NondeterminismError
@@ -115,7 +115,7 @@ class Execution:
             await performing.fulfil(self, steps.settlement(self.promise.id, function, None, Raised(error)))
             return
         if self._preload_cut:
-            await self._load_rest()
+            await performing.load_rest(self)
         self._recorded = recorded_calls(self.records.values())
         self.cancellations.load(self.records.values())
         if function.kind is FunctionKind.WORKFLOW:
@@ -227,7 +227,9 @@ class Execution:
         awaited = self._awaited_ids()
         if not awaited:
             raise RuntimeError(f"{self.promise.id} waits for nothing that could settle")
-        answer = await self.writer.suspend(awaited)
+        answer = await performing.suspend(self, awaited)
+        if answer is None:
+            return
         if answer.suspended:
             self._verdict = Verdict(ending=Ending.SUSPENDED)
             return
@@ -381,11 +383,10 @@ class Execution:
         """Wait for a promise beside the stepping, without suspending."""
         self.observe(await self.around.subscriptions.wait(promise_id))
 
-    async def _load_rest(self) -> None:
-        """Read the recorded children that one preload could not hold, so that none is executed again (W1)."""
-        branch = self.promise.tags.get(tag.BRANCH) or self.promise.id
-        async for record in search_all(self.writer, {tag.BRANCH: branch}):
-            self.records.setdefault(record.id, record)
+    def hold_remote(self, promise_id: str) -> None:
+        """Listen for an awaited promise as a job, which keeps the task."""
+        self._futures[promise_id].remote = False
+        self.spawn(partial(self.listen, promise_id))
 
     def _close_branches(self) -> None:
         for branch in self._branches.values():

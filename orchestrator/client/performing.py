@@ -37,6 +37,8 @@ CREATE_AFTER_S = 0.1
 """A step that runs longer is written first, so that others see it."""
 DEADLINE_PAUSE_S_MIN = 0.02
 DEADLINE_PAUSE_S_MAX = 1.0
+_NO_CALLBACK = (400, 422)
+_NO_SEARCH = (400, 501)
 
 
 class LeafCreation:
@@ -225,14 +227,38 @@ async def call_remote(execution: Execution, pending: PendingCall[Call]) -> None:
             written.set_result(None)
     if not record.pending:
         execution.observe(record)
-    elif pending.call.outside and c.EXTENSION_EXTERNAL_AWAIT not in execution.around.extensions:
-        # This engine wakes no task for a promise of another origin: the task is held while waiting.
+    elif pending.call.outside and execution.around.holds_outside:
         await execution.listen(pending.call.id)
     else:
         pending.future.remote = True
         execution.watch_remote()
         if execution.cancellations.asked(record.id):
             await execution.cancellations.end_remote(record.id)
+
+
+async def suspend(execution: Execution, awaited: list[str]) -> c.SuspendAnswer | None:
+    """Let the task rest until one of the awaited promises settles; None if some are listened for instead.
+
+    Not every engine wakes a task for a promise of another origin: where it refuses, the task is held.
+    """
+    try:
+        return await execution.writer.suspend(awaited)
+    except Refused as refusal:
+        outside = [one for one in awaited if not extends(one, execution.origin)]
+        told = c.EXTENSION_EXTERNAL_AWAIT in execution.around.extensions
+        if refusal.status not in _NO_CALLBACK or told or not outside:
+            raise
+        execution.around.holds_outside = True
+        for one in outside:
+            execution.hold_remote(one)
+        return None
+
+
+async def load_rest(execution: Execution) -> None:
+    """Read the recorded children that one preload could not hold, so that none is executed again (W1)."""
+    branch = execution.promise.tags.get(tag.BRANCH) or execution.promise.id
+    async for record in search_all(execution.writer, {tag.BRANCH: branch}):
+        execution.records.setdefault(record.id, record)
 
 
 async def _written(execution: Execution, pending: PendingCall[CallT]) -> PromiseRecord:
@@ -268,13 +294,30 @@ async def _tree_of(execution: Execution, call: Call) -> list[PromiseRecord]:
     for promise_id in (*execution.committing, *execution.open_workflows()):
         if not extends(call.id, promise_id):
             raise _still_open(promise_id)
-    records = {
-        record.id: record async for record in search_all(execution.writer, {tag.ORIGIN: execution.origin})
-    }
+    try:
+        records = {
+            record.id: record async for record in search_all(execution.writer, {tag.ORIGIN: execution.origin})
+        }
+    except Refused as refusal:
+        if refusal.status not in _NO_SEARCH or not _holds_whole_tree(execution):
+            raise
+        records = execution.records
     for record in records.values():
         if record.pending and _may_commit(record, call):
             raise _still_open(record.id)
     return list(records.values())
+
+
+def _holds_whole_tree(execution: Execution) -> bool:
+    """Tell whether this execution has seen every record of the root's tree, detached trees excepted.
+
+    It has if it is the root's and called no other worker, whose steps would be unknown here.
+    """
+    calls = [one for one in execution.records.values() if one.target is not None and not one.is_timer]
+    called = [one for one in calls if one.id != execution.origin and extends(one.id, execution.origin)]
+    return execution.promise.id == execution.origin and not any(
+        all(isinstance(part, int) for part in path_of(one.id)) for one in called
+    )
 
 
 def _may_commit(record: PromiseRecord, call: Call) -> bool:

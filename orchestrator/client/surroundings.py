@@ -81,7 +81,10 @@ class Dependencies:
 
 @dataclass(slots=True, kw_only=True)
 class Surroundings:
-    """One per application. `extensions` are those that the engine announced."""
+    """One per application. `extensions` are those that the engine announced.
+
+    `holds_outside` is set where the engine has refused to wake a task for a promise of another origin.
+    """
 
     transport: Transport
     registry: Registry
@@ -94,5 +97,6 @@ class Surroundings:
     observers: list[StepObserver] = field(default_factory=list)
     execution_observers: list[ExecutionObserver] = field(default_factory=list)
     extensions: frozenset[str] = frozenset()
+    holds_outside: bool = False
     # Spreads retries, and draws a workflow's random numbers and UUIDs before they are recorded.
     chance: Random = field(default_factory=SystemRandom)

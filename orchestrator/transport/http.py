@@ -30,6 +30,7 @@ from orchestrator.transport.token import Token, TokenSource, authorization
 AnswerT = TypeVar("AnswerT", bound=Answer)
 UNAUTHORIZED = 401
 MISDIRECTED = 421
+NOT_IMPLEMENTED = 501
 _HEADERS = {"Content-Type": "application/json"}
 _IN_ONE_PIECE_MAX = 256 * 1024
 # Statuses with which a server, or a proxy before it, says that trying again later helps.
@@ -107,7 +108,7 @@ class HttpTransport:
         return self._answer(command, response.status, payload)
 
     def _answer(self, command: Command[AnswerT], status: int, payload: bytes) -> AnswerT:
-        if status >= 500 or status in _TRY_AGAIN:
+        if (status >= 500 and status != NOT_IMPLEMENTED) or status in _TRY_AGAIN:
             raise Unavailable(
                 f"{self._url} failed with status {status}: {_text(command, payload)}; try again"
             )

@@ -11,7 +11,14 @@ import pytest
 
 from orchestrator import ApplicationError, Context, Orchestrator, Refused
 from orchestrator.engine import Engine
-from orchestrator.protocol.commands import Command, Describe, PromiseRecordStep, TaskFence
+from orchestrator.protocol.commands import (
+    Command,
+    Describe,
+    PromiseRecordStep,
+    PromiseSearch,
+    TaskFence,
+    TaskSuspend,
+)
 from orchestrator.protocol.transport import Receiver
 from orchestrator.store.memory import MemoryStore
 from orchestrator.testing import ExecutionLog
@@ -32,21 +39,35 @@ from tests.integration.test_sdk_cuts import (
 
 
 class Published:
-    """An engine that knows the published protocol only."""
+    """An engine that knows the published protocol only.
 
-    def __init__(self, inner: LocalTransport) -> None:
+    It may refuse to wake a task for a promise of another origin, and to search: `refused` counts the first.
+    """
+
+    def __init__(self, inner: LocalTransport, *, strict: bool = False) -> None:
         self.inner = inner
+        self.strict = strict
+        self.refused = 0
 
     async def call(self, command: Command[Any]) -> Any:
         fenced = isinstance(command, TaskFence) and isinstance(command.action, PromiseRecordStep)
         if isinstance(command, Describe) or fenced:
             raise Refused(400, f"Unknown operation: {command.KIND}")
+        if self.strict and isinstance(command, TaskSuspend) and _awaits_external(command):
+            self.refused += 1
+            raise Refused(400, "Awaited and awaiter must have the same origin")
+        if self.strict and isinstance(command, PromiseSearch):
+            raise Refused(501, "Not implemented")
         return await self.inner.call(command)
 
     def connect(self, group: str, pid: str, receive: Receiver) -> AbstractAsyncContextManager[None]:
         return self.inner.connect(group, pid, receive)
 
     async def close(self) -> None: ...
+
+
+def _awaits_external(command: TaskSuspend) -> bool:
+    return any(action.awaited == EXTERNAL for action in command.actions)
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.__name__)
@@ -77,13 +98,40 @@ async def test_a_promise_settled_later_wakes_a_task_held_without_extensions() ->
         return int(await ctx.promise(EXTERNAL))
 
     async with engine_on(MemoryStore()) as transport, asyncio.timeout(10):
-        app = Orchestrator(transport=Published(transport))
+        published = Published(transport, strict=True)
+        app = Orchestrator(transport=published)
         app.register(flow)
         async with app:
             handle = await app.begin_run("w", flow)
-            await asyncio.sleep(0.05)
+            while not published.refused:  # noqa: ASYNC110 - the engine is about to be asked
+                await asyncio.sleep(0.01)
             await approve(transport)
             assert await handle.result() == 21
+            # Once refused is enough: nobody else's promise is offered to this engine again.
+            assert await app.run("w2", flow) == 21
+    assert published.refused == 1
+
+
+async def test_commitments_are_closed_without_a_search() -> None:
+    async def double(number: int) -> int:
+        return number * 2
+
+    async def flow(ctx: Context) -> tuple[int, str]:
+        first = await ctx.run(double, 1)
+        await ctx.sleep(0.01)
+        second = await ctx.run(double, first)
+        closing = await ctx.close_commitments(b"\x01" * 32)
+        return second, closing.root.hex()
+
+    async def closed(published: Callable[[LocalTransport], Any]) -> Any:
+        async with engine_on(MemoryStore()) as transport, asyncio.timeout(10):
+            app = Orchestrator(transport=published(transport))
+            app.register(double, commit=True)
+            app.register(flow)
+            async with app:
+                return await app.run("w", flow)
+
+    assert await closed(lambda inner: Published(inner, strict=True)) == await closed(lambda inner: inner)
 
 
 async def test_more_steps_than_one_preload_holds_are_not_run_again() -> None:
@@ -104,6 +152,7 @@ async def test_more_steps_than_one_preload_holds_are_not_run_again() -> None:
             async with Orchestrator(transport=transport, worker=False) as hand:
                 while log.finished["w:2500"] == 0:  # noqa: ASYNC110 - the workflow is about to suspend
                     await asyncio.sleep(0.01)
+                await hand.promises.create(EXTERNAL)
                 await hand.promises.resolve(EXTERNAL, 1)
             assert await handle.result() == sum(range(2_500)) + 1
     assert set(log.started.values()) == {1}
