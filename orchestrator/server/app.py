@@ -31,6 +31,7 @@ from orchestrator.server.settings import ServerSettings
 
 _log = structlog.get_logger(__name__)
 SETTINGS = web.AppKey("settings", ServerSettings)
+METRICS = web.AppKey("metrics", ServerMetrics)
 RELOAD: web.AppKey[list[Callable[[], None]]] = web.AppKey("reload", list)
 """What to call when keys or certificates have changed; each raises ServerMisconfigured and keeps the old."""
 _READY_PROBE = PromiseGet(id="ready-probe")
@@ -122,6 +123,7 @@ def create_app(
     status = StatusRoutes(engine, checker, metrics, engine_numbers, open_metrics=settings.open_metrics)
     app = web.Application(client_max_size=settings.body_bytes_max)
     app[SETTINGS] = settings
+    app[METRICS] = metrics
     app[RELOAD] = [checker.reload]
     app.router.add_post("/", rpc.handle)
     app.router.add_get("/poll/{group}/{member}", poll.handle, allow_head=False)

@@ -39,6 +39,10 @@ class ServerMetrics:
             registry=self.registry,
         )
         self.streams = Gauge("orchestrator_streams", "Delivery streams held open.", registry=self.registry)
+        self.sockets = Gauge("orchestrator_sockets", "Connections held open.", registry=self.registry)
+        self.sockets_refused = Counter(
+            "orchestrator_sockets_refused", "Connections beyond the bound.", registry=self.registry
+        )
         self._by_status: dict[tuple[str, int], Counter] = {}
         self._by_kind = {kind: self._durations.labels(kind) for kind in (*COMMANDS, INVALID_KIND)}
         for collector in collectors:

@@ -1,12 +1,14 @@
 """Listening on a port until told to stop, and stopping without losing an answer.
 
 A new connection that does not send the head of a request in time is cut, and so is one that idles between two
-requests; the body of a request has its own time limit.
+requests; the body of a request has its own time limit. The number of connections is bounded: one more is told
+so and closed, since a server that has no file descriptors left cannot even refuse.
 """
 
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -16,7 +18,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from orchestrator.server.app import RELOAD, SETTINGS
+from orchestrator.server.app import METRICS, RELOAD, SETTINGS
 from orchestrator.server.errors import ServerMisconfigured
 from orchestrator.server.settings import ServerSettings, is_loopback
 from orchestrator.server.tls import Certificates
@@ -25,6 +27,12 @@ _log = structlog.get_logger(__name__)
 # Longer than clients keep an idle connection, so that it is they who close it and never find it closed.
 _IDLE_S = 75.0
 _BACKLOG = 1024
+_FILES_RESERVED = 96
+_TOO_MANY_TEXT = b"Too many connections to this server: close some, or ask again later\n"
+_TOO_MANY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nRetry-After: 1\r\n"
+    b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(_TOO_MANY_TEXT), _TOO_MANY_TEXT)
+)
 
 
 class _Runner(web.AppRunner):
@@ -40,17 +48,49 @@ class _Runner(web.AppRunner):
             handler_cancellation=True,
         )
         self._headers_s = settings.headers_s
+        self._sockets_max = _sockets_allowed(settings.sockets_max)
+        self._metrics = app[METRICS]
+        self._full = False
 
     @property
     def server(self) -> Any:
-        """The factory of connections, each of them timed."""
+        """The factory of connections, each of them counted and timed."""
         factory = super().server
-        return None if factory is None else partial(self._timed, factory)
+        if factory is None:
+            return None
+        self._metrics.sockets.set_function(lambda: len(factory.connections))
+        return partial(self._admitted, factory)
 
-    def _timed(self, factory: web.Server) -> web.RequestHandler:
+    def _admitted(self, factory: web.Server) -> asyncio.Protocol:
+        full = len(factory.connections) >= self._sockets_max
+        if full != self._full:
+            self._full = full
+            _log.warning("connections_exhausted" if full else "connections_available", max=self._sockets_max)
+        if full:
+            self._metrics.sockets_refused.inc()
+            return _Refusal()
         connection = factory()
         asyncio.get_running_loop().call_later(self._headers_s, _cut_if_silent, connection)
         return connection
+
+
+class _Refusal(asyncio.Protocol):
+    """Answers a connection beyond the bound, and closes it."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say why, whatever was going to be asked."""
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.write(_TOO_MANY)
+        transport.close()
+
+
+def _sockets_allowed(wanted: int) -> int:
+    """Return how many connections there may be: what the store and the rest need stays free."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    allowed = wanted if files == resource.RLIM_INFINITY else min(wanted, max(files - _FILES_RESERVED, 1))
+    if allowed < wanted:
+        _log.info("connections_limited", max=allowed, remedy=f"let this process open more than {files} files")
+    return allowed
 
 
 def _cut_if_silent(connection: web.RequestHandler) -> None:

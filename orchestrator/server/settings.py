@@ -23,6 +23,7 @@ _ORIGIN = re.compile(r"https?://[^/?#@\s,]+")
 _POSITIVE = (
     "body_bytes_max",
     "connections_max",
+    "sockets_max",
     "buffer_messages",
     "buffer_bytes",
     "keep_alive_s",
@@ -64,7 +65,8 @@ class ServerSettings:
     where a proxy does, `trusted_proxies` (addresses or networks) are believed about who asks. Pages of
     `cors_origins` may use the server, `*` meaning all. `open_metrics` and `open_proofs` show metrics and
     proofs to those without a token, too. `body_bytes_max` bounds a request, `connections_max` the delivery
-    streams, `buffer_messages` and `buffer_bytes` what waits on each of them. A comment is sent after
+    streams, `buffer_messages` and `buffer_bytes` what waits on each of them, `sockets_max` all connections
+    together (fewer where the system lets this process open fewer files). A comment is sent after
     `keep_alive_s` of silence; a reader that takes nothing for `stall_s` is let go, and so is a new
     connection that has sent no complete request line and headers within `headers_s`. Shutdown waits
     `shutdown_s` for requests in flight.
@@ -86,6 +88,7 @@ class ServerSettings:
     open_proofs: bool = False
     body_bytes_max: int = 8 * 1024 * 1024
     connections_max: int = 1000
+    sockets_max: int = 4000
     buffer_messages: int = 100
     buffer_bytes: int = 16 * 1024 * 1024
     keep_alive_s: float = 15.0
@@ -117,6 +120,8 @@ class ServerSettings:
         for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 yield f"{name} is {getattr(self, name)}: it must be greater than zero"
+        if 0 < self.sockets_max <= self.connections_max:
+            yield f"sockets_max is {self.sockets_max}: it must exceed connections_max, {self.connections_max}"
         if self.shutdown_s < 0:
             yield f"shutdown_s is {self.shutdown_s}: it must not be negative"
 

@@ -2,7 +2,8 @@
 
 Invariants: a transaction runs from BEGIN to COMMIT in one thread and never beside another; WAL with
 synchronous=FULL makes a commit durable before `run` returns; whatever a program raises, the transaction is
-rolled back. Transactions run in the store's own thread, so that the loop goes on while the disk writes; but
+rolled back; a file that was moved or deleted meanwhile takes no more commits, which nobody would find again.
+Transactions run in the store's own thread, so that the loop goes on while the disk writes; but
 where they have lately been shorter than the hop to that thread and back is worth, they run in the caller's.
 """
 
@@ -50,6 +51,7 @@ class SqliteStore:
         self._name = str(path) if path else ":memory:"
         self._ownership = Ownership(path) if path else None
         self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._turn = threading.Lock()
         self._pace_s = math.inf
@@ -72,6 +74,7 @@ class SqliteStore:
             self._ownership.take()
         try:
             self._connection = self._connect()
+            self._identity = _identity_of(self._path)
         except sqlite3.Error as error:
             raise _opening_error(self._name, error) from error
 
@@ -153,6 +156,12 @@ class SqliteStore:
         connection = self._connection
         if connection is None:
             raise StoreError(f"store {self._name} is closed; open it first")
+        if _identity_of(self._path) != self._identity:
+            raise StoreError(
+                f"store {self._name} was moved, deleted or replaced while it was open: put it back, or start "
+                "this process again on the right file",
+                transient=True,
+            )
         try:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -165,9 +174,7 @@ class SqliteStore:
         except (UnicodeEncodeError, OverflowError, sqlite3.InterfaceError) as error:
             raise InvalidRow(f"a value cannot be stored: {error}") from error
         except sqlite3.Error as error:
-            raise StoreError(
-                f"store {self._name} failed: {error}; check the disk's space and rights", transient=True
-            ) from error
+            raise _running_error(self._name, error) from error
         return result
 
 
@@ -189,6 +196,26 @@ def _create_schema(connection: sqlite3.Connection) -> None:
 
     mock = sa.create_mock_engine("sqlite://", carry_out)
     schema.metadata.create_all(mock, checkfirst=False)
+
+
+def _identity_of(path: Path | None) -> tuple[int, int] | None:
+    """Return which file a path names; None where there is none."""
+    if path is None:
+        return None
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _running_error(name: str, error: sqlite3.Error) -> StoreError:
+    text, advice = str(error), "check the disk's space and rights"
+    if "locked" in text or "busy" in text:
+        advice = "another program holds it: close that program, it is tried again"
+    elif "full" in text:
+        advice = "make room on its disk, it is tried again"
+    return StoreError(f"store {name} failed: {text}; {advice}", transient=True)
 
 
 def _check_place(path: Path) -> None:

@@ -264,3 +264,38 @@ async def test_tls_files_that_cannot_be_used_stop_the_start(tmp_path: Path, faul
     with pytest.raises(ServerMisconfigured, match="cannot be used"):
         async with listening(app):
             pass
+
+
+# -- how many
+
+
+async def test_connections_beyond_the_bound_are_told_so_and_the_others_go_on() -> None:
+    engine = ScriptedEngine()
+    async with (
+        served(engine, connections_max=1, sockets_max=3) as url,
+        contextlib.AsyncExitStack() as stack,
+        aiohttp.ClientSession() as patient,
+    ):
+        for _ in range(2):
+            await stack.enter_async_context(socket_to(url))
+        async with patient.post(url, data=envelope("promise.create", CREATE)) as response:
+            assert response.status == 200
+        async with socket_to(url) as (reader, _):
+            refusal = await closed(reader)
+            assert refusal.startswith(b"HTTP/1.1 503 ")
+            assert refusal.endswith(b"Too many connections to this server: close some, or ask again later\n")
+        assert await status_of_get(url) == 503
+        async with patient.get(url + "/metrics") as response:
+            shown = await response.text()
+            assert "orchestrator_sockets 3.0" in shown
+            assert "orchestrator_sockets_refused_total 2.0" in shown
+        await stack.aclose()
+        async with asyncio.timeout(5):
+            while (await status_of_get(url)) != 200:
+                pass
+    assert [command.KIND for command in engine.handled] == ["promise.create"]
+
+
+async def status_of_get(url: str) -> int:
+    async with aiohttp.ClientSession() as session, session.get(url + "/health") as response:
+        return response.status

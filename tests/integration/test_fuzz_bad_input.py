@@ -12,6 +12,7 @@ from yarl import URL
 
 from orchestrator.engine import Engine, ManualClock
 from orchestrator.protocol import commands as c
+from orchestrator.protocol.schedules import ScheduleSearch
 from orchestrator.store import open_store
 from tests.integration.auth_support import envelope
 from tests.integration.server_support import served
@@ -126,7 +127,50 @@ NESTED: list[Case] = [
     ("no.such", {}, 400, "Unknown operation: no.such"),
     ("", {}, 400, "kind is empty"),
 ]
-CASES = IDS + NUMBERS + TAGS + ADDRESSES + SEARCHES + NESTED
+SCHEDULE = {
+    "id": "s",
+    "cron": "* * * * *",
+    "promiseId": "{{.id}}-{{.timestamp}}",
+    "promiseTimeout": 1,
+    "promiseTags": TARGET,
+}
+SCHEDULES: list[Case] = (
+    [
+        ("schedule.create", SCHEDULE | {"cron": text}, 400, "Invalid cron")
+        for text in (
+            "",
+            "every minute",
+            "* * * *",
+            "61 * * * *",
+            "0 0 30 2 *",
+            "* * * * * * * *",
+            "*/0 * * * *",
+        )
+    ]
+    + [
+        ("schedule.create", SCHEDULE | changes, 400, message)
+        for changes, message in (
+            ({"cron": 5}, "cron"),
+            ({"id": "a.b"}, "must not contain '.'"),
+            ({"id": ""}, "the id is empty"),
+            ({"promiseId": ""}, "Invalid promiseId"),
+            ({"promiseId": "x" * 1025}, "Invalid promiseId"),
+            ({"promiseTimeout": -1}, "promiseTimeout"),
+            ({"promiseTags": {}}, "must include resonate:target"),
+            ({"promiseTags": {"resonate:target": "nowhere"}}, "Invalid resonate:target address"),
+            ({"promiseTags": TARGET | {"resonate:delay": "5"}}, "take no resonate:delay"),
+            ({"timeZone": "Middle/Earth"}, "Middle/Earth"),
+            ({"catchUp": "some"}, "catchUp"),
+        )
+    ]
+    + [
+        ("schedule.search", {"limit": 0}, 400, "limit"),
+        ("schedule.search", {"cursor": "a\x00"}, 400, "Invalid cursor"),
+        ("schedule.get", {"id": "nobody"}, 404, "Schedule not found"),
+        ("schedule.delete", {"id": "nobody"}, 404, "Schedule not found"),
+    ]
+)
+CASES = IDS + NUMBERS + TAGS + ADDRESSES + SEARCHES + NESTED + SCHEDULES
 
 
 @pytest.fixture
@@ -141,7 +185,9 @@ async def world() -> AsyncIterator[tuple[str, Engine]]:
 
 
 async def seen(engine: Engine) -> Any:
-    return await engine.handle(c.PromiseSearch(limit=1000)), await engine.handle(c.TaskSearch(limit=1000))
+    promises = await engine.handle(c.PromiseSearch(limit=1000))
+    tasks = await engine.handle(c.TaskSearch(limit=1000))
+    return promises, tasks, await engine.handle(ScheduleSearch(limit=1000))
 
 
 async def test_each_bad_input_has_its_status_and_message_and_changes_nothing(
