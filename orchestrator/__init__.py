@@ -3,6 +3,7 @@
 from orchestrator.client.application import NotStarted
 from orchestrator.client.attempts import AttemptTimedOut
 from orchestrator.client.codec import DecodingError, EncodingError
+from orchestrator.client.combinators import Completions
 from orchestrator.client.context import Context
 from orchestrator.client.driver import ForeignAwait
 from orchestrator.client.encryption import DecryptionError, Encryptor, KeyFault, Keyring
@@ -13,6 +14,7 @@ from orchestrator.client.promises import Promises
 from orchestrator.client.saga import CompensationFailed, Saga
 from orchestrator.client.surroundings import ExecutionObserver, StepObserver
 from orchestrator.domain.errors import (
+    AllFailed,
     ApplicationError,
     Cancelled,
     NondeterminismError,
@@ -21,6 +23,7 @@ from orchestrator.domain.errors import (
     PromiseCanceled,
     PromiseTimedOut,
     Refused,
+    TimedOut,
     Unavailable,
 )
 from orchestrator.domain.promise import PromiseRecord, PromiseState, Value
@@ -29,11 +32,13 @@ from orchestrator.runtime import ApplicationSettings, Orchestrator
 from orchestrator.synchronous import InsideLoop, SyncHandle, SyncOrchestrator
 
 __all__ = [
+    "AllFailed",
     "ApplicationError",
     "ApplicationSettings",
     "AttemptTimedOut",
     "Cancelled",
     "CompensationFailed",
+    "Completions",
     "Constant",
     "Context",
     "DecodingError",
@@ -68,6 +73,7 @@ __all__ = [
     "StepObserver",
     "SyncHandle",
     "SyncOrchestrator",
+    "TimedOut",
     "Unavailable",
     "Value",
     "WorkflowInfo",

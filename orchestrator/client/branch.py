@@ -18,9 +18,9 @@ from orchestrator.commitments.wrapper import BoundStep
 class Branch:
     """The root workflow of a task, or a workflow that it runs as a local child.
 
-    `held` are the open children by id: the branch settles only after them. `outcome` is set once the body
-    has ended. `future` is None for the root. `awaits` counts the awaits; `recording` that its cancellation is
-    being recorded, `cancelled` that it was raised.
+    `held` are the open children by id: the branch settles only after them; `timers` are called off then.
+    `outcome` is set once the body has ended. `future` is None for the root. `awaits` counts the awaits;
+    `recording` that its cancellation is being recorded, `cancelled` that it was raised.
     """
 
     __slots__ = (
@@ -41,6 +41,7 @@ class Branch:
         "recording",
         "resumption",
         "settling",
+        "timers",
     )
 
     def __init__(
@@ -67,6 +68,7 @@ class Branch:
         self.cancelled = False
         self.recording = False
         self.held: dict[str, DurableFuture[Any]] = {}
+        self.timers: dict[str, DurableFuture[Any]] = {}
         self.creations: set[asyncio.Future[None]] = set()
         self.promise_creations: set[asyncio.Future[None]] = set()
         self._number = first_number - 1
@@ -85,9 +87,18 @@ class Branch:
     def hold(self, future: DurableFuture[Any]) -> None:
         """Do not settle before this child has."""
         self.held[future.id] = future
-        future.watch(partial(self._let_go, future.id))
+        future.watch(partial(self.let_go, future.id))
 
-    def _let_go(self, promise_id: str) -> None:
+    def start_timer(self, future: DurableFuture[Any]) -> None:
+        """Do not leave this timer running when all else has ended."""
+        self.timers[future.id] = future
+        future.watch(partial(self._timer_ended, future.id))
+
+    def _timer_ended(self, promise_id: str) -> None:
+        self.timers.pop(promise_id, None)
+
+    def let_go(self, promise_id: str) -> None:
+        """Settle without this child."""
         self.held.pop(promise_id, None)
 
     def waits_for(self) -> DurableFuture[Any] | None:

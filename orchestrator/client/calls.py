@@ -138,16 +138,21 @@ def step(
 
 def closing(caller: Caller, number: int) -> Call:
     """Return the step that holds the closing of the commitments."""
+    return own_step(caller, number, CLOSING_NAME, Closing)
+
+
+def own_step(caller: Caller, number: int, name: str, declared: object = None) -> Call:
+    """Return a step that the SDK itself records under a name of its own."""
     return Call(
         create=PromiseCreate(
             id=caller.child(number),
             timeout_at=caller.timeout_at,
-            param=step_value(CLOSING_NAME, 1),
+            param=step_value(name, 1),
             tags=_local(caller),
         ),
-        label=step_label(CLOSING_NAME, 1),
+        label=step_label(name, 1),
         position=_position(caller, number),
-        declared=Closing,
+        declared=declared,
     )
 
 

@@ -18,39 +18,23 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from orchestrator.client import calls, codec
+from orchestrator.client import calls
 from orchestrator.client.branch import Branch
 from orchestrator.client.calls import StepCall
+from orchestrator.client.choices import Choice
+from orchestrator.client.endings import ended_by, ending_value
 from orchestrator.client.future import Durable, DurableFuture, Raised
 from orchestrator.client.invocation import FUNCTION_HEADER
-from orchestrator.client.sealing import readable
 from orchestrator.client.steps import CANCELLED, Settlement
 from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import Cancelled, PromiseCanceled, Refused
-from orchestrator.domain.promise import EMPTY, PromiseRecord, PromiseState, Value
+from orchestrator.domain.promise import EMPTY, PromiseRecord, PromiseState
 from orchestrator.protocol import commands as c
 
 if TYPE_CHECKING:
     from orchestrator.client.execution import Execution
 
-ENDS_HEADER = "ends"
-"""In the value of a record: its data is an object whose `ends` lists the calls that ended for it."""
 _log = structlog.get_logger(__name__)
-
-
-def ending_value(ends: Iterable[str], **more: object) -> Value:
-    """Return what a record carries for which calls end; `more` stands beside them in its data."""
-    return Value(headers={ENDS_HEADER: tag.TRUE}, data=codec.to_data({**more, "ends": list(ends)}))
-
-
-def ended_by(record: PromiseRecord) -> list[str]:
-    """Return the calls that ended for what a record says."""
-    if ENDS_HEADER not in (record.value.headers or {}):
-        return []
-    what = f"the value of {record.id}"
-    tree = codec.from_data(readable(record.value, what), what)
-    ends = tree.get("ends") if isinstance(tree, dict) else None
-    return [each for each in ends if isinstance(each, str)] if isinstance(ends, list) else []
 
 
 class LeafStop:
@@ -126,6 +110,8 @@ class Cancellations:
         invocation, a promise that others settle, a timer. A repetition must ask again: whoever decides
         that a call ends, records that (`ending_value`) before.
         """
+        if isinstance(future, Choice) and future.give_up is not None:
+            future.give_up()
         call = future.call
         if call is None or future.pending() is None or future.id in self._asked:
             return

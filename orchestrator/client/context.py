@@ -14,9 +14,10 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from orchestrator.client import calls, performing
+from orchestrator.client import calls, choices, performing
 from orchestrator.client.branch import Branch
-from orchestrator.client.future import Durable, DurableFuture, Gathered
+from orchestrator.client.combinators import Combinators
+from orchestrator.client.future import Durable, DurableFuture
 from orchestrator.client.info import WorkflowInfo
 from orchestrator.client.options import DEFAULTS, CallOptions
 from orchestrator.client.registry import ContextMark, FunctionKind, RegisteredFunction, describe
@@ -194,7 +195,7 @@ class ContextCalls:
         return self._execution.around.clock.now_ms()
 
 
-class Context(ContextCalls, ContextMark):
+class Context(ContextCalls, Combinators, ContextMark):
     """What a workflow receives as its first parameter."""
 
     __slots__ = ()
@@ -250,9 +251,13 @@ class Context(ContextCalls, ContextMark):
         """Return a dependency by type or name. Raises LookupError. Its state must not steer the workflow."""
         return self._execution.around.dependencies.get(wanted)
 
-    def gather(self, *futures: Durable[Any]) -> Durable[list[Any]]:
-        """Return all results in order. All are waited for; then the first failure in order is raised."""
-        return Gathered(futures)
+    def timeout(self, future: Durable[T], seconds: float) -> DurableFuture[T]:
+        """Return the outcome of a future if it settles within so many seconds from now.
+
+        Otherwise it is cancelled, and awaiting raises TimedOut (a TimeoutError).
+        """
+        self._check(choices.TIMEOUT, (future,))
+        return self._choose(choices.TIMEOUT, (future, self.sleep(seconds)))
 
     def now(self) -> DurableFuture[int]:
         """Return the present as Unix milliseconds, recorded: a replay sees the same."""

@@ -248,7 +248,8 @@ class Execution:
     def _awaited_ids(self) -> list[str]:
         """Return the remote promises without which some branch cannot go on, each once."""
         futures = (branch.waits_for() for branch in self._branches.values())
-        return list(dict.fromkeys(future.id for future in futures if future is not None and future.remote))
+        sources = (source for future in futures if future is not None for source in future.sources())
+        return list(dict.fromkeys(source.id for source in sources if source.remote))
 
     # -- what contexts and jobs use
 
@@ -259,8 +260,12 @@ class Execution:
         job: Callable[[PendingCall[CallT]], Coroutine[Any, Any, None]],
         *,
         held: bool = True,
+        future: DurableFuture[Any] | None = None,
     ) -> DurableFuture[Any]:
-        """Start a call, or return its recorded outcome. Raises Abandoned if the record says otherwise."""
+        """Start a call, or return its recorded outcome. Raises Abandoned if the record says otherwise.
+
+        `future` is what is to be settled with it, if it is not an ordinary one.
+        """
         if self._verdict is not None:
             raise Abandoned(f"{self.promise.id} does not execute any more")
         self._asked.add(call.id)
@@ -270,14 +275,17 @@ class Execution:
         known = self._futures.get(call.id)
         if known is not None:
             return known
-        future: DurableFuture[Any] = DurableFuture(call.id, call.declared, self)
-        if record is not None and not record.pending:
+        if future is None:
+            future = DurableFuture(call.id, call.declared, self)
+        future.call, future.bound = call, not (call.outside or call.detached)
+        if record is not None and not record.pending and future.may_settle(record):
             future.settle(record)
             return future
         self._futures[call.id] = future
-        future.call = call
         if held:
             branch.hold(future)
+        elif tag.TIMER in call.create.tags:
+            branch.start_timer(future)
         self._starting.append(
             partial(job, PendingCall(branch=branch, call=call, record=record, future=future))
         )

@@ -5,7 +5,7 @@ A future never computes anything; the execution settles it with the outcome that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -49,6 +49,22 @@ class Durable(Generic[T]):
         """Return what the await gives or raises; only when nothing is pending."""
         raise NotImplementedError
 
+    def parts(self) -> Iterator[DurableFuture[Any]]:
+        """Yield the futures that this one stands for: those that end with it if it loses a race."""
+        raise NotImplementedError
+
+    def settled_at(self) -> int:
+        """Return when the last of its parts settled, in Unix milliseconds by the store's clock."""
+        return max((part.settled_at() for part in self.parts()), default=0)
+
+    def when_settled(self, then: Callable[[], None]) -> None:
+        """Call `then` once nothing is pending, which may be now."""
+        future = self.pending()
+        if future is None:
+            then()
+        else:
+            future.watch(lambda: self.when_settled(then))
+
     def __await__(self) -> Generator[Any, Any, T]:
         """Let the driver wait."""
         value: T = yield self
@@ -60,16 +76,18 @@ class Durable(Generic[T]):
 class DurableFuture(Durable[T]):
     """The outcome of one promise. `id` is the promise's, `remote` means that somebody else settles it.
 
-    `call` is the call that it stands for.
+    `call` is the call that it stands for, `owner` the execution; `bound` means that it ends with the workflow
+    that made the call.
     """
 
-    __slots__ = ("_declared", "_outcome", "_watchers", "call", "id", "owner", "record", "remote")
+    __slots__ = ("_declared", "_outcome", "_watchers", "bound", "call", "id", "owner", "record", "remote")
 
     def __init__(self, promise_id: str, declared: object, owner: object) -> None:
         self.id = promise_id
         self.owner = owner
         self.remote = False
         self.call: Call | None = None
+        self.bound = True
         self.record: PromiseRecord | None = None
         self._declared = declared
         self._outcome: Outcome | None = None
@@ -96,6 +114,22 @@ class DurableFuture(Durable[T]):
         """Return itself while open."""
         return self if self.record is None else None
 
+    def sources(self) -> Iterator[DurableFuture[Any]]:
+        """Yield the open futures of which any one may settle this open one."""
+        yield self
+
+    def parts(self) -> Iterator[DurableFuture[Any]]:
+        """Yield itself."""
+        yield self
+
+    def settled_at(self) -> int:
+        """Return when its promise settled."""
+        return self.record.settled_at or 0 if self.record is not None else 0
+
+    def may_settle(self, record: PromiseRecord) -> bool:
+        """Tell whether a record that was found is all that an await needs."""
+        return True
+
     def outcome(self) -> Outcome:
         """Decode the record, once."""
         if self.record is None:
@@ -108,13 +142,17 @@ class DurableFuture(Durable[T]):
         return self._outcome
 
 
-class Gathered(Durable[list[Any]]):
-    """Several at once: all are waited for, then come their results, or the first failure, in order."""
+class Gathered(Durable[Any]):
+    """Several at once: all are waited for, then come their results, or the first failure, in order.
 
-    __slots__ = ("_members", "_settled")
+    With `errors_too` a failure stands among the results.
+    """
 
-    def __init__(self, members: tuple[Durable[Any], ...]) -> None:
+    __slots__ = ("_errors_too", "_members", "_settled")
+
+    def __init__(self, members: tuple[Durable[Any], ...], *, errors_too: bool = False) -> None:
         self._members = members
+        self._errors_too = errors_too
         self._settled = 0
 
     def pending(self) -> DurableFuture[Any] | None:
@@ -127,13 +165,45 @@ class Gathered(Durable[list[Any]]):
             self._settled += 1
         return None
 
+    def parts(self) -> Iterator[DurableFuture[Any]]:
+        """Yield the parts of all members."""
+        for member in self._members:
+            yield from member.parts()
+
     def outcome(self) -> Outcome:
         """Return all results, or the first error in order of the arguments."""
-        values = []
+        values: list[Any] = []
         for member in self._members:
             match member.outcome():
-                case Raised() as raised:
-                    return raised
                 case Returned(value):
                     values.append(value)
+                case Raised(error) as raised:
+                    if not self._errors_too:
+                        return raised
+                    values.append(error)
         return Returned(values)
+
+
+class Shielded(Durable[T]):
+    """A future that goes on when what stands around it loses a race or runs out of time."""
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, inner: Durable[T]) -> None:
+        self._inner = inner
+
+    def pending(self) -> DurableFuture[Any] | None:
+        """Return what the shielded one waits for."""
+        return self._inner.pending()
+
+    def outcome(self) -> Outcome:
+        """Return the outcome of the shielded one."""
+        return self._inner.outcome()
+
+    def parts(self) -> Iterator[DurableFuture[Any]]:
+        """Yield nothing: whoever loses has no say over it."""
+        return iter(())
+
+    def settled_at(self) -> int:
+        """Return when the shielded one settled."""
+        return self._inner.settled_at()

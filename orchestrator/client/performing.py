@@ -7,13 +7,15 @@ raises only what ends the execution.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.client import codec, steps
 from orchestrator.client.branch import Branch
 from orchestrator.client.calls import Call, StepCall
+from orchestrator.client.deciding import call_off
 from orchestrator.client.future import Outcome
 from orchestrator.client.outcomes import failure_value
 from orchestrator.client.pending import CallT, PendingCall
@@ -99,7 +101,7 @@ async def run_leaf(execution: Execution, pending: PendingCall[StepCall]) -> None
         begun_ms=pending.record.created_at if pending.record is not None else None,
     )
     try:
-        settlement = await stop.run(_within_deadline(execution, pending, leaf.run(creation.ensure)))
+        settlement = await stop.run(_within_deadline(execution, pending, partial(leaf.run, creation.ensure)))
         async with _taken(execution, call):
             record = await (creation.finish(settlement) if settlement else _timed_out(execution, call))
     finally:
@@ -111,16 +113,16 @@ async def run_leaf(execution: Execution, pending: PendingCall[StepCall]) -> None
 
 
 async def _within_deadline(
-    execution: Execution, pending: PendingCall[StepCall], running: Coroutine[Any, Any, Settlement]
+    execution: Execution, pending: PendingCall[StepCall], run: Callable[[], Coroutine[Any, Any, Settlement]]
 ) -> Settlement | None:
     """Return the settlement of a run, None if the step's own deadline came first."""
     call, clock = pending.call, execution.around.clock
     if not call.deadline:
-        return await running
+        return await run()
     known = pending.record if pending.record is not None else call.create
     try:
         async with asyncio.timeout(max(0.0, (known.timeout_at - clock.now_ms()) / 1000)):
-            return await running
+            return await run()
     except TimeoutError:
         return None
 
@@ -175,6 +177,9 @@ async def settle_branch(execution: Execution, branch: Branch, outcome: Outcome) 
     """
     await branch.creations_written()
     execution.check_all_asked(branch.caller.id)
+    await branch.creations_written()
+    for timer in list(branch.timers.values()):
+        await call_off(execution, timer)
     settlement = steps.settlement(branch.caller.id, branch.function, branch.bound, outcome)
     if branch.future is None:
         await fulfil(execution, settlement)

@@ -5,7 +5,9 @@
     ├── Unavailable                nobody, try again: the engine or the network did not answer
     ├── ApplicationError           the caller: the invoked function failed; carries type, message, data
     │   ├── PromiseCanceled        … or was cancelled
-    │   └── PromiseTimedOut        … or did not settle before its deadline
+    │   ├── PromiseTimedOut        … or did not settle before its deadline
+    │   ├── TimedOut               … or did not settle within the time that the workflow gave it
+    │   └── AllFailed              … and so did all others of which one would have been enough
     ├── NotRegistered              the operator: no function of that name and version here
     └── NondeterminismError        the author: the code does not repeat what was recorded
 
@@ -14,6 +16,8 @@ a user's workflow. The last two end an execution and never reach it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class OrchestratorError(Exception):
@@ -57,6 +61,22 @@ class PromiseCanceled(ApplicationError):
 
 class PromiseTimedOut(ApplicationError):
     """The awaited promise did not settle before its deadline."""
+
+
+class TimedOut(ApplicationError, TimeoutError):
+    """What a workflow awaited had not settled when the time that it gave was over."""
+
+
+class AllFailed(ApplicationError):
+    """Every one of several failed; `errors` are their failures in order, `data` the same as it is stored."""
+
+    def __init__(self, errors: Sequence[ApplicationError]) -> None:
+        reasons = "; ".join(f"{error.type_name}: {error.message}" for error in errors)
+        super().__init__(
+            f"all {len(errors)} failed: {reasons}",
+            data=[{"name": error.type_name, "message": error.message} for error in errors],
+        )
+        self.errors = tuple(errors)
 
 
 class NotRegistered(OrchestratorError):
