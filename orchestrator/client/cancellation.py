@@ -193,7 +193,7 @@ class Cancellations:
         if record is None or (record.param.headers or {}).get(calls.AWAIT_HEADER) != str(branch.awaits):
             return None
         branch.cancelled = True
-        self._execution.note_asked(branch.caller.child(branch.next_number()))
+        self._execution.guard.note(branch.caller.child(branch.next_number()))
         self.end_children(branch)
         return Raised(Cancelled(f"{branch.caller.id} was cancelled"))
 
@@ -211,7 +211,7 @@ class Cancellations:
 
         Where a whole tree is cancelled, the end of a child may be seen before the request itself.
         """
-        if not self.wanted(branch) or not self._execution.at_frontier(branch):
+        if not self.wanted(branch) or not self._execution.guard.at_frontier(branch.caller.id):
             return False
         if awaited.pending() is not None:
             return False

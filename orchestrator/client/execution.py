@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import structlog
 
@@ -21,7 +21,8 @@ from orchestrator.client.calls import Call
 from orchestrator.client.cancellation import Cancellations
 from orchestrator.client.driver import ADVICE, Finished, ForeignAwait
 from orchestrator.client.future import Durable, DurableFuture, Outcome, Raised
-from orchestrator.client.invocation import label_of, read_invocation, recorded_calls
+from orchestrator.client.guard import ReplayGuard
+from orchestrator.client.invocation import read_invocation
 from orchestrator.client.lease import Lease
 from orchestrator.client.opening import new_branch
 from orchestrator.client.pending import CallT, PendingCall
@@ -56,8 +57,7 @@ class Execution:
         self.origin = claim.promise.tags.get(tag.ORIGIN) or origin_of(claim.promise.id)
         self.committing: set[str] = set()
         self.cancellations = Cancellations(self)
-        self._recorded: dict[str, list[str]] = {}
-        self._asked: set[str] = set()
+        self.guard = ReplayGuard(self.records)
         self._preload_cut = len(claim.preload) >= PRELOAD_PAGE
         self._futures: dict[str, DurableFuture[Any]] = {}
         self._branches: dict[str, Branch] = {}
@@ -116,7 +116,7 @@ class Execution:
             return
         if self._preload_cut:
             await performing.load_rest(self)
-        self._recorded = recorded_calls(self.records.values())
+        self.guard.load()
         self.cancellations.load(self.records.values())
         if function.kind is FunctionKind.WORKFLOW:
             self.open(self.promise, function, args, kwargs, None)
@@ -268,7 +268,7 @@ class Execution:
         """
         if self._verdict is not None:
             raise Abandoned(f"{self.promise.id} does not execute any more")
-        self._asked.add(call.id)
+        self.guard.note(call.id)
         record = self.records.get(call.id)
         if record is not None:
             self.compare(call, record)
@@ -293,21 +293,16 @@ class Execution:
 
     def compare(self, call: Call, record: PromiseRecord) -> None:
         """End the execution if a call is not the one that was recorded in its place."""
-        recorded = label_of(record)
-        if call.outside or recorded is None or recorded == call.label:
-            return
-        self._report(NondeterminismError(call.id, recorded, f"{call.label} ({call.position})"))
+        self._report(self.guard.difference(call, record))
 
     def check_all_asked(self, workflow_id: str) -> None:
         """End the execution if a workflow that has ended did not make a call which it once had made."""
-        missing = next((one for one in self._recorded.get(workflow_id, ()) if one not in self._asked), None)
-        if missing is not None:
-            label = label_of(self.records[missing]) or "a call"
-            self._report(NondeterminismError(missing, label, f"nothing: {workflow_id} ends before"))
+        self._report(self.guard.omission(workflow_id))
 
-    def _report(self, fault: NondeterminismError) -> NoReturn:
-        self.end_with(fault)
-        raise Abandoned(str(fault)) from fault
+    def _report(self, fault: NondeterminismError | None) -> None:
+        if fault is not None:
+            self.end_with(fault)
+            raise Abandoned(str(fault)) from fault
 
     def observe(self, record: PromiseRecord) -> None:
         """Take what the store says of a promise; a settled one wakes who waits for it."""
@@ -338,14 +333,6 @@ class Execution:
     def branch(self, promise_id: str) -> Branch | None:
         """Return a workflow that this execution steps and that has not settled."""
         return self._branches.get(promise_id)
-
-    def note_asked(self, promise_id: str) -> None:
-        """Note that a recorded step has been met again."""
-        self._asked.add(promise_id)
-
-    def at_frontier(self, branch: Branch) -> bool:
-        """Tell whether a workflow has met again all that is recorded of it."""
-        return all(one in self._asked for one in self._recorded.get(branch.caller.id, ()))
 
     def open_workflows(self) -> list[str]:
         """Return the workflows that this execution steps and that have not settled."""

@@ -1,0 +1,58 @@
+"""Whether a replayed workflow repeats what is recorded of it: each call in its place, and none left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.client.calls import Call
+from orchestrator.client.invocation import label_of, recorded_calls
+from orchestrator.domain.errors import NondeterminismError
+from orchestrator.protocol.records import PromiseRecord
+
+
+class ReplayGuard:
+    """Compares the calls of one execution's workflows with the `records` that it began with."""
+
+    __slots__ = ("_asked", "_met", "_recorded", "_records")
+
+    def __init__(self, records: Mapping[str, PromiseRecord]) -> None:
+        self._records = records
+        self._recorded: dict[str, list[str]] = {}
+        self._asked: set[str] = set()
+        self._met: dict[str, int] = {}
+
+    def load(self) -> None:
+        """Learn which calls each workflow has made, once all records are there."""
+        self._recorded = recorded_calls(self._records.values())
+
+    def note(self, promise_id: str) -> None:
+        """Note that a recorded call has been made again, or a new one was made."""
+        self._asked.add(promise_id)
+
+    def at_frontier(self, workflow_id: str) -> bool:
+        """Tell whether a workflow has met again all that is recorded of it."""
+        return self._first_missing(workflow_id) is None
+
+    def difference(self, call: Call, record: PromiseRecord) -> NondeterminismError | None:
+        """Return what is wrong if a call is not the one that was recorded in its place."""
+        recorded = label_of(record)
+        if call.outside or recorded is None or recorded == call.label:
+            return None
+        return NondeterminismError(call.id, recorded, f"{call.label} ({call.position})")
+
+    def omission(self, workflow_id: str) -> NondeterminismError | None:
+        """Return what is wrong if a workflow that has ended did not make a call which it once had made."""
+        missing = self._first_missing(workflow_id)
+        if missing is None:
+            return None
+        label = label_of(self._records[missing]) or "a call"
+        return NondeterminismError(missing, label, f"nothing: {workflow_id} ends before")
+
+    def _first_missing(self, workflow_id: str) -> str | None:
+        """Return the first recorded call that was not made again; walked once, however often it is asked."""
+        recorded = self._recorded.get(workflow_id, [])
+        met = self._met.get(workflow_id, 0)
+        while met < len(recorded) and recorded[met] in self._asked:
+            met += 1
+        self._met[workflow_id] = met
+        return recorded[met] if met < len(recorded) else None
