@@ -15,6 +15,7 @@ from orchestrator.client.application import THREADS_MAX, Application, NotStarted
 from orchestrator.client.clock import Clock
 from orchestrator.client.encryption import Encryptor
 from orchestrator.client.listening import REFRESH_S
+from orchestrator.client.processes import PROCESSES_MAX
 from orchestrator.client.sealing import SealingTransport
 from orchestrator.domain.errors import Refused, Unavailable
 from orchestrator.protocol.commands import Describe
@@ -43,7 +44,8 @@ class ApplicationSettings(TypedDict, total=False):
 
     `group` is whose tasks it executes ("default"), `pid` names this process among them (random), `ttl_ms` is
     the lease of its tasks (10 s). With `worker=False` it only invokes and listens. `concurrency` tasks are
-    executed at once (64), `threads_max` plain functions run in threads (32), `grace_s` is what a stop leaves
+    executed at once (64), `threads_max` plain functions run in threads (32) and
+    `processes_max` in processes (one a core), `grace_s` is what a stop leaves
     to running ones (5 s). `encryptor` (a `Keyring`, say) encrypts every value before it leaves this process.
     `chance` is where random numbers come from (the system's), `refresh_s` after how long an outcome that is
     waited for is asked for again, should its message have been lost (15 s; an hour without a network).
@@ -56,6 +58,7 @@ class ApplicationSettings(TypedDict, total=False):
     concurrency: int
     grace_s: float
     threads_max: int
+    processes_max: int
     encryptor: Encryptor | None
     chance: Random | None
     refresh_s: float
@@ -83,6 +86,7 @@ class Orchestrator(Application):
             ttl_ms=ttl_ms,
             clock=clock,
             threads_max=settings.get("threads_max", THREADS_MAX),
+            processes_max=settings.get("processes_max", PROCESSES_MAX),
             chance=settings.get("chance"),
             refresh_s=settings.get("refresh_s", REFRESH_S),
         )
@@ -191,6 +195,9 @@ class Orchestrator(Application):
                 around.subscriptions.fail_all(
                     NotStarted("the application has stopped; ask again with app.get(id)")
                 )
+            if self._processes is not None:
+                await self._processes.close()
+                self._processes = None
             if self._threads is not None:
                 self._threads.shutdown(wait=False, cancel_futures=True)
                 self._threads = None

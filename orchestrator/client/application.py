@@ -22,6 +22,7 @@ from orchestrator.client.invocation import read_invocation
 from orchestrator.client.invoking import Invoker
 from orchestrator.client.listening import REFRESH_S, Subscriptions
 from orchestrator.client.options import AttemptLimits, CallOptions
+from orchestrator.client.processes import PROCESSES_MAX, ProcessPool
 from orchestrator.client.promises import Promises
 from orchestrator.client.registry import Executor, Function, RegisteredFunction, Registry, describe
 from orchestrator.client.schedules import Schedules
@@ -73,6 +74,7 @@ class Application(Invoker):
         chance: Random | None = None,
         refresh_s: float = REFRESH_S,
         threads_max: int = THREADS_MAX,
+        processes_max: int = PROCESSES_MAX,
     ) -> None:
         super().__init__(self)
         self.group = group
@@ -83,6 +85,8 @@ class Application(Invoker):
         self._refresh_s = refresh_s
         self._threads_max = threads_max
         self._threads: ThreadPoolExecutor | None = None
+        self._processes_max = processes_max
+        self._processes: ProcessPool | None = None
         self._registry = Registry()
         self._dependencies = Dependencies()
         self._observers: list[StepObserver] = []
@@ -135,10 +139,11 @@ class Application(Invoker):
         """Register a function under its name, or use it as a decorator; the function is returned unchanged.
 
         `retry` is the policy of a leaf's attempts (exponential by default), `executor` where a plain `def`
-        runs, `commit` has each settlement carry a commitment to its input and output. An attempt that takes
-        longer than `attempt_timeout_s`, or gives no `info.heartbeat()` for `heartbeat_timeout_s`, fails and
-        is followed by another. Raises ValueError if another function has this name and version, TypeError
-        for what cannot be executed.
+        runs (in a "thread", "inline" in the event loop, or in a "process" of its own), `commit` has each
+        settlement carry a commitment to its input and output. An attempt that takes longer than
+        `attempt_timeout_s`, or gives no `info.heartbeat()` for `heartbeat_timeout_s`, fails and is followed
+        by another. Raises ValueError if another function has this name and version, TypeError for what
+        cannot be executed.
         """
         limits = AttemptLimits(attempt_timeout_s=attempt_timeout_s, heartbeat_timeout_s=heartbeat_timeout_s)
 
@@ -344,6 +349,7 @@ class Application(Invoker):
             group=self.group,
             pid=self.pid,
             threads=self._thread_pool,
+            processes=self._process_pool,
             observers=self._observers,
             execution_observers=self._execution_observers,
             chance=self._chance,
@@ -359,3 +365,8 @@ class Application(Invoker):
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self._threads_max, thread_name_prefix=f"leaf-{self.group}")
         return self._threads
+
+    def _process_pool(self) -> ProcessPool:
+        if self._processes is None:
+            self._processes = ProcessPool(self._processes_max)
+        return self._processes

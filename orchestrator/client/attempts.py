@@ -6,11 +6,14 @@ import asyncio
 import contextvars
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from orchestrator.client import codec
 from orchestrator.client.future import Outcome, Raised, Returned
 from orchestrator.client.info import Info
 from orchestrator.client.options import AttemptLimits
+from orchestrator.client.processes import place_of
 from orchestrator.client.registry import RegisteredFunction
 from orchestrator.client.surroundings import Surroundings
 from orchestrator.domain.errors import Cancelled, OrchestratorError
@@ -136,6 +139,8 @@ class Attempt:
         if function.is_async or function.executor == "inline":
             self._begin()
             result = function.fn(*args, **self._kwargs)
+        elif function.executor == "process":
+            result = await self._in_process()
         else:
             result = await self._in_thread(args)
         return await result if inspect.isawaitable(result) else result
@@ -148,6 +153,30 @@ class Attempt:
                 return value
             case Raised(error):
                 raise error
+
+    async def _in_process(self) -> Any:
+        function, info = self._function, self._info
+        name = str(function)
+        call: dict[str, object] = {
+            **asdict(place_of(function.fn)),
+            "name": function.name,
+            "version": function.version,
+            "promise_id": info.promise_id,
+            "attempt": info.attempt,
+            "args": [codec.encode(one, f"argument {at + 1} of {name}") for at, one in enumerate(self._args)],
+            "kwargs": {
+                key: codec.encode(one, f"argument {key!r} of {name}") for key, one in self._kwargs.items()
+            },
+        }
+        tree = await self._around.processes().run(name, call, self._told)
+        return codec.decode(tree, function.returns, f"the result of {name}")
+
+    def _told(self, kind: str, content: object) -> None:
+        """Take what the process says while it runs the function."""
+        if kind == "begun":
+            self._begin()
+        else:
+            self._info.heartbeat()
 
     def _guarded(self, args: Sequence[Any]) -> Outcome:
         # An asyncio future refuses StopIteration, so that outcomes travel as values.

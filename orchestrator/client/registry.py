@@ -25,7 +25,7 @@ _RESULT_IS_LAST = (Generator, Coroutine, Awaitable)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 Function = Callable[..., Any]
-Executor = Literal["thread", "inline"]
+Executor = Literal["thread", "inline", "process"]
 
 
 class FunctionKind(StrEnum):
@@ -130,6 +130,8 @@ def describe(
     is_async = inspect.iscoroutinefunction(fn)
     if mark is ContextMark and not (is_async or is_generator):
         raise TypeError(f"{registered_name} takes a Context and must be `async def` or a generator")
+    if executor == "process":
+        _check_process(fn, registered_name, plain=not is_async and mark is not ContextMark)
     if version < VERSION_DEFAULT:
         raise ValueError(f"version {version} of {registered_name}: versions count from {VERSION_DEFAULT}")
     if mark is not None:
@@ -152,6 +154,16 @@ def describe(
             commit_step(registered_name, version, fn, takes_context=mark is not None) if commit else None
         ),
     )
+
+
+def _check_process(fn: Function, name: str, *, plain: bool) -> None:
+    if not plain:
+        raise TypeError(f"{name} is async or a workflow: only a plain `def` runs in a process of its own")
+    if "<" in getattr(fn, "__qualname__", "<none>"):
+        raise TypeError(
+            f"{name} cannot run in a process of its own: define it at the top level of a module, where the "
+            "process finds it by name"
+        )
 
 
 def _first_mark(signature: inspect.Signature, hints: Mapping[str, object]) -> type | None:

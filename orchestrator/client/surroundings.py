@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar, overload
 
 from orchestrator.client.clock import Clock
 from orchestrator.client.listening import Subscriptions
+from orchestrator.client.processes import ProcessPool
 from orchestrator.client.registry import Registry
 from orchestrator.client.verdict import Verdict
 from orchestrator.domain.promise import PromiseRecord, PromiseState
@@ -49,7 +50,9 @@ class ExecutionObserver(Protocol):
 class Dependencies:
     """Objects that functions receive: by name, or by type."""
 
-    def __init__(self) -> None:
+    def __init__(self, hint: str | None = None) -> None:
+        """`hint` is what a failing look-up says instead of how to offer a dependency."""
+        self._hint = hint
         self._named: dict[str, object] = {}
         self._typed: list[object] = []
 
@@ -69,12 +72,14 @@ class Dependencies:
             if wanted in self._named:
                 return self._named[wanted]
             raise LookupError(
-                f"no dependency {wanted!r}: offer it by app.set_dependency(object, name={wanted!r})"
+                f"no dependency {wanted!r}: "
+                + (self._hint or f"offer it by app.set_dependency(object, name={wanted!r})")
             )
         found = next((dependency for dependency in self._typed if isinstance(dependency, wanted)), None)
         if found is None:
             raise LookupError(
-                f"no dependency of type {wanted.__qualname__}: offer it by app.set_dependency(object)"
+                f"no dependency of type {wanted.__qualname__}: "
+                + (self._hint or "offer it by app.set_dependency(object)")
             )
         return found
 
@@ -94,6 +99,7 @@ class Surroundings:
     group: str
     pid: str
     threads: Callable[[], Executor]
+    processes: Callable[[], ProcessPool]
     observers: list[StepObserver] = field(default_factory=list)
     execution_observers: list[ExecutionObserver] = field(default_factory=list)
     extensions: frozenset[str] = frozenset()

@@ -114,8 +114,14 @@ def next_delay_s(policy: RetryPolicy, attempt: int, elapsed_s: float, chance: fl
 
 
 def worth_another(error: BaseException, policy: RetryPolicy) -> bool:
-    """Tell whether another attempt may end otherwise: the policy decides, and the error's `retryable`."""
-    if isinstance(error, policy.non_retryable):
+    """Tell whether another attempt may end otherwise: the policy decides, and the error's `retryable`.
+
+    An error from another process has the names of its types in `type_names`.
+    """
+    names: tuple[str, ...] = getattr(error, "type_names", ())
+    if isinstance(error, policy.non_retryable) or any(
+        f"{cls.__module__}.{cls.__qualname__}" in names for cls in policy.non_retryable
+    ):
         return False
     return bool(getattr(error, "retryable", True))
 
