@@ -3,16 +3,20 @@
 Each promise that a worker executes has one span from its creation to its settlement, with the executions
 below it, and the steps below those. The core knows nothing of this: it tells observers what happens, and
 hands a tag on (`orchestrator.domain.trace`). Observers run between a worker's own work: they only record.
+
+A server's request is a span that continues its caller's (header `traceparent`); the commit that carried its
+command out is a span below the first request of the batch, linked to the others.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from threading import Thread
+from time import time_ns
 
 from opentelemetry import context
 from opentelemetry.context import Context
@@ -20,6 +24,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import (
+    Link,
     NonRecordingSpan,
     Span,
     SpanContext,
@@ -47,6 +52,9 @@ PROMISE_ID, TASK_VERSION, ENDING, STATE, ATTEMPT = (
     "promise.state",
     "step.attempt",
 )
+STATUS, COMMIT_COMMANDS, COMMIT_SECONDS = "rpc.status", "commit.commands", "commit.seconds"
+FAILED_FROM = 500
+LINKS_MAX = 127
 FLUSH_TIMEOUT_S = 10.0
 _given: ContextVar[tuple[str, str] | None] = ContextVar("trace id and span id", default=None)
 
@@ -71,6 +79,15 @@ class _Step:
     span: Span
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """A request that runs, and what stood in its context before it."""
+
+    span: Span
+    place: str
+    before: Token[str | None]
+
+
 class Tracing:
     """Observes an application, and gives `processor` the spans. Close it to have the last ones sent.
 
@@ -84,6 +101,7 @@ class Tracing:
         )
         self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer("orchestrator")
+        self._requests: dict[str, Span] = {}
         self._executions: dict[str, dict[int, Span]] = {}
         self._steps: dict[str, _Step] = {}
 
@@ -101,6 +119,51 @@ class Tracing:
         with suppress(TimeoutError):
             await asyncio.wait_for(sent.wait(), FLUSH_TIMEOUT_S)
 
+    # -- a server's requests and commits
+
+    def on_request_started(self, traceparent: str | None) -> _Request:
+        """Begin the span of a request, below its caller's."""
+        span = self._tracer.start_span("request", context=_remote(traceparent), kind=SpanKind.SERVER)
+        place = _traceparent(span.get_span_context())
+        if span.is_recording():
+            self._requests[place] = span
+        return _Request(span=span, place=place, before=trace.HERE.set(place))
+
+    def on_request_ended(self, begun: object, kind: str, status: int, promise_id: str | None) -> None:
+        """End that span."""
+        if not isinstance(begun, _Request):
+            return
+        trace.HERE.reset(begun.before)
+        self._requests.pop(begun.place, None)
+        span = begun.span
+        span.update_name(kind)
+        span.set_attribute(STATUS, status)
+        if promise_id is not None:
+            span.set_attribute(PROMISE_ID, promise_id)
+        if status >= FAILED_FROM:
+            span.set_status(Status(StatusCode.ERROR, str(status)))
+        span.end()
+
+    def on_commit(self, traces: Sequence[str | None], seconds: float) -> None:
+        """Record a commit, and tell the requests that it carried out how many they were and what it took."""
+        sampled = [place for place in traces if place is not None and _is_sampled(place)]
+        if not sampled:
+            return
+        ended_ns = time_ns()
+        first, *others = dict.fromkeys(sampled)
+        span = self._tracer.start_span(
+            "commit",
+            context=_remote(first),
+            links=[Link(known) for other in others[:LINKS_MAX] if (known := _place_of(other)) is not None],
+            attributes={COMMIT_COMMANDS: len(traces)},
+            start_time=ended_ns - int(seconds * 1e9),
+        )
+        span.end(ended_ns)
+        for place in sampled:
+            request = self._requests.get(place)
+            if request is not None:
+                request.set_attributes({COMMIT_COMMANDS: len(traces), COMMIT_SECONDS: seconds})
+
     # -- invocations
 
     def tags_for(self, promise_id: str) -> Mapping[str, str]:
@@ -108,7 +171,7 @@ class Tracing:
         current = get_current_span().get_span_context()
         if not current.is_valid:
             return {}
-        return {tag.TRACE: f"00-{current.trace_id:032x}-{current.span_id:016x}-{current.trace_flags:02x}"}
+        return {tag.TRACE: _traceparent(current)}
 
     # -- executions
 
@@ -121,6 +184,8 @@ class Tracing:
             kind=SpanKind.CONSUMER,
             attributes={PROMISE_ID: promise.id, TASK_VERSION: version},
         )
+        # Told in the task that executes, whose context ends with it: its calls stand below this span.
+        trace.HERE.set(_traceparent(self._executions[promise.id][version].get_span_context()))
 
     def on_execution_ended(self, promise: PromiseRecord, version: int, verdict: Verdict) -> None:
         """End that span; with the promise's settlement its own span is known, too."""
@@ -168,6 +233,7 @@ class Tracing:
             step = self._steps[promise_id] = _Step(owner=owner, span=span)
             # The step runs in a task of its own, whose context ends with it.
             context.attach(set_span_in_context(span))
+            trace.HERE.set(_traceparent(span.get_span_context()))
         step.span.add_event("attempt", {ATTEMPT: attempt})
 
     def on_step_finished(self, promise_id: str, name: str, state: PromiseState) -> None:
@@ -185,6 +251,10 @@ class Tracing:
             span.end()
 
 
+def _traceparent(place: SpanContext) -> str:
+    return f"00-{place.trace_id:032x}-{place.span_id:016x}-{place.trace_flags:02x}"
+
+
 def _named(described: Resource) -> Resource:
     name = described.attributes.get(SERVICE_NAME)
     unnamed = isinstance(name, str) and name.startswith("unknown_service")
@@ -192,14 +262,22 @@ def _named(described: Resource) -> Resource:
 
 
 def _remote(traceparent: str | None) -> Context:
+    above = _place_of(traceparent)
+    return Context() if above is None else set_span_in_context(NonRecordingSpan(above), Context())
+
+
+def _place_of(traceparent: str | None) -> SpanContext | None:
     known = trace.parse(traceparent)
     if known is None:
-        return Context()
+        return None
     trace_id, span_id, flags = known
-    above = SpanContext(
+    return SpanContext(
         int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16))
     )
-    return set_span_in_context(NonRecordingSpan(above), Context())
+
+
+def _is_sampled(traceparent: str) -> bool:
+    return int(traceparent[-2:], 16) & TraceFlags.SAMPLED != 0
 
 
 def _function(promise: PromiseRecord) -> str:

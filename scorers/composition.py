@@ -41,6 +41,7 @@ def server_settings(settings: Settings) -> ServerSettings:
         cors_origins=_listed(settings.cors_origins),
         open_metrics=settings.open_metrics,
         open_proofs=settings.open_proofs,
+        debug=settings.debug,
     )
 
 

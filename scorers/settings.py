@@ -130,6 +130,10 @@ class Settings(BaseSettings):
     )
     open_metrics: bool = Field(default=False, description="Show /metrics without a token, too.")
     open_proofs: bool = Field(default=False, description="Show proofs without a token, too.")
+    debug: bool = Field(
+        default=False,
+        description="Let callers set the time and wipe the store (debug.*); loopback only, for tests.",
+    )
     retain_children: Duration | None = Field(
         default=None,
         ge=1,

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from orchestrator import Orchestrator
 from scorers.errors import SettingsError
+
+if TYPE_CHECKING:
+    from orchestrator.telemetry import Tracing
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 EXPORTER = "OTEL_TRACES_EXPORTER"
@@ -27,10 +31,24 @@ def wanted(environment: Mapping[str, str]) -> bool:
 
 
 @asynccontextmanager
-async def traced(app: Orchestrator) -> AsyncIterator[None]:
-    """Trace what an application does, where the environment wants it. Raises SettingsError."""
-    if not wanted(os.environ):
+async def traced(app: Orchestrator, tracing: Tracing | None = None) -> AsyncIterator[None]:
+    """Trace what an application does, where the environment wants it. Raises SettingsError.
+
+    `tracing` is that of the process, if it has one already.
+    """
+    async with AsyncExitStack() as stack:
+        own = tracing or await stack.enter_async_context(process_tracing())
+        if own is not None:
+            app.observe(own)
+            app.observe_executions(own)
         yield
+
+
+@asynccontextmanager
+async def process_tracing() -> AsyncIterator[Tracing | None]:
+    """Hold the tracing of this process; None where the environment wants none. Raises SettingsError."""
+    if not wanted(os.environ):
+        yield None
         return
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415  # an extra
@@ -44,9 +62,7 @@ async def traced(app: Orchestrator) -> AsyncIterator[None]:
             "traces are wanted (OTEL_…) and their packages are missing: pip install 'dao-scorer[otel]'"
         ) from error
     tracing = Tracing(BatchSpanProcessor(OTLPSpanExporter()))
-    app.observe(tracing)
-    app.observe_executions(tracing)
     try:
-        yield
+        yield tracing
     finally:
         await tracing.close()

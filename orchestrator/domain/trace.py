@@ -9,6 +9,7 @@ whose id follows from the root's.
 from __future__ import annotations
 
 import re
+from contextvars import ContextVar
 from hashlib import blake2b
 
 from orchestrator.domain import tags as tag
@@ -17,6 +18,10 @@ from orchestrator.domain.promise import PromiseRecord
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 SAMPLED = "01"
+HEADER = "traceparent"
+"""The HTTP header of a call that stands in a trace."""
+HERE: ContextVar[str | None] = ContextVar("traceparent", default=None)
+"""The traceparent of what runs here, and under which its calls stand; None where nobody traces."""
 
 
 def parse(traceparent: str | None) -> tuple[str, str, str] | None:

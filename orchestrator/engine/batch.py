@@ -52,10 +52,14 @@ Search = c.PromiseSearch | c.TaskSearch | s.ScheduleSearch
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """One command in a batch; `embedded` marks one from inside the engine's own process."""
+    """One command in a batch; `embedded` marks one from inside the engine's own process.
+
+    `trace` is the traceparent of its call, if it stands in a trace.
+    """
 
     command: c.Command[Any]
     embedded: bool = False
+    trace: str | None = None
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):

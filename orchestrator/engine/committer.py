@@ -22,6 +22,7 @@ import structlog
 from orchestrator.domain.errors import Refused, Unavailable
 from orchestrator.engine.batch import BatchResult, Sent, Work, batch_program
 from orchestrator.engine.faults import trace_of
+from orchestrator.engine.observing import CommitObserver
 from orchestrator.engine.parts import Parts
 from orchestrator.protocol import commands as c
 from orchestrator.store import InvalidRow, StoreError
@@ -58,6 +59,7 @@ class Committer:
         self._held_s = 0.0
         self._stopping = False
         self._tidy = False
+        self.observer: CommitObserver | None = None
 
     async def carry_out(self, work: Work) -> c.Answer:
         """Commit a command, at once if it is alone, and return its answer. Raises Refused and Unavailable."""
@@ -94,7 +96,7 @@ class Committer:
             self._statistics.failed_batches += 1
             raise self._told([work], error) from error
         if result is not None:
-            self._held_s += self._observe(started, 1)
+            self._held_s += self._observe(started, (work,))
             self._switchboard.removed(sent)
             self._tell(result)
         return result
@@ -185,14 +187,19 @@ class Committer:
         result = await self._store.run(
             lambda now_ms: batch_program(now_ms, works, self._settings, sent), self._clock.now_ms()
         )
-        self._observe(started, len(batch))
+        self._observe(started, works)
         return result
 
-    def _observe(self, started: float, commands: int) -> float:
+    def _observe(self, started: float, works: Sequence[Work]) -> float:
         """Count a commit, and return the seconds that it took."""
         elapsed = perf_counter() - started
         self._statistics.commits.observe(elapsed)
-        self._statistics.batches.observe(commands)
+        self._statistics.batches.observe(len(works))
+        if self.observer is not None:
+            try:
+                self.observer.on_commit([work.trace for work in works], elapsed)
+            except Exception as error:  # what is committed must not be run again for it
+                _log.error("commit observer failed", trace=trace_of(error))
         return elapsed
 
     def _answer(self, batch: list[_Waiting], result: BatchResult) -> None:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 from orchestrator.domain.errors import Refused, Unavailable
+from orchestrator.domain.trace import HERE
 from orchestrator.engine.batch import BatchResult, Work
 from orchestrator.engine.clock import Clock, SystemClock
 from orchestrator.engine.committer import Committer
@@ -18,6 +19,7 @@ from orchestrator.engine.courier import Courier, Push
 from orchestrator.engine.debugging import DebugCommand, Debugger
 from orchestrator.engine.delivery import Connection, MayHearOf, Receive, Switchboard
 from orchestrator.engine.neighbours import Neighbours
+from orchestrator.engine.observing import CommitObserver
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.recovery import announce_again
 from orchestrator.engine.retention import Retention
@@ -84,6 +86,10 @@ class Engine:
     def settings(self) -> EngineSettings:
         """What was set about it."""
         return self._settings
+
+    def observe(self, observer: CommitObserver) -> None:
+        """Tell `observer` of every commit of commands."""
+        self._committer.observer = observer
 
     async def __aenter__(self) -> Self:
         """Open the store and start. Raises StoreError."""
@@ -176,7 +182,7 @@ class Engine:
         validate(command)
         if self._committing is None:
             raise Unavailable("the engine has not been started")
-        work = Work(command=command, embedded=embedded)
+        work = Work(command=command, embedded=embedded, trace=HERE.get())
         if debug_time is not None and self._settings.debug:
             return await self._debugger.at(work, debug_time)
         return await self._committer.carry_out(work)

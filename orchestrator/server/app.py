@@ -23,7 +23,7 @@ from orchestrator.server.gauges import OpenWork
 from orchestrator.server.metrics import ServerMetrics
 from orchestrator.server.openapi import openapi
 from orchestrator.server.poll import PollRoute
-from orchestrator.server.port import ServedEngine
+from orchestrator.server.port import RequestObserver, ServedEngine
 from orchestrator.server.proof_route import ProofRoute, json_error
 from orchestrator.server.proofs import ProofSource
 from orchestrator.server.rpc import RpcRoute
@@ -101,8 +101,11 @@ def create_app(
     proofs: ProofSource | None = None,
     *,
     collectors: Iterable[Collector] = (),
+    observer: RequestObserver | None = None,
 ) -> web.Application:
     """Return the application that serves `engine`; `collectors` add metrics of other parts of the process.
+
+    `observer` is told of every command that comes in.
 
     Raises ServerMisconfigured if the JWT public keys cannot be read.
     """
@@ -117,6 +120,7 @@ def create_app(
         body_bytes_max=settings.body_bytes_max,
         access_log=settings.access_log,
         debug=settings.debug,
+        observer=observer,
     )
     poll = PollRoute(engine, settings, checker, metrics)
     proof = ProofRoute(engine, proofs or ProofSource(), checker, open_to_all=settings.open_proofs)

@@ -46,6 +46,9 @@ class EngineCollector(Collector):
         yield _histogram("orchestrator_commit_seconds", "Duration of a commit.", statistics.commits)
         yield CounterMetricFamily("orchestrator_ticks", "Timer rounds.", value=statistics.ticks)
         yield CounterMetricFamily(
+            "orchestrator_schedule_runs", "Promises created by schedules.", value=statistics.scheduled
+        )
+        yield CounterMetricFamily(
             "orchestrator_promises_removed", "Promises removed by retention.", value=statistics.removed
         )
         yield CounterMetricFamily(

@@ -19,6 +19,18 @@ class Connection(Protocol):
         ...
 
 
+class RequestObserver(Protocol):
+    """Hears of each command that comes in. Must neither block nor raise."""
+
+    def on_request_started(self, traceparent: str | None) -> object:
+        """Learn that a request came in; what is returned is given back at its end, in the same context."""
+        ...
+
+    def on_request_ended(self, begun: object, kind: str, status: int, promise_id: str | None) -> None:
+        """Learn how the request ended: its operation, the protocol's status, the id that it named."""
+        ...
+
+
 class ServedEngine(Protocol):
     """The engine as its server sees it."""
 

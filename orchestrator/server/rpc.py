@@ -15,6 +15,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from orchestrator.domain.errors import Refused, Unavailable
+from orchestrator.domain.trace import HEADER
 from orchestrator.engine.debugging import DISABLED
 from orchestrator.protocol.commands import COMMANDS, Answer, Command
 from orchestrator.protocol.envelope import (
@@ -28,7 +29,7 @@ from orchestrator.server.auth import Authenticator
 from orchestrator.server.auth_proxy import Proxies
 from orchestrator.server.auth_scope import authorize
 from orchestrator.server.metrics import ServerMetrics
-from orchestrator.server.port import ServedEngine
+from orchestrator.server.port import RequestObserver, ServedEngine
 
 _log = structlog.get_logger(__name__)
 _HEADERS = CIMultiDict({"Content-Type": "application/json"})
@@ -54,6 +55,7 @@ class RpcRoute:
         body_bytes_max: int,
         access_log: bool,
         debug: bool,
+        observer: RequestObserver | None = None,
     ) -> None:
         self._engine = engine
         self._authenticator = authenticator
@@ -62,10 +64,13 @@ class RpcRoute:
         self._body_bytes_max = body_bytes_max
         self._access_log = access_log
         self._debug = debug
+        self._observer = observer
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one request; every failure leaves as an envelope."""
-        started = perf_counter()
+        started, begun = perf_counter(), None
+        if self._observer is not None:
+            begun = self._observer.on_request_started(request.headers.get(HEADER))
         kind, corr_id, status = UNKNOWN_KIND, "0", _CLIENT_GONE
         body, command = b"", None
         try:
@@ -88,6 +93,9 @@ class RpcRoute:
             # Also for a caller that has gone: cancelled here, its command counts as carried out or not.
             seconds = perf_counter() - started
             self._metrics.answered(kind, status, seconds)
+            if self._observer is not None:
+                shown = kind if command is not None else UNKNOWN_KIND
+                self._observer.on_request_ended(begun, shown, status, getattr(command, "id", None))
             if self._access_log:
                 _log_access(command, kind, status, seconds)
         return web.Response(body=payload, status=status, headers=_HEADERS)

@@ -20,6 +20,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from orchestrator.domain import trace
 from orchestrator.domain.errors import Refused, Unavailable
 from orchestrator.protocol.commands import Answer, Command
 from orchestrator.protocol.envelope import decode_answer, encode_request
@@ -91,7 +92,7 @@ class HttpTransport:
             async with self._open_session().post(
                 self._url,
                 data=_sent(body),
-                headers={**_HEADERS, **authorization(token)},
+                headers={**_HEADERS, **authorization(token), **_traced()},
                 allow_redirects=False,
             ) as response:
                 payload = await response.read()
@@ -177,6 +178,12 @@ def _parse_url(url: str) -> URL:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"invalid server URL {url!r}: expected http://HOST:PORT or https://HOST:PORT")
     return URL(url if url.endswith("/") else url + "/")
+
+
+def _traced() -> dict[str, str]:
+    """Return the header by which the server continues this call's trace, if there is one."""
+    here = trace.HERE.get()
+    return {} if here is None else {trace.HEADER: here}
 
 
 def _reason(error: Exception) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,7 +23,10 @@ from scorers.cli.flags import configured
 from scorers.readiness import check_registry, check_scorer
 from scorers.ready import announce
 from scorers.settings import Settings, require
-from scorers.tracing import traced
+from scorers.tracing import process_tracing, traced
+
+if TYPE_CHECKING:
+    from orchestrator.telemetry import Tracing
 
 SERVING = (
     "host",
@@ -39,6 +42,7 @@ SERVING = (
     "open_metrics",
     "open_proofs",
     "retain_children",
+    "debug",
 )
 """The settings of whatever serves."""
 
@@ -47,7 +51,11 @@ SERVING = (
 async def serve(settings: Settings) -> None:
     """Serve the orchestrator over HTTP. Promises, tasks, delivery, proofs and metrics."""
     with _stop_signals() as stop:
-        async with _engine(settings) as engine, _served(engine, settings) as url:
+        async with (
+            process_tracing() as tracing,
+            _engine(settings) as engine,
+            _served(engine, settings, tracing) as url,
+        ):
             announce(url)
             await stop.wait()
 
@@ -110,11 +118,12 @@ async def up(settings: Settings) -> None:
             await _check_registry(settings, node)
             await check_scorer(node, signer.address, settings.registry)
             engine = await stack.enter_async_context(_engine(settings))
-            url = await stack.enter_async_context(_served(engine, settings))
+            tracing = await stack.enter_async_context(process_tracing())
+            url = await stack.enter_async_context(_served(engine, settings, tracing))
             app = _embedded(engine, settings)
             composition.register_scoring(app, node=node, signer=signer)
             listener = await stack.enter_async_context(composition.listener_of(settings, node, app))
-            await stack.enter_async_context(traced(app))
+            await stack.enter_async_context(traced(app, tracing))
             await stack.enter_async_context(app)
             announce(url)
             output.say(
@@ -151,15 +160,18 @@ async def _check_registry(settings: Settings, node: Node) -> None:
 @asynccontextmanager
 async def _engine(settings: Settings) -> AsyncIterator[Engine]:
     age_s = settings.retain_children
-    chosen = EngineSettings(retain_children_ms=None if age_s is None else age_s * 1000)
+    age_ms = None if age_s is None else age_s * 1000
+    chosen = EngineSettings(retain_children_ms=age_ms, debug=settings.debug)
     store = open_store(settings.store)
     async with PushSender() as push, Engine(store, settings=chosen, push=push.post) as engine:
         yield engine
 
 
 @asynccontextmanager
-async def _served(engine: Engine, settings: Settings) -> AsyncIterator[str]:
-    app = create_app(engine, composition.server_settings(settings), composition.PROOFS)
+async def _served(engine: Engine, settings: Settings, tracing: Tracing | None) -> AsyncIterator[str]:
+    if tracing is not None:
+        engine.observe(tracing)
+    app = create_app(engine, composition.server_settings(settings), composition.PROOFS, observer=tracing)
     async with listening(app) as url:
         with reloading(app):
             yield url

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import signal
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.acceptance.nursery import Nursery, Process
 
 KILLED = -9
+END_S = 30.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -20,15 +23,24 @@ class Served:
     store: str
     name: str = "server"
     url: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
     process: Process | None = None
 
-    async def start(self) -> None:
-        """Start, and wait until it is ready."""
+    async def start(self, *options: str) -> None:
+        """Start, with more options if given, and wait until it is ready."""
         port = urlsplit(self.url).port or 0
-        command = ["serve", "--port", str(port), "--store", self.store]
+        command = ["serve", "--port", str(port), "--store", self.store, *options]
         arguments = [str(self.folder / "journal"), "", *command]
-        self.process = self.nursery.start(self.name, arguments, environment={}, directory=self.folder)
+        self.process = self.nursery.start(
+            self.name, arguments, environment=self.environment, directory=self.folder
+        )
         self.url = await self.process.ready()
+
+    async def stop(self) -> int:
+        """End it with SIGTERM; return its exit code."""
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGTERM)
+        return await self.process.ended(END_S)
 
     async def kill(self) -> None:
         """End it with SIGKILL."""
