@@ -13,6 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 RETRY_MS = 30_000
+UNNAMED_MS = 3_600_000
+TOUCH_MS = 60_000
 GRACE_MS = 60_000
 PERIODS = {
     "*/10 * * * * *": 10_000,
@@ -41,6 +43,7 @@ class Oracle:
         self.tasks: dict[str, Json] = {}
         self.timers: dict[str, int] = {}
         self.resumed: dict[str, set[str]] = {}
+        self.touched: dict[str, int] = {}
         self.callbacks: set[tuple[str, str]] = set()
         self.listeners: set[tuple[str, str]] = set()
         self.executes: dict[str, int] = {}
@@ -91,6 +94,28 @@ class Oracle:
         if promise["state"] == "pending":
             self.settle([data["id"]], {data["id"]: (data["state"], data.get("value", {}), self.now)})
         return 200, {"promise": self.promise(data["id"])}
+
+    def promise_cancel(self, data: Json) -> tuple[int, Any]:
+        key = data["id"]
+        need(good_id(key))
+        self.expire(key)
+        promise = self.promise(key)
+        if promise["state"] == "pending":
+            need(self.can_be_told(key), 422)
+            if "cancelled" not in self.tasks[key]:
+                for each in [key, *self.tree(key)]:
+                    if self.can_be_told(each) and "cancelled" not in self.tasks[each]:
+                        self.ask_to_end(each)
+        return 200, {"promise": promise}
+
+    def promise_terminate(self, data: Json) -> tuple[int, Any]:
+        key = data["id"]
+        need(good_id(key))
+        self.expire(key)
+        if self.promise(key)["state"] == "pending":
+            keys = [key, *self.tree(key)]
+            self.settle(keys, {each: ("rejected_canceled", {}, self.now) for each in keys})
+        return 200, {"promise": self.promise(key)}
 
     def promise_register_callback(self, data: Json) -> tuple[int, Any]:
         awaited, awaiter = data["awaited"], data["awaiter"]
@@ -190,8 +215,10 @@ class Oracle:
         need(all(one in self.promises for one in awaited), 422)
         self.resumed[key] = set()
         settled = {one for one in awaited if self.promises[one]["state"] != "pending"}
-        if settled:
-            return 300, {"preload": self.preload(key, settled)}
+        told = {"cancelled": True} if data.get("heeds") and "cancelled" in self.tasks[key] else {}
+        if settled or told:
+            self.touch(key)
+            return 300, {"preload": self.preload(key, settled) if settled else [], **told}
         self.become(key, "suspended")
         self.callbacks |= {(one, key) for one in awaited}
         return 200, {}
@@ -204,8 +231,10 @@ class Oracle:
         need(action["id"] != data["id"])
         self.expire(data["id"], action["id"])
         self.fenced(data)
+        told = {"cancelled": True} if "cancelled" in self.tasks[data["id"]] else {}
+        self.touch(data["id"])
         status, inner = self.one({"kind": kind, "data": action})
-        return 200, {"action": (kind, status, inner), "preload": []}
+        return 200, {"action": (kind, status, inner), "preload": [], **told}
 
     def task_heartbeat(self, data: Json) -> tuple[int, Any]:
         wanted = [(reference["id"], reference["version"]) for reference in data["tasks"]]
@@ -215,11 +244,15 @@ class Oracle:
             for key, task in self.tasks.items()
             if task["state"] == "acquired" and task["pid"] == data["pid"]
         }
-        for key, version in wanted or held.items():
+        recent = [pair for pair in held.items() if self.now - self.touched[pair[0]] < UNNAMED_MS]
+        for key, version in wanted or recent:
             if held.get(key) == version:
                 self.timers[key] = self.now + self.tasks[key]["ttl"]
+                if wanted:
+                    self.touch(key)
         lost = [key for key, version in wanted if held.get(key) != version]
-        return 200, {"lost": lost} if lost else {}
+        ending = [key for key, _ in wanted if key not in lost and "cancelled" in self.tasks[key]]
+        return 200, {name: keys for name, keys in (("lost", lost), ("cancelled", ending)) if keys}
 
     def task_halt(self, data: Json) -> tuple[int, Any]:
         need(good_id(data["id"]))
@@ -397,6 +430,7 @@ class Oracle:
         """Change a task's state; what belongs to another state goes."""
         task = self.tasks[key]
         task["state"] = state
+        self.touched.pop(key, None)
         self.timers.pop(key, None)
         self.executes.pop(key, None)
         if state != "acquired":
@@ -407,7 +441,46 @@ class Oracle:
         self.become(key, "acquired")
         self.tasks[key].update(version=self.tasks[key]["version"] + 1, pid=pid, ttl=ttl)
         self.timers[key] = self.now + ttl
+        self.touched[key] = self.now
         self.resumed[key] = set()
+
+    def touch(self, key: str) -> None:
+        """Note that the holder of a task lives, at most once a minute."""
+        if self.now - self.touched[key] >= TOUCH_MS:
+            self.touched[key] = self.now
+
+    def tree(self, root: str) -> list[str]:
+        """Return what is open of a call tree below its root, in order, without what is detached."""
+        keys = [
+            key
+            for key, promise in sorted(self.promises.items())
+            if promise["state"] == "pending"
+            and key.startswith((root + ":", root + "."))
+            and promise["tags"].get("resonate:origin", key) != key
+            and not self.detached(key, root)
+        ]
+        self.expire(*keys)
+        return [key for key in keys if self.promises[key]["state"] == "pending"]
+
+    def detached(self, key: str, root: str) -> bool:
+        """Tell whether anything from below the root down to here is detached."""
+        above = [key[:end] for end in range(len(root) + 1, len(key) + 1) if (key + ":")[end] in ":."]
+        tags = [self.promises[each]["tags"] for each in above if each in self.promises]
+        names = [each.replace(":", ".").rpartition(".")[2] for each in above]
+        return any(each.get("resonate:detached") == "true" for each in tags) or any(
+            name[:1] == "d" and 15 <= len(name) <= 17 and set(name[1:]) <= set("0123456789abcdef")
+            for name in names
+        )
+
+    def can_be_told(self, key: str) -> bool:
+        return key in self.tasks and self.promises[key]["tags"].get("resonate:timer") != "true"
+
+    def ask_to_end(self, key: str) -> None:
+        task = self.tasks[key]
+        task["cancelled"] = True
+        if task["state"] in ("pending", "suspended"):
+            self.become(key, "pending")
+            self.wait(key)
 
     def wait(self, key: str, *, announce: bool = True, at: int | None = None) -> None:
         """Set a pending task's timer, and announce it."""

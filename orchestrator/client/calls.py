@@ -199,6 +199,8 @@ def detached(
     name, version = _named(target, site.options)
     promise_id = site.options.id if site.options.id is not None else _detached_id(site)
     tags, outside = _placed(site, promise_id, site.caller.origin)
+    if not outside and site.options.id is not None:
+        tags[tag.DETACHED] = tag.TRUE
     return Call(
         create=PromiseCreate(
             id=promise_id,

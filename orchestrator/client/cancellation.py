@@ -12,7 +12,7 @@ process, a workflow as a local child, a call of a worker group.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -62,16 +62,15 @@ class LeafStop:
         if self._task is not None:
             self._task.cancel()
 
-    async def run(self, running: Coroutine[Any, Any, Settlement | None]) -> Settlement | None:
+    async def run(self, start: Callable[[], Coroutine[Any, Any, Settlement | None]]) -> Settlement | None:
         """Return what a leaf's run gives, or CANCELLED if it was told to end before."""
         if self._told.is_set():
-            running.close()
             self.writing = True
             return CANCELLED
         task = self._task = asyncio.current_task()
         settlement: Settlement | None = None
         try:
-            settlement = await running
+            settlement = await start()
             if self.doomed:
                 await self._told.wait()
         except asyncio.CancelledError:

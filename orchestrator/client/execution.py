@@ -235,6 +235,8 @@ class Execution:
             return
         for record in answer.preload:
             self.observe(record)
+        if answer.cancelled:
+            return
         if not any(self._is_settled(one) for one in awaited):
             for one in awaited:
                 self.observe(await self.writer.read(one))
@@ -389,5 +391,7 @@ class Execution:
                 continue
             try:
                 branch.driver.close()
+            except Abandoned:
+                continue  # its clean-up asked for something durable, which another execution does
             except BaseException as error:
                 _log.warning("workflow resisted its end", promise_id=branch.caller.id, reason=repr(error))

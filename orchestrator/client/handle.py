@@ -6,6 +6,7 @@ from typing import Generic, TypeVar, cast
 
 from orchestrator.client.listening import Subscriptions
 from orchestrator.client.outcomes import error_of, result_of
+from orchestrator.client.promises import cancel, terminate
 from orchestrator.domain.errors import ApplicationError
 from orchestrator.domain.promise import PromiseState
 from orchestrator.protocol.commands import PromiseGet
@@ -54,6 +55,17 @@ class Handle(Generic[T]):
         """Wait as `result` does; return the error that it would raise, None if there is a result."""
         record = await self._settled()
         return None if record.state is PromiseState.RESOLVED else error_of(record)
+
+    async def cancel(self) -> None:
+        """Ask the invocation, and all that it called, to clean up and end: `result` raises PromiseCanceled.
+
+        Returns once the request is durable. It may still end otherwise: what ends first counts.
+        """
+        self._record = await cancel(self._transport, self.id)
+
+    async def terminate(self) -> None:
+        """Settle the invocation and all that it called as canceled, at once; no clean-up runs."""
+        self._record = await terminate(self._transport, self.id)
 
     async def done(self) -> bool:
         """Tell whether the promise has settled."""

@@ -101,7 +101,9 @@ async def run_leaf(execution: Execution, pending: PendingCall[StepCall]) -> None
         begun_ms=pending.record.created_at if pending.record is not None else None,
     )
     try:
-        settlement = await stop.run(_within_deadline(execution, pending, partial(leaf.run, creation.ensure)))
+        settlement = await stop.run(
+            lambda: _within_deadline(execution, pending, partial(leaf.run, creation.ensure))
+        )
         async with _taken(execution, call):
             record = await (creation.finish(settlement) if settlement else _timed_out(execution, call))
     finally:
@@ -151,7 +153,7 @@ async def run_root_leaf(
         limits=function.limits,
     )
     stop = execution.cancellations.leaf(execution.promise.id)
-    await fulfil(execution, await stop.run(leaf.run(_nothing)) or steps.CANCELLED)
+    await fulfil(execution, await stop.run(lambda: leaf.run(_nothing)) or steps.CANCELLED)
     _announce(execution, function, execution.promise)
 
 

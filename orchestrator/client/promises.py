@@ -9,10 +9,14 @@ from orchestrator.client.codec import encode_value
 from orchestrator.client.options import CallOptions
 from orchestrator.client.outcomes import failure_value
 from orchestrator.domain import tags as tag
+from orchestrator.domain.errors import Refused
 from orchestrator.domain.promise import EMPTY, PromiseState, Value
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.records import PromiseRecord
 from orchestrator.protocol.transport import Transport
+
+_NOT_TO_BE_ASKED = (400, 422)
+"""The server does not know the operation, or there is nobody to be asked."""
 
 
 class Promises:
@@ -56,8 +60,16 @@ class Promises:
         return await self._settle(promise_id, PromiseState.REJECTED, failure_value(error))
 
     async def cancel(self, promise_id: str) -> PromiseRecord:
-        """Cancel a promise; one already settled is returned as it is (P1)."""
-        return await self._settle(promise_id, PromiseState.REJECTED_CANCELED, EMPTY)
+        """Ask what a promise stands for to end; return the promise as it is then.
+
+        A workflow, and all that it called, is asked to clean up and end; detached invocations are not. What
+        nobody executes is settled as canceled at once, as everything is by a server without this extension.
+        """
+        return await cancel(self._transport, promise_id)
+
+    async def terminate(self, promise_id: str) -> PromiseRecord:
+        """Settle a promise and all that it called as canceled, at once; no clean-up runs."""
+        return await terminate(self._transport, promise_id)
 
     async def search(
         self,
@@ -74,6 +86,22 @@ class Promises:
 
     async def _settle(self, promise_id: str, state: PromiseState, value: Value) -> PromiseRecord:
         return (await self._transport.call(c.PromiseSettle(id=promise_id, state=state, value=value))).promise
+
+
+async def cancel(transport: Transport, promise_id: str) -> PromiseRecord:
+    """See `Promises.cancel`."""
+    try:
+        return (await transport.call(c.PromiseCancel(id=promise_id))).promise
+    except Refused as refusal:
+        if refusal.status not in _NOT_TO_BE_ASKED:
+            raise
+    settle = c.PromiseSettle(id=promise_id, state=PromiseState.REJECTED_CANCELED, value=EMPTY)
+    return (await transport.call(settle)).promise
+
+
+async def terminate(transport: Transport, promise_id: str) -> PromiseRecord:
+    """See `Promises.terminate`. Raises Refused(400) where the server lacks the extension."""
+    return (await transport.call(c.PromiseTerminate(id=promise_id))).promise
 
 
 def _value(value: object, what: str) -> Value:

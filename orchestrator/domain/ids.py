@@ -6,11 +6,14 @@ Two dialects are in use by published clients: children are `root:1`, `root:1.2` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container
 
 ROOT_SEPARATOR = ":"
 CHILD_SEPARATOR = "."
 ID_LENGTH_MAX = 1024
+_DETACHED = re.compile(r"d[0-9a-f]{14,16}")
+_SEPARATORS = re.compile(f"[{re.escape(ROOT_SEPARATOR + CHILD_SEPARATOR)}]")
 
 
 def child_id(parent: str, number: int) -> str:
@@ -43,6 +46,29 @@ def extends(promise_id: str, ancestor: str) -> bool:
     if not promise_id.startswith(ancestor):
         return False
     return len(promise_id) == len(ancestor) or promise_id[len(ancestor)] in (ROOT_SEPARATOR, CHILD_SEPARATOR)
+
+
+def descendants_between(ancestor: str) -> tuple[tuple[str, str], ...]:
+    """Return the ranges (exclusive) in which the ids of all descendants lie, in order of id."""
+    marks = sorted((ROOT_SEPARATOR, CHILD_SEPARATOR))
+    return tuple((ancestor + mark, ancestor + chr(ord(mark) + 1)) for mark in marks)
+
+
+def between(promise_id: str, ancestor: str) -> list[str]:
+    """Return the ids that nest between a descendant and its ancestor, both left out, the longest first."""
+    found: list[str] = []
+    shorter = promise_id
+    while True:
+        cut = max(shorter.rfind(ROOT_SEPARATOR), shorter.rfind(CHILD_SEPARATOR))
+        if cut <= len(ancestor):
+            return found
+        shorter = shorter[:cut]
+        found.append(shorter)
+
+
+def is_below_detached(promise_id: str, ancestor: str) -> bool:
+    """Tell whether a descendant's id says that it is a detached invocation, or descends from one."""
+    return any(_DETACHED.fullmatch(part) for part in _SEPARATORS.split(promise_id[len(ancestor) :]))
 
 
 def same_origin(first: str, second: str) -> bool:

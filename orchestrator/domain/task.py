@@ -31,6 +31,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     next dispatch while pending; None otherwise (T5). `resumes` counts the awaited promises that have settled
     since it was last acquired or suspended, `releases` how often it was given back in a row without progress.
     `embedded` marks a lease held by a worker inside the engine's own process: it ends with that process.
+    `cancelled` tells that its promise was asked to end. `touched_at` is when its holder last wrote for it, to
+    within a share of the time for which that counts; None while nobody holds it.
     """
 
     id: str
@@ -43,3 +45,5 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     ttl_ms: int | None = None
     embedded: bool = False
     timer_at: int | None = None
+    cancelled: bool = False
+    touched_at: int | None = None

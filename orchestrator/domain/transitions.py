@@ -102,6 +102,10 @@ class TaskEvent(StrEnum):
     """task.suspend, and something it awaits has settled."""
     FENCE = "fence"
     RENEW = "renew"
+    RENEW_UNNAMED = "renew_unnamed"
+    """An empty heartbeat, which renews all that its pid holds."""
+    CANCEL = "cancel"
+    """The promise was asked to end, for the first time."""
     HALT = "halt"
     CONTINUE = "continue"
     AWAITED_SETTLED = "awaited_settled"
@@ -121,6 +125,7 @@ FENCED = frozenset(
         TaskEvent.STAY_AWAKE,
         TaskEvent.FENCE,
         TaskEvent.RENEW,
+        TaskEvent.RENEW_UNNAMED,
     }
 )
 """The events that a stale version may not cause (T2)."""
@@ -149,7 +154,7 @@ class Outcome:
 
     `claims` raises the version and takes a new lease; `resumes` counts awaited promises that have settled
     since the task was last acquired or suspended; `releases` counts how often it was given back in a row
-    without any progress.
+    without any progress. `touches` marks what only a holder that lives can cause; `cancels` is remembered.
     """
 
     state: TaskState | None
@@ -157,11 +162,13 @@ class Outcome:
     timer: Timer = Timer.KEEP
     resumes: Count = Count.KEEP
     releases: Count = Count.KEEP
+    touches: bool = False
+    cancels: bool = False
 
 
 _S, _V = TaskState, TaskEvent
 _REFUSED = Outcome(state=None)
-_CLAIMED = Outcome(state=_S.ACQUIRED, claims=True, timer=Timer.LEASE, resumes=Count.CLEAR)
+_CLAIMED = Outcome(state=_S.ACQUIRED, claims=True, timer=Timer.LEASE, resumes=Count.CLEAR, touches=True)
 _FULFILLED = Outcome(state=_S.FULFILLED, timer=Timer.NONE)
 _HALTED = Outcome(state=_S.HALTED, timer=Timer.NONE)
 
@@ -179,6 +186,8 @@ TASK_TRANSITIONS: dict[tuple[TaskState, TaskEvent], Outcome] = {
     (_S.PENDING, _V.STAY_AWAKE): _REFUSED,
     (_S.PENDING, _V.FENCE): _REFUSED,
     (_S.PENDING, _V.RENEW): _REFUSED,
+    (_S.PENDING, _V.RENEW_UNNAMED): _REFUSED,
+    (_S.PENDING, _V.CANCEL): Outcome(state=_S.PENDING, timer=Timer.DISPATCH, cancels=True),
     (_S.PENDING, _V.HALT): _HALTED,
     (_S.PENDING, _V.CONTINUE): _REFUSED,
     (_S.PENDING, _V.AWAITED_SETTLED): _same(_S.PENDING, resumes=Count.ADD),
@@ -192,9 +201,13 @@ TASK_TRANSITIONS: dict[tuple[TaskState, TaskEvent], Outcome] = {
     (_S.ACQUIRED, _V.SUSPEND): Outcome(
         state=_S.SUSPENDED, timer=Timer.NONE, resumes=Count.CLEAR, releases=Count.CLEAR
     ),
-    (_S.ACQUIRED, _V.STAY_AWAKE): Outcome(state=_S.ACQUIRED, resumes=Count.CLEAR, releases=Count.CLEAR),
-    (_S.ACQUIRED, _V.FENCE): Outcome(state=_S.ACQUIRED, releases=Count.CLEAR),
-    (_S.ACQUIRED, _V.RENEW): Outcome(state=_S.ACQUIRED, timer=Timer.LEASE),
+    (_S.ACQUIRED, _V.STAY_AWAKE): Outcome(
+        state=_S.ACQUIRED, resumes=Count.CLEAR, releases=Count.CLEAR, touches=True
+    ),
+    (_S.ACQUIRED, _V.FENCE): Outcome(state=_S.ACQUIRED, releases=Count.CLEAR, touches=True),
+    (_S.ACQUIRED, _V.RENEW): Outcome(state=_S.ACQUIRED, timer=Timer.LEASE, touches=True),
+    (_S.ACQUIRED, _V.RENEW_UNNAMED): Outcome(state=_S.ACQUIRED, timer=Timer.LEASE),
+    (_S.ACQUIRED, _V.CANCEL): Outcome(state=_S.ACQUIRED, cancels=True),
     (_S.ACQUIRED, _V.HALT): _HALTED,
     (_S.ACQUIRED, _V.CONTINUE): _REFUSED,
     (_S.ACQUIRED, _V.AWAITED_SETTLED): _same(_S.ACQUIRED, resumes=Count.ADD),
@@ -209,6 +222,8 @@ TASK_TRANSITIONS: dict[tuple[TaskState, TaskEvent], Outcome] = {
     (_S.SUSPENDED, _V.STAY_AWAKE): _REFUSED,
     (_S.SUSPENDED, _V.FENCE): _REFUSED,
     (_S.SUSPENDED, _V.RENEW): _REFUSED,
+    (_S.SUSPENDED, _V.RENEW_UNNAMED): _REFUSED,
+    (_S.SUSPENDED, _V.CANCEL): Outcome(state=_S.PENDING, timer=Timer.DISPATCH, cancels=True),
     (_S.SUSPENDED, _V.HALT): _HALTED,
     (_S.SUSPENDED, _V.CONTINUE): _REFUSED,
     (_S.SUSPENDED, _V.AWAITED_SETTLED): Outcome(state=_S.PENDING, timer=Timer.DISPATCH, resumes=Count.ADD),
@@ -223,6 +238,8 @@ TASK_TRANSITIONS: dict[tuple[TaskState, TaskEvent], Outcome] = {
     (_S.HALTED, _V.STAY_AWAKE): _REFUSED,
     (_S.HALTED, _V.FENCE): _REFUSED,
     (_S.HALTED, _V.RENEW): _REFUSED,
+    (_S.HALTED, _V.RENEW_UNNAMED): _REFUSED,
+    (_S.HALTED, _V.CANCEL): Outcome(state=_S.HALTED, cancels=True),
     (_S.HALTED, _V.HALT): _same(_S.HALTED),
     (_S.HALTED, _V.CONTINUE): Outcome(state=_S.PENDING, timer=Timer.DISPATCH),
     (_S.HALTED, _V.AWAITED_SETTLED): _same(_S.HALTED, resumes=Count.ADD),
@@ -237,6 +254,8 @@ TASK_TRANSITIONS: dict[tuple[TaskState, TaskEvent], Outcome] = {
     (_S.FULFILLED, _V.STAY_AWAKE): _REFUSED,
     (_S.FULFILLED, _V.FENCE): _REFUSED,
     (_S.FULFILLED, _V.RENEW): _REFUSED,
+    (_S.FULFILLED, _V.RENEW_UNNAMED): _REFUSED,
+    (_S.FULFILLED, _V.CANCEL): _same(_S.FULFILLED),
     (_S.FULFILLED, _V.HALT): _REFUSED,
     (_S.FULFILLED, _V.CONTINUE): _REFUSED,
     (_S.FULFILLED, _V.AWAITED_SETTLED): _same(_S.FULFILLED),
@@ -274,10 +293,12 @@ def advance(
     *,
     dispatch: Dispatch | None = None,
     lease: Lease | None = None,
+    touch_ms: int = 0,
 ) -> Task:
     """Return the task after an outcome that is not a refusal.
 
-    `dispatch` is required by Timer.DISPATCH, `lease` by an outcome that claims.
+    `dispatch` is required by Timer.DISPATCH, `lease` by an outcome that claims. That the holder lives is
+    noted at most once in `touch_ms` milliseconds: its steps would else each write the task as well.
     """
     if outcome.state is None:
         raise ValueError(f"task {task.id}: a refusal moves nothing")
@@ -296,7 +317,15 @@ def advance(
         ttl_ms=ttl_ms,
         embedded=embedded,
         timer_at=_timer(task, outcome.timer, now_ms, ttl_ms, dispatch),
+        cancelled=task.cancelled or outcome.cancels,
+        touched_at=_touched(task, outcome, now_ms, touch_ms) if held or outcome.claims else None,
     )
+
+
+def _touched(task: Task, outcome: Outcome, now_ms: int, touch_ms: int) -> int | None:
+    before = task.touched_at
+    due = outcome.claims or before is None or now_ms - before >= touch_ms
+    return now_ms if outcome.touches and due else before
 
 
 def _counted(count: int, change: Count) -> int:

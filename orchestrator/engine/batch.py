@@ -6,21 +6,23 @@ Each loads, decides over a workspace and writes once. They do no I/O: the store 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import msgspec
 
+from orchestrator.domain.ending import EndingKind
 from orchestrator.domain.errors import Refused
+from orchestrator.domain.ids import between, descendants_between, extends
 from orchestrator.domain.promise import PromiseState
 from orchestrator.domain.task import TaskState
 from orchestrator.domain.transitions import TaskEvent, with_timer
-from orchestrator.engine.handlers import decide, schedules
+from orchestrator.engine.handlers import decide, endings, schedules
 from orchestrator.engine.handlers.tasks import branch_of
 from orchestrator.engine.needs import Needs, needs_of
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.settlement import apply, expire_named
-from orchestrator.engine.workspace import Outgoing, Workspace
+from orchestrator.engine.workspace import Outgoing, TreePage, Workspace
 from orchestrator.protocol import commands as c
 from orchestrator.protocol import schedules as s
 from orchestrator.protocol.records import task_record
@@ -44,6 +46,7 @@ from orchestrator.store.port import (
     Write,
     ask,
 )
+from orchestrator.store.trees import LoadDueEndings, LoadEndings, LoadOpenBetween
 
 Steps = Generator[Query[Any], Any, None]
 CLAIMS_MS = 100
@@ -70,11 +73,15 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer or a refusal for each command, in order; what to send; the earliest new deadline."""
+    """An answer or a refusal for each command, in order; what to send; the earliest new deadline.
+
+    `cancelled` are tasks that were asked to end while this process holds them, by pid.
+    """
 
     outcomes: list[c.Answer | Refused]
     outgoing: list[Outgoing]
     deadline: int | None
+    cancelled: list[tuple[str, c.TaskReference]] = []
 
 
 def batch_program(
@@ -90,7 +97,12 @@ def batch_program(
             if isinstance(work.command, Search):
                 outcomes[position] = yield from _search(work.command, settings)
     answered = cast(list[c.Answer | Refused], outcomes)
-    return BatchResult(outcomes=answered, outgoing=workspace.outgoing(), deadline=workspace.deadline())
+    return BatchResult(
+        outcomes=answered,
+        outgoing=workspace.outgoing(),
+        deadline=workspace.deadline(),
+        cancelled=endings.held_and_cancelled(workspace) if workspace.cancelled else [],
+    )
 
 
 def _outcome(workspace: Workspace, work: Work) -> c.Answer | Refused | None:
@@ -105,6 +117,7 @@ def _outcome(workspace: Workspace, work: Work) -> c.Answer | Refused | None:
 def _load(workspace: Workspace, needs: Sequence[Needs]) -> Steps:
     named: dict[str, None] = {}
     settling, pids, schedules, preloading = set[str](), [], [], []
+    trees: dict[str, None] = {}
     for need in needs:
         for key in need.named:
             named[key] = None
@@ -115,11 +128,19 @@ def _load(workspace: Workspace, needs: Sequence[Needs]) -> Steps:
             schedules.append(need.schedule)
         if need.preload is not None:
             preloading.append(need)
+        if need.tree is not None:
+            trees[need.tree] = None
     yield from _load_named(workspace, named, settling)
     if schedules:
         yield from _load_schedules(workspace, schedules)
     if pids:
         workspace.add_rows((), (yield from ask(LoadHeld(pids=list(dict.fromkeys(pids))))))
+    for root_id in trees:
+        page = yield from _load_tree(workspace, root_id, "", settling=root_id in settling)
+        workspace.trees[root_id] = page
+        # What other commands of the batch create below it is of the tree, too.
+        below = (key for key in named if extends(key, root_id))
+        yield from _load_named(workspace, {key for each in below for key in between(each, root_id)}, ())
     keys = _preloaded(workspace, preloading) if preloading else ()
     if keys:
         limit = workspace.settings.preload_max
@@ -133,6 +154,34 @@ def _load_named(workspace: Workspace, named: Iterable[str], settling: Iterable[s
     chains = [key for key in ids if _may_settle(workspace, key, settling)]
     if chains:
         workspace.add_chain(chains, (yield from ask(LoadChain(ids=chains))))
+
+
+def _load_tree(
+    workspace: Workspace, root_id: str, after: str, *, settling: bool
+) -> Generator[Query[Any], Any, TreePage]:
+    """Load a page of the open descendants behind `after`, with the chains of those that may settle."""
+    ids: list[str] = []
+    limit = workspace.settings.tick_page
+    for low, high in descendants_between(root_id):
+        if after < high and len(ids) < limit:
+            query = LoadOpenBetween(after=max(after, low), before=high, limit=limit - len(ids))
+            ids += yield from ask(query)
+    above = [key for each in ids for key in between(each, root_id)]
+    yield from _load_named(workspace, dict.fromkeys([*ids, *above]), set(ids) if settling else ())
+    return TreePage(ids=ids, after=ids[-1] if len(ids) == limit else None)
+
+
+def _end_trees(workspace: Workspace) -> Steps:
+    """Carry out a page of one request to end a tree, if there is any."""
+    due = yield from ask(LoadDueEndings(now_ms=workspace.now_ms, limit=1))
+    if not due:
+        return
+    # The locks of a tree are those of its root.
+    yield from _load_named(workspace, due, ())
+    for ending in (yield from ask(LoadEndings(ids=due))):
+        settling = ending.kind is EndingKind.TERMINATE
+        page = yield from _load_tree(workspace, ending.id, ending.after, settling=settling)
+        endings.carry_on(workspace, ending, page.ids, page.after)
 
 
 def _load_schedules(workspace: Workspace, named: Iterable[str]) -> Steps:
@@ -214,13 +263,14 @@ def _search(command: Search, settings: EngineSettings) -> Generator[Query[Any], 
 class TickResult:
     """What to send; the next deadline in the store (None: nothing is timed); whether more is due now.
 
-    `runs` counts the promises that schedules have created.
+    `runs` counts the promises that schedules have created; `cancelled` is that of a BatchResult.
     """
 
     outgoing: list[Outgoing]
     deadline: int | None
     more: bool
     runs: int = 0
+    cancelled: list[tuple[str, c.TaskReference]] = field(default_factory=list)
 
 
 def tick_program(
@@ -237,6 +287,7 @@ def tick_program(
     expire_named(workspace, ids)
     for key in ids:
         _tick_task(workspace, key)
+    yield from _end_trees(workspace)
     runs = yield from _run_schedules(workspace)
     yield from _write(workspace, Sent(), now_ms - settings.unblock_keep_ms)
     deadline = yield from ask(LoadDeadline())
@@ -245,6 +296,7 @@ def tick_program(
         deadline=deadline,
         more=deadline is not None and deadline <= now_ms,
         runs=runs,
+        cancelled=endings.held_and_cancelled(workspace),
     )
 
 

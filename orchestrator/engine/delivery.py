@@ -19,7 +19,8 @@ from orchestrator.engine.batch import Sent
 from orchestrator.engine.statistics import Statistics
 from orchestrator.engine.validation import address_of
 from orchestrator.engine.workspace import Outgoing
-from orchestrator.protocol.messages import Execute, Message
+from orchestrator.protocol.commands import TaskReference
+from orchestrator.protocol.messages import Cancel, Execute, Message, Unblock
 
 _log = structlog.get_logger(__name__)
 Receive = Callable[[Message], object]
@@ -40,8 +41,11 @@ class Connection:
         receive: Receive,
         on_close: Callable[[Connection], None],
         may_hear_of: MayHearOf | None = None,
+        *,
+        embedded: bool = False,
     ) -> None:
         self.group = group
+        self.embedded = embedded
         self.member = member
         self.recent: deque[tuple[str, int]] = deque(maxlen=RECENT_MAX)
         self._receive = receive
@@ -52,7 +56,7 @@ class Connection:
         """Tell whether the member may know of what a message says."""
         if self._may_hear_of is None:
             return True
-        return self._may_hear_of(message.task.id if isinstance(message, Execute) else message.promise.id)
+        return self._may_hear_of(message.promise.id if isinstance(message, Unblock) else message.task.id)
 
     def send(self, message: Message) -> bool:
         """Hand over one message; tell whether it was taken."""
@@ -105,6 +109,13 @@ class Switchboard:
     def connections(self) -> list[Connection]:
         """Return all open connections."""
         return [connection for members in self._groups.values() for connection in members]
+
+    def tell_cancelled(self, cancelled: Iterable[tuple[str, TaskReference]]) -> None:
+        """Tell members inside this process which of their tasks are to end; others learn by a heartbeat."""
+        for pid, task in cancelled:
+            for connection in self.connections():
+                if connection.embedded and connection.member == pid:
+                    connection.send(Cancel(task=task))
 
     def deliver(self, outgoing: Iterable[Outgoing], unrouted: list[Outgoing] | None = None) -> list[Outgoing]:
         """Send what can be sent here; return the pushes, which somebody else sends.

@@ -140,6 +140,7 @@ class Engine:
     def _committed(self, result: BatchResult) -> None:
         self._ticker.lower(result.deadline)
         self._deliver(result.outgoing)
+        self._switchboard.tell_cancelled(result.cancelled)
 
     def _deliver(self, outgoing: list[Outgoing]) -> None:
         unrouted: list[Outgoing] | None = None if self._neighbours is None else []
@@ -188,7 +189,13 @@ class Engine:
         return await self._committer.carry_out(work)
 
     def connect(
-        self, group: str, member: str, receive: Receive, *, may_hear_of: MayHearOf | None = None
+        self,
+        group: str,
+        member: str,
+        receive: Receive,
+        *,
+        may_hear_of: MayHearOf | None = None,
+        embedded: bool = False,
     ) -> Connection:
         """Deliver messages for `member` of `group` to `receive`, which must neither block nor raise.
 
@@ -196,9 +203,9 @@ class Engine:
 
         What waits for the group is sent at once. The newest of several connections of one name is
         preferred. The connection stands until it is closed. Messages about ids that it may not hear of pass
-        it by.
+        it by. `embedded` marks a member inside this process: it is told which of its tasks are to end.
         """
-        connection = Connection(group, member, receive, self._disconnect, may_hear_of)
+        connection = Connection(group, member, receive, self._disconnect, may_hear_of, embedded=embedded)
         self._switchboard.add(connection)
         self._courier.flush(group, joined=True)
         return connection

@@ -15,7 +15,7 @@ class Needs(msgspec.Struct, frozen=True):
     """`named`: promises and tasks to load. `settling`: those that the command may settle.
 
     `preload`: a task whose children the answer may carry. `held_by`: a pid whose tasks it touches.
-    `schedule`: a schedule to load.
+    `schedule`: a schedule to load. `tree`: a promise whose open descendants it touches.
     """
 
     named: tuple[str, ...] = ()
@@ -23,6 +23,7 @@ class Needs(msgspec.Struct, frozen=True):
     preload: str | None = None
     held_by: str | None = None
     schedule: str | None = None
+    tree: str | None = None
 
 
 def _named(command: Any) -> Needs:
@@ -31,6 +32,14 @@ def _named(command: Any) -> Needs:
 
 def _settled(command: c.PromiseSettle) -> Needs:
     return Needs(named=(command.id,), settling=(command.id,))
+
+
+def _cancelled(command: c.PromiseCancel) -> Needs:
+    return Needs(named=(command.id,), tree=command.id)
+
+
+def _terminated(command: c.PromiseTerminate) -> Needs:
+    return Needs(named=(command.id,), settling=(command.id,), tree=command.id)
 
 
 def _callback(command: c.PromiseRegisterCallback) -> Needs:
@@ -77,6 +86,8 @@ _NEEDS: dict[type[c.Command[Any]], Callable[[Any], Needs]] = {
     c.PromiseGet: _named,
     c.PromiseCreate: _named,
     c.PromiseSettle: _settled,
+    c.PromiseCancel: _cancelled,
+    c.PromiseTerminate: _terminated,
     c.PromiseRegisterCallback: _callback,
     c.PromiseRegisterListener: _listener,
     c.TaskGet: _named,

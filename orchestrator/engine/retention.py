@@ -21,7 +21,8 @@ import structlog
 from orchestrator.domain import tags as tag
 from orchestrator.engine.faults import trace_of
 from orchestrator.engine.parts import Parts
-from orchestrator.store.port import Changes, LoadRows, LoadTrees, Program, TreeMember, Write, ask
+from orchestrator.store.port import Changes, LoadRows, Program, Write, ask
+from orchestrator.store.trees import LoadTrees, TreeMember
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)

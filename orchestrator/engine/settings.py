@@ -22,6 +22,8 @@ class EngineSettings:
     `schedule_grace_ms`: how late a schedule's run may be if what was missed is not caught up. `debug` lets
     callers steer the engine by the debug operations.
     `retain_children_ms`: how long after its end the children of a root stay, None: for ever.
+    `unnamed_renewal_ms`: how long after the last write of a task's holder (acquire, fence, a heartbeat that
+    names it) empty heartbeats still renew it.
     `flush_page`: outbox rows read at once. `push_queue_max` and `push_concurrency` bound the pushes.
     """
 
@@ -36,12 +38,18 @@ class EngineSettings:
     preload_max: int = 1_000
     search_scan_max: int = 10_000
     unblock_keep_ms: int = 600_000
+    unnamed_renewal_ms: int = 3_600_000
     flush_page: int = 500
     push_queue_max: int = 10_000
     push_concurrency: int = 64
     schedule_grace_ms: int = 60_000
     debug: bool = False
     retain_children_ms: int | None = None
+
+    @property
+    def touch_ms(self) -> int:
+        """How exactly the last write of a holder is known."""
+        return self.unnamed_renewal_ms // 60
 
     def __post_init__(self) -> None:
         """Refuse what would make the engine spin or stand still. Raises ValueError."""

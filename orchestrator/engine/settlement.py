@@ -84,7 +84,8 @@ def apply(
     dispatch = None
     if outcome.timer is Timer.DISPATCH:
         dispatch = _dispatch(workspace, task, event)
-    moved = advance(task, outcome, workspace.now_ms, dispatch=dispatch, lease=lease)
+    touch_ms = workspace.settings.touch_ms
+    moved = advance(task, outcome, workspace.now_ms, dispatch=dispatch, lease=lease, touch_ms=touch_ms)
     if moved != task:
         workspace.move(moved)
     if dispatch is not None and dispatch.send:

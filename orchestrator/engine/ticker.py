@@ -33,6 +33,7 @@ class Ticker:
         # Where others use the store, too, somebody may listen there.
         self._listened = _always if isinstance(parts.store, SharedStore) else parts.switchboard.has_members
         self._deliver = deliver
+        self._tell_cancelled = parts.switchboard.tell_cancelled
         self._deadline: int | None = None
         self._lowered = asyncio.Event()
         self._free = asyncio.Event()
@@ -71,6 +72,7 @@ class Ticker:
             self._statistics.scheduled += result.runs
             self.lower(result.deadline)
             self._deliver(result.outgoing)
+            self._tell_cancelled(result.cancelled)
             more = result.more
 
     async def _run_page(self, at_ms: int | None) -> TickResult:

@@ -265,6 +265,8 @@ _CHECKS: dict[type[c.Command[Any]], Callable[[Any], None]] = {
     c.PromiseGet: _check_named,
     c.PromiseCreate: check_create,
     c.PromiseSettle: check_settle,
+    c.PromiseCancel: _check_named,
+    c.PromiseTerminate: _check_named,
     c.PromiseRegisterCallback: _check_callback,
     c.PromiseRegisterListener: _check_listener,
     c.PromiseSearch: _check_promise_search,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import msgspec
 
 from orchestrator.domain.address import PollAddress
+from orchestrator.domain.ending import TreeEnding
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
@@ -47,6 +48,14 @@ def group_of(address: str) -> str | None:
     return parsed.group if isinstance(parsed, PollAddress) else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreePage:
+    """A page of the open descendants of a promise; `after` is where the next one begins, None at the end."""
+
+    ids: list[str]
+    after: str | None
+
+
 def _always(group: str) -> bool:
     return True
 
@@ -61,6 +70,8 @@ class Workspace(msgspec.Struct):
     settings: EngineSettings
     listened: Callable[[str], bool] = _always
     preloads: dict[str, list[PromiseRecord]] = {}
+    trees: dict[str, TreePage] = {}
+    cancelled: list[str] = []
     _promises: dict[str, PromiseRecord | None] = {}
     _tasks: dict[str, Task | None] = {}
     _callbacks: dict[str, dict[str, None]] = {}
@@ -78,6 +89,7 @@ class Workspace(msgspec.Struct):
     _unblocks: dict[tuple[str, str], QueuedUnblock] = {}
     _schedules: dict[str, Schedule | None] = {}
     _schedules_changed: dict[str, None] = {}
+    _endings: dict[str, TreeEnding | None] = {}
 
     # -- loading
 
@@ -112,6 +124,10 @@ class Workspace(msgspec.Struct):
     def promise(self, promise_id: str) -> PromiseRecord | None:
         """Return a promise as it stands now, or None if it does not exist."""
         return self._promises[promise_id]
+
+    def known(self, promise_id: str) -> PromiseRecord | None:
+        """Return a promise as it stands now, None also where it was not loaded."""
+        return self._promises.get(promise_id)
 
     def task(self, task_id: str) -> Task | None:
         """Return a task as it stands now, or None if there is none."""
@@ -152,6 +168,8 @@ class Workspace(msgspec.Struct):
         """Replace a task by its next self. One that is not pending any more is not announced."""
         before = self._tasks.get(task.id)
         self._tasks[task.id] = task
+        if task.cancelled and before is not None and not before.cancelled:
+            self.cancelled.append(task.id)
         self._moved[task.id] = None
         left_queue = before is not None and before.state is TaskState.PENDING
         if left_queue and task.state is not TaskState.PENDING:
@@ -238,6 +256,14 @@ class Workspace(msgspec.Struct):
         self._schedules[schedule_id] = None
         self._schedules_changed[schedule_id] = None
 
+    def put_ending(self, ending: TreeEnding) -> None:
+        """Leave the rest of a request to end a tree to the ticker."""
+        self._endings[ending.id] = ending
+
+    def remove_ending(self, promise_id: str) -> None:
+        """Note that a request to end a tree is carried out."""
+        self._endings[promise_id] = None
+
     # -- results
 
     def changes(self) -> Changes:
@@ -259,6 +285,9 @@ class Workspace(msgspec.Struct):
         if self._schedules_changed:
             changes.schedules = self._schedules_put()
             changes.schedules_removed = [key for key in self._schedules_changed if not self._schedules[key]]
+        if self._endings:
+            changes.endings = [ending for ending in self._endings.values() if ending is not None]
+            changes.endings_removed = [key for key, ending in self._endings.items() if ending is None]
         return changes
 
     def _add_chain_changes(self, changes: Changes) -> None:
@@ -300,6 +329,9 @@ class Workspace(msgspec.Struct):
         for schedule in self._schedules_put() if self._schedules_changed else ():
             if not schedule.paused:
                 earliest = min(earliest, schedule.next_run_at)
+        for ending in self._endings.values():
+            if ending is not None:
+                earliest = min(earliest, ending.asked_at)
         return None if earliest == NEVER else int(earliest)
 
 

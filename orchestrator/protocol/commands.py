@@ -288,6 +288,7 @@ EXTENSIONS = (
     EXTENSION_EXTERNAL_AWAIT,
     EXTENSION_CHILDREN_PRELOAD,
     EXTENSION_SCHEDULE_OPTIONS,
+    EXTENSION_CANCEL,
 )
 
 
@@ -325,6 +326,8 @@ COMMANDS: dict[str, type[Command[Answer]]] = {
         PromiseRegisterCallback,
         PromiseRegisterListener,
         PromiseSearch,
+        PromiseCancel,
+        PromiseTerminate,
         TaskGet,
         TaskCreate,
         TaskAcquire,

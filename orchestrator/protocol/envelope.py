@@ -13,7 +13,7 @@ import msgspec
 from orchestrator.domain.errors import Refused
 from orchestrator.protocol import commands as c
 from orchestrator.protocol import debugging, schedules
-from orchestrator.protocol.messages import Execute, Message, Unblock
+from orchestrator.protocol.messages import Cancel, Execute, Message, Unblock
 from orchestrator.protocol.nesting import DEPTH_MAX, too_deep
 from orchestrator.protocol.records import PromiseRecord
 
@@ -84,15 +84,18 @@ class _TaskSuspendData(msgspec.Struct, frozen=True):
     id: str
     version: int
     actions: list[_RawAction]
+    heeds: bool = False
 
 
 class _FencedAnswer(msgspec.Struct, frozen=True):
     action: _RawResponse
     preload: list[PromiseRecord] = []
+    cancelled: bool = False
 
 
 class _PreloadData(msgspec.Struct, frozen=True):
     preload: list[PromiseRecord] = []
+    cancelled: bool = False
 
 
 _FENCEABLE: dict[str, type[c.PromiseCreate | c.PromiseSettle | c.PromiseRecordStep]] = {
@@ -155,7 +158,8 @@ def _request_data(command: c.Command[Any], corr_id: str) -> object:
             }
         case c.TaskSuspend():
             actions = [_action(action, corr_id) for action in command.actions]
-            return {"id": command.id, "version": command.version, "actions": actions}
+            heeds = {"heeds": True} if command.heeds else {}
+            return {"id": command.id, "version": command.version, "actions": actions, **heeds}
         case c.TaskHeartbeat():
             return {"pid": command.pid, "tasks": command.tasks}
         case _:
@@ -222,7 +226,7 @@ def _command(command: type[c.Command[c.Answer]], data: msgspec.Raw) -> c.Command
     if command is c.TaskSuspend:
         suspend = msgspec.json.decode(data, type=_TaskSuspendData)
         actions = [_inner(action, c.PromiseRegisterCallback) for action in suspend.actions]
-        return c.TaskSuspend(id=suspend.id, version=suspend.version, actions=actions)
+        return c.TaskSuspend(id=suspend.id, version=suspend.version, actions=actions, heeds=suspend.heeds)
     return msgspec.json.decode(data, type=command)
 
 
@@ -276,7 +280,7 @@ def _answer_data(command: c.Command[Any], corr_id: str, answer: c.Answer) -> obj
         case c.SuspendAnswer(suspended=True):
             return {}
         case c.SuspendAnswer(preload=preload):
-            return {"preload": preload}
+            return {"preload": preload, **_cancelled(answer)}
         case c.FenceAnswer(promise=promise, preload=preload) if isinstance(command, c.TaskFence):
             found = promise is not None
             inner = _response(
@@ -285,9 +289,13 @@ def _answer_data(command: c.Command[Any], corr_id: str, answer: c.Answer) -> obj
                 OK if found else NOT_FOUND,
                 {"promise": promise} if found else PROMISE_NOT_FOUND,
             )
-            return {"action": inner, "preload": preload}
+            return {"action": inner, "preload": preload, **_cancelled(answer)}
         case _:
             return answer
+
+
+def _cancelled(answer: c.SuspendAnswer | c.FenceAnswer) -> dict[str, bool]:
+    return {"cancelled": True} if answer.cancelled else {}
 
 
 def decode_answer(command: c.Command[AnswerT], body: bytes) -> AnswerT:
@@ -304,13 +312,15 @@ def decode_answer(command: c.Command[AnswerT], body: bytes) -> AnswerT:
 
 def _answer(command: c.Command[Any], status: int, data: msgspec.Raw) -> c.Answer:
     if isinstance(command, c.TaskSuspend):
-        preload = msgspec.json.decode(data, type=_PreloadData).preload
-        return c.SuspendAnswer(suspended=status == OK, preload=preload)
+        rest = msgspec.json.decode(data, type=_PreloadData)
+        return c.SuspendAnswer(suspended=status == OK, preload=rest.preload, cancelled=rest.cancelled)
     if isinstance(command, c.TaskFence):
         fenced = msgspec.json.decode(data, type=_FencedAnswer)
         found = fenced.action.head.status == OK
         inner = msgspec.json.decode(fenced.action.data, type=c.PromiseAnswer) if found else None
-        return c.FenceAnswer(promise=inner.promise if inner else None, preload=fenced.preload)
+        return c.FenceAnswer(
+            promise=inner.promise if inner else None, preload=fenced.preload, cancelled=fenced.cancelled
+        )
     return msgspec.json.decode(data, type=answer_type(type(command)))
 
 
@@ -330,6 +340,8 @@ def encode_message(message: Message, server_url: str = "") -> bytes:
         return _encoder.encode(
             {"kind": "execute", "head": {"serverUrl": server_url}, "data": {"task": message.task}}
         )
+    if isinstance(message, Cancel):
+        return _encoder.encode({"kind": "cancel", "head": {}, "data": {"task": message.task}})
     return _encoder.encode({"kind": "unblock", "head": {}, "data": {"promise": message.promise}})
 
 

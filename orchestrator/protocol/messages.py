@@ -1,5 +1,6 @@
-"""The two messages that an engine sends: execute a task, or know that a promise has settled.
+"""The messages that an engine sends: execute a task, or know that a promise has settled.
 
+Within one process it also tells who holds a task that this is to end; over the wire a heartbeat does.
 Messages are hints, the store is the truth: each may be lost, doubled or late.
 """
 
@@ -23,4 +24,10 @@ class Unblock(msgspec.Struct, frozen=True, kw_only=True):
     promise: PromiseRecord
 
 
-Message = Execute | Unblock
+class Cancel(msgspec.Struct, frozen=True, kw_only=True):
+    """A task that is held at this version is to end. Sent within one process only."""
+
+    task: TaskReference
+
+
+Message = Execute | Unblock | Cancel

@@ -11,7 +11,10 @@ __all__ = ["PromiseRecord", "PromiseState", "TaskRecord", "TaskState", "Value", 
 
 
 class TaskRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A task as every reader sees it; `ttl` (milliseconds) and `pid` only while it is acquired."""
+    """A task as every reader sees it; `ttl` (milliseconds) and `pid` only while it is acquired.
+
+    `cancelled` (extension) tells that its promise was asked to end; absent where it was not.
+    """
 
     id: str
     state: TaskState
@@ -19,6 +22,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     resumes: int
     ttl: int | None = None
     pid: str | None = None
+    cancelled: bool = False
 
 
 def task_record(task: Task) -> TaskRecord:
@@ -30,4 +34,5 @@ def task_record(task: Task) -> TaskRecord:
         resumes=task.resumes,
         ttl=task.ttl_ms,
         pid=task.pid,
+        cancelled=task.cancelled,
     )

@@ -72,6 +72,9 @@ TOUCHED: dict[type[c.Command[Any]], Callable[[Any], Iterable[str]]] = {
     c.PromiseGet: _named,
     c.PromiseCreate: _created,
     c.PromiseSettle: _named,
+    # Descendants begin with the id of their ancestor, and so with what it begins with.
+    c.PromiseCancel: _named,
+    c.PromiseTerminate: _named,
     c.PromiseRegisterCallback: _callback,
     c.PromiseRegisterListener: lambda command: (command.awaited,),
     c.TaskGet: _named,

@@ -125,18 +125,24 @@ def _enveloping(command: type[c.Command[Any]]) -> Json:
     properties = {name: {"type": types[name], **_LIMITS[name]} for name in own}
     if field == "actions":
         action = {"type": "array", "items": action, "minItems": 1, "maxItems": limits.LIST_MAX}
+    if command is c.TaskSuspend:
+        properties["heeds"] = {"type": "boolean", "default": False}
     return _object((*own, field), **properties, **{field: action})
 
 
 def _response_data(command: type[c.Command[Any]]) -> Json:
+    more: dict[str, Json] = {
+        "preload": {"type": "array", "items": _ref("PromiseRecord")},
+        "cancelled": {"type": "boolean", "default": False},
+    }
     if command is c.TaskSuspend:
-        return _object((), preload={"type": "array", "items": _ref("PromiseRecord")})
+        return _object((), **more)
     if command is c.TaskFence:
         answered = {"oneOf": [_ref("PromiseAnswer"), {"type": "string"}]}
         inner = _object(
             ("kind", "head", "data"), kind={"type": "string"}, head=_ref("ResponseHead"), data=answered
         )
-        return _object(("action",), action=inner, preload={"type": "array", "items": _ref("PromiseRecord")})
+        return _object(("action",), action=inner, **more)
     return _ref(answer_type(command).__name__)
 
 

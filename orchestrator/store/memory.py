@@ -19,6 +19,7 @@ from orchestrator.domain.task import Task, TaskState
 from orchestrator.store import port
 from orchestrator.store.errors import StoreError
 from orchestrator.store.memory_tables import Tables
+from orchestrator.store.memory_trees import TREE_QUERIES
 from orchestrator.store.search import matches, page_of, page_of_schedules
 
 T = TypeVar("T")
@@ -166,6 +167,7 @@ def _load_deadline(tables: Tables, _: port.LoadDeadline) -> int | None:
         while heap and moment_of(tables, heap[0][1]) != heap[0][0]:
             heapq.heappop(heap)
         moments += [heap[0][0]] if heap else []
+    moments += [ending.asked_at for ending in tables.endings.values()]
     return min(moments, default=None)
 
 
@@ -201,24 +203,6 @@ def _load_due_schedules(tables: Tables, query: port.LoadDueSchedules) -> list[st
 def _search_schedules(tables: Tables, query: port.SearchSchedules) -> port.Page[Schedule]:
     behind = sorted(key for key in tables.schedules if key > (query.cursor or ""))
     return page_of_schedules((tables.schedules[key] for key in behind[: query.scan_max]), query)
-
-
-def _load_trees(tables: Tables, query: port.LoadTrees) -> list[port.TreeMember]:
-    keys = sorted(
-        (origin, key) for (name, origin), ids in tables.related.items() for key in ids if name == tag.ORIGIN
-    )
-    start = bisect_right(keys, query.after)
-    return [_member(origin, tables.promises[key]) for origin, key in keys[start : start + query.limit]]
-
-
-def _member(origin: str, promise: PromiseRecord) -> port.TreeMember:
-    return port.TreeMember(
-        origin=origin,
-        id=promise.id,
-        settled_at=promise.settled_at,
-        value_headers=promise.value.headers,
-        tags=promise.tags,
-    )
 
 
 def _load_groups(tables: Tables, _: port.LoadGroups) -> list[str | None]:
@@ -291,6 +275,10 @@ def _write(tables: Tables, query: port.Write) -> None:
         tables.remove(tables.schedules, key)
     for key in changes.promises_removed:
         _remove_promise(tables, key)
+    for ending in changes.endings:
+        tables.put(tables.endings, ending.id, ending)
+    for key in changes.endings_removed:
+        tables.remove(tables.endings, key)
 
 
 def _remove_promise(tables: Tables, key: str) -> None:
@@ -376,8 +364,8 @@ _QUERIES: dict[type[port.Query[Any]], Callable[[Tables, Any], Any]] = {
     port.LoadSchedules: _load_schedules,
     port.LoadDueSchedules: _load_due_schedules,
     port.SearchSchedules: _search_schedules,
-    port.LoadTrees: _load_trees,
     port.LoadGroups: _load_groups,
     port.Clear: _clear,
     port.Write: _write,
+    **TREE_QUERIES,
 }

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import TypeVar
 
+from orchestrator.domain.ending import TreeEnding
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task
@@ -34,6 +35,7 @@ class Tables:
         self.schedules: dict[str, Schedule] = {}
         self.deadlines: list[tuple[int, str]] = []
         self.timers: list[tuple[int, str]] = []
+        self.endings: dict[str, TreeEnding] = {}
         self.runs: list[tuple[int, str]] = []
 
     # -- writing

@@ -17,6 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
+from orchestrator.domain.ending import TreeEnding
 from orchestrator.domain.promise import PromiseRecord, PromiseState
 from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
@@ -123,7 +124,10 @@ class LoadDue(Query[list[str]]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadDeadline(Query[int | None]):
-    """The earliest moment (Unix milliseconds) at which a promise, task or schedule falls due, or None."""
+    """The earliest moment (Unix milliseconds) at which anything falls due, or None.
+
+    That is a promise, a task, a schedule, or a tree that was to be ended.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,25 +253,6 @@ class LoadGauges(Query[Gauges]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TreeMember:
-    """A promise with an origin, without what it carries: what decides whether it is still needed."""
-
-    origin: str
-    id: str
-    settled_at: int | None
-    value_headers: dict[str, str] | None
-    tags: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadTrees(Query[list[TreeMember]]):
-    """At most `limit` promises with an origin behind `after`, in order of (origin, id)."""
-
-    after: tuple[str, str]
-    limit: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadGroups(Query[list[str | None]]):
     """The groups for which anything waits in the outbox (None: pushes); reads all of it, for debugging."""
 
@@ -301,6 +286,8 @@ class Changes(msgspec.Struct, kw_only=True):
     schedules: list[Schedule] = []
     schedules_removed: list[str] = []
     promises_removed: list[str] = []
+    endings: list[TreeEnding] = []
+    endings_removed: list[str] = []
 
     def empty(self) -> bool:
         """Tell whether there is nothing to write."""

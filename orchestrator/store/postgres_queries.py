@@ -11,15 +11,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.domain import tags as tag
+from orchestrator.domain.ending import TreeEnding
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
-from orchestrator.store import port
+from orchestrator.store import port, trees
 from orchestrator.store import postgres_statements as sql
 from orchestrator.store.postgres_connections import Connection
 from orchestrator.store.postgres_locks import LOCK_WHOLE, Locks, LocksTooFew, key_of, schedule_key_of
 from orchestrator.store.postgres_writes import write
-from orchestrator.store.rows import PROMISE_COLUMNS, promise_of, schedule_of, task_of, tree_member_of
+from orchestrator.store.rows import (
+    PROMISE_COLUMNS,
+    ending_of,
+    promise_of,
+    schedule_of,
+    task_of,
+    tree_member_of,
+)
 from orchestrator.store.search import matches, page_of, page_of_schedules
 
 _TASK_AT = len(PROMISE_COLUMNS)
@@ -67,6 +75,20 @@ async def _load_chain(held: Held, query: port.LoadChain) -> port.Chain:
     awaiters = sorted({awaiter for _, awaiter in callbacks})
     rows = await _load_rows(held, port.LoadRows(ids=awaiters)) if awaiters else []
     return port.Chain(callbacks=callbacks, awaiters=rows, listeners=listeners)
+
+
+async def _load_open_between(held: Held, query: trees.LoadOpenBetween) -> list[str]:
+    rows = await held.connection.fetch(sql.LOAD_OPEN_BETWEEN, query.after, query.before, query.limit)
+    return [row[0] for row in rows]
+
+
+async def _load_endings(held: Held, query: trees.LoadEndings) -> list[TreeEnding]:
+    held.check(query.ids)
+    return [ending_of(row) for row in await held.connection.fetch(sql.LOAD_ENDINGS, query.ids)]
+
+
+async def _load_due_endings(held: Held, query: trees.LoadDueEndings) -> list[str]:
+    return [row[0] for row in await held.connection.fetch(sql.LOAD_DUE_ENDINGS, query.now_ms, query.limit)]
 
 
 async def _load_preloads(held: Held, query: port.LoadPreloads) -> dict[str, list[PromiseRecord]]:
@@ -136,7 +158,7 @@ async def _search_schedules(held: Held, query: port.SearchSchedules) -> port.Pag
     return page_of_schedules(map(schedule_of, rows), query)
 
 
-async def _load_trees(held: Held, query: port.LoadTrees) -> list[port.TreeMember]:
+async def _load_trees(held: Held, query: trees.LoadTrees) -> list[trees.TreeMember]:
     rows = await held.connection.fetch(sql.LOAD_TREES, *query.after, query.limit)
     return [tree_member_of(row) for row in rows]
 
@@ -199,6 +221,8 @@ async def _write(held: Held, query: port.Write) -> None:
             *(promise.id for promise in changes.promises_settled),
             *(task.id for task in changes.tasks),
             *changes.promises_removed,
+            *(ending.id for ending in changes.endings),
+            *changes.endings_removed,
         ]
     )
     held.check_keys(
@@ -210,6 +234,9 @@ async def _write(held: Held, query: port.Write) -> None:
 _QUERIES: dict[type[port.Query[Any]], Callable[[Held, Any], Awaitable[Any]]] = {
     port.LoadRows: _load_rows,
     port.LoadChain: _load_chain,
+    trees.LoadOpenBetween: _load_open_between,
+    trees.LoadEndings: _load_endings,
+    trees.LoadDueEndings: _load_due_endings,
     port.LoadPreloads: _load_preloads,
     port.LoadHeld: _load_held,
     port.LoadEmbedded: _load_embedded,
@@ -223,7 +250,7 @@ _QUERIES: dict[type[port.Query[Any]], Callable[[Held, Any], Awaitable[Any]]] = {
     port.LoadSchedules: _load_schedules,
     port.LoadDueSchedules: _load_due_schedules,
     port.SearchSchedules: _search_schedules,
-    port.LoadTrees: _load_trees,
+    trees.LoadTrees: _load_trees,
     port.LoadGroups: _load_groups,
     port.Clear: _clear,
     port.Write: _write,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from orchestrator.domain import tags as tag
-from orchestrator.store.rows import PROMISE_COLUMNS, SCHEDULE_COLUMNS, TASK_COLUMNS
+from orchestrator.store.rows import ENDING_COLUMNS, PROMISE_COLUMNS, SCHEDULE_COLUMNS, TASK_COLUMNS
 from orchestrator.store.schema import (
     callbacks,
     listeners,
@@ -22,6 +22,7 @@ from orchestrator.store.schema import (
     promises,
     schedules,
     tasks,
+    tree_endings,
 )
 
 _ARRAYS = {str: "text[]", int: "bigint[]", bool: "boolean[]"}
@@ -82,9 +83,16 @@ LOAD_DUE = """
 _DEADLINE = """least(
         (SELECT timeout_at FROM promises WHERE state = 'pending' ORDER BY timeout_at, id LIMIT 1),
         (SELECT timer_at FROM tasks WHERE timer_at IS NOT NULL ORDER BY timer_at, id LIMIT 1),
-        (SELECT next_run_at FROM schedules WHERE NOT paused ORDER BY next_run_at, id LIMIT 1)
+        (SELECT next_run_at FROM schedules WHERE NOT paused ORDER BY next_run_at, id LIMIT 1),
+        (SELECT asked_at FROM tree_endings ORDER BY asked_at, id LIMIT 1)
     )"""
 LOAD_DEADLINE = f"SELECT {_DEADLINE}"
+LOAD_OPEN_BETWEEN = """
+    SELECT id FROM promises WHERE state = 'pending' AND id > $1 AND id < $2 ORDER BY id LIMIT $3
+"""
+_ENDING = _columns("e", ENDING_COLUMNS)
+LOAD_ENDINGS = f"SELECT {_ENDING} FROM tree_endings e WHERE e.id = ANY($1::text[])"  # noqa: S608
+LOAD_DUE_ENDINGS = "SELECT id FROM tree_endings WHERE asked_at <= $1 ORDER BY asked_at, id LIMIT $2"
 SEARCH_PROMISES = f"SELECT {_PROMISE} FROM promises p WHERE p.id > $1 ORDER BY p.id LIMIT $2"  # noqa: S608
 SEARCH_PROMISES_BY = {
     name: f"SELECT {_PROMISE} FROM promises p WHERE p.{name} = $3 AND p.id > $1 ORDER BY p.id LIMIT $2"  # noqa: S608
@@ -194,6 +202,7 @@ REMOVE_UNBLOCKS = """DELETE FROM outbox_unblocks u USING unnest({}::text[], {}::
 REMOVE_CALLBACKS_OF_AWAITED = "DELETE FROM callbacks WHERE awaited = ANY({}::text[])"
 REMOVE_CALLBACKS_OF_AWAITER = "DELETE FROM callbacks WHERE awaiter = ANY({}::text[])"
 REMOVE_SCHEDULES = "DELETE FROM schedules WHERE id = ANY({}::text[])"
+REMOVE_ENDINGS = "DELETE FROM tree_endings WHERE id = ANY({}::text[])"
 REMOVE_NEWS = "DELETE FROM outbox_unblocks WHERE promise_id = ANY({}::text[])"
 REMOVE_TASKS = "DELETE FROM tasks WHERE id = ANY({}::text[])"
 REMOVE_PROMISES = "DELETE FROM promises WHERE id = ANY({}::text[])"
@@ -228,6 +237,7 @@ PUT_CALLBACKS = _upsert(callbacks, ("awaited", "awaiter"))
 PUT_LISTENERS = _upsert(listeners, ("promise_id", "address"))
 PUT_EXECUTES = _upsert(outbox_executes, ("task_id", "version", "address", "poll_group", "queued_at"))
 PUT_SCHEDULES = _upsert(schedules, SCHEDULE_COLUMNS)
+PUT_ENDINGS = _upsert(tree_endings, ENDING_COLUMNS)
 PUT_UNBLOCKS = _upsert(outbox_unblocks, ("promise_id", "address", "poll_group", "queued_at"))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from orchestrator.store import postgres_statements as sql
 from orchestrator.store.port import Changes
 from orchestrator.store.postgres_connections import Connection
-from orchestrator.store.rows import promise_row, schedule_row, settled_row, task_row
+from orchestrator.store.rows import ending_row, promise_row, schedule_row, settled_row, task_row
 
 Part = tuple[str, Sequence[Any]]
 """A statement's text with the values of its parameters."""
@@ -38,6 +38,7 @@ def _removals(changes: Changes) -> Iterable[Part]:
     yield sql.REMOVE_LISTENERS, _list(changes.listeners_removed)
     yield sql.REMOVE_EXECUTES, _list(changes.executes_removed)
     yield sql.REMOVE_SCHEDULES, _list(changes.schedules_removed)
+    yield sql.REMOVE_ENDINGS, _list(changes.endings_removed)
     for statement in (sql.REMOVE_NEWS, sql.REMOVE_TASKS, sql.REMOVE_PROMISES):
         yield statement, _list(changes.promises_removed)
 
@@ -52,6 +53,7 @@ def _puts(changes: Changes) -> Iterable[Part]:
     yield sql.PUT_EXECUTES, _columns(sorted(executes))
     unblocks = [(u.promise_id, u.address, u.group, u.queued_at) for u in changes.unblocks_queued]
     yield sql.PUT_UNBLOCKS, _columns(sorted(unblocks))
+    yield sql.PUT_ENDINGS, _columns([ending_row(each) for each in changes.endings])
     yield sql.PUT_SCHEDULES, _columns([schedule_row(each) for each in changes.schedules])
 
 

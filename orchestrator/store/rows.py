@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from orchestrator.domain import tags as tag
+from orchestrator.domain.ending import EndingKind, TreeEnding
 from orchestrator.domain.promise import EMPTY, PromiseRecord, PromiseState, Value
 from orchestrator.domain.schedule import CatchUp, Schedule
 from orchestrator.domain.task import Task, TaskState
-from orchestrator.store.port import TreeMember
+from orchestrator.store.trees import TreeMember
 
 _encode_json = msgspec.json.Encoder(order="deterministic").encode
 _decode_headers = msgspec.json.Decoder(dict[str, str]).decode
@@ -42,8 +43,12 @@ TASK_COLUMNS = (
     "ttl_ms",
     "embedded",
     "timer_at",
+    "cancelled",
+    "touched_at",
 )
 """The columns of a task, in the order that `task_of` reads."""
+ENDING_COLUMNS = ("id", "kind", "asked_at", "after_id")
+"""The columns of a request to end a tree, in the order that `ending_of` reads."""
 SCHEDULE_COLUMNS = (
     "id",
     "cron",
@@ -113,6 +118,8 @@ def task_of(row: Sequence[Any]) -> Task | None:
         ttl_ms=row[7],
         embedded=bool(row[8]),
         timer_at=row[9],
+        cancelled=bool(row[10]),
+        touched_at=row[11],
     )
 
 
@@ -129,7 +136,19 @@ def task_row(task: Task) -> tuple[object, ...]:
         task.ttl_ms,
         task.embedded,
         task.timer_at,
+        task.cancelled,
+        task.touched_at,
     )
+
+
+def ending_of(row: Sequence[Any]) -> TreeEnding:
+    """Return the request to end a tree that stands in a row."""
+    return TreeEnding(id=row[0], kind=EndingKind(row[1]), asked_at=row[2], after=row[3])
+
+
+def ending_row(ending: TreeEnding) -> tuple[object, ...]:
+    """Return the columns of a request to end a tree, in the order of ENDING_COLUMNS."""
+    return ending.id, ending.kind.value, ending.asked_at, ending.after
 
 
 def _headers_text(value: Value) -> str | None:

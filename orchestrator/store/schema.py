@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision in `migrations/versions`."""
 
 TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
@@ -42,6 +42,8 @@ sa.Index(
     sqlite_where=_pending,
     postgresql_where=_pending,
 )
+# Not by origin: the ids of a tree lie side by side, whatever made them.
+sa.Index("promises_open", promises.c.id, sqlite_where=_pending, postgresql_where=_pending)
 for _name in ("origin", "branch", "parent"):
     _present = sa.text(f"{_name} IS NOT NULL")
     sa.Index(
@@ -65,6 +67,8 @@ tasks = sa.Table(
     sa.Column("ttl_ms", sa.BigInteger),
     sa.Column("embedded", sa.Boolean, nullable=False),
     sa.Column("timer_at", sa.BigInteger),
+    sa.Column("cancelled", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("touched_at", sa.BigInteger),
     sqlite_with_rowid=False,
 )
 _timed = sa.text("timer_at IS NOT NULL")
@@ -73,6 +77,17 @@ _held = sa.text("pid IS NOT NULL")
 sa.Index("tasks_by_timer", tasks.c.timer_at, tasks.c.id, sqlite_where=_timed, postgresql_where=_timed)
 sa.Index("tasks_by_state", tasks.c.state, tasks.c.id, sqlite_where=_open, postgresql_where=_open)
 sa.Index("tasks_by_pid", tasks.c.pid, tasks.c.id, sqlite_where=_held, postgresql_where=_held)
+
+tree_endings = sa.Table(
+    "tree_endings",
+    metadata,
+    sa.Column("id", TEXT, primary_key=True),
+    sa.Column("kind", TEXT, nullable=False),
+    sa.Column("asked_at", sa.BigInteger, nullable=False),
+    sa.Column("after_id", TEXT, nullable=False),
+    sqlite_with_rowid=False,
+)
+sa.Index("tree_endings_by_age", tree_endings.c.asked_at, tree_endings.c.id)
 
 callbacks = sa.Table(
     "callbacks",

@@ -10,13 +10,16 @@ from sqlite3 import Connection
 from typing import Any
 
 from orchestrator.domain import tags as tag
+from orchestrator.domain.ending import TreeEnding
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
-from orchestrator.store import port, schema
+from orchestrator.store import port, schema, trees
 from orchestrator.store import statements as sql
 from orchestrator.store.rows import (
     PROMISE_COLUMNS,
+    ending_of,
+    ending_row,
     ids_text,
     promise_of,
     promise_row,
@@ -55,6 +58,19 @@ def _load_chain(connection: Connection, query: port.LoadChain) -> port.Chain:
     return port.Chain(callbacks=callbacks, awaiters=rows, listeners=listeners)
 
 
+def _load_open_between(connection: Connection, query: trees.LoadOpenBetween) -> list[str]:
+    values = (query.after, query.before, query.limit)
+    return [row[0] for row in connection.execute(sql.LOAD_OPEN_BETWEEN, values)]
+
+
+def _load_endings(connection: Connection, query: trees.LoadEndings) -> list[TreeEnding]:
+    return [ending_of(row) for row in connection.execute(sql.LOAD_ENDINGS, (ids_text(query.ids),))]
+
+
+def _load_due_endings(connection: Connection, query: trees.LoadDueEndings) -> list[str]:
+    return [row[0] for row in connection.execute(sql.LOAD_DUE_ENDINGS, (query.now_ms, query.limit))]
+
+
 def _load_preloads(connection: Connection, query: port.LoadPreloads) -> dict[str, list[PromiseRecord]]:
     limit = query.limit
     return {
@@ -89,7 +105,12 @@ def _load_due(connection: Connection, query: port.LoadDue) -> list[str]:
 def _load_deadline(connection: Connection, _: port.LoadDeadline) -> int | None:
     moments = [
         connection.execute(statement).fetchone()[0]
-        for statement in (sql.LOAD_PROMISE_DEADLINE, sql.LOAD_TASK_DEADLINE, sql.LOAD_SCHEDULE_DEADLINE)
+        for statement in (
+            sql.LOAD_PROMISE_DEADLINE,
+            sql.LOAD_TASK_DEADLINE,
+            sql.LOAD_SCHEDULE_DEADLINE,
+            sql.LOAD_ENDING_DEADLINE,
+        )
     ]
     return min((moment for moment in moments if moment is not None), default=None)
 
@@ -127,7 +148,7 @@ def _search_schedules(connection: Connection, query: port.SearchSchedules) -> po
     return page_of_schedules(map(schedule_of, rows), query)
 
 
-def _load_trees(connection: Connection, query: port.LoadTrees) -> list[port.TreeMember]:
+def _load_trees(connection: Connection, query: trees.LoadTrees) -> list[trees.TreeMember]:
     return [tree_member_of(row) for row in connection.execute(sql.LOAD_TREES, (*query.after, query.limit))]
 
 
@@ -224,6 +245,8 @@ _WRITTEN: tuple[tuple[str, str, Callable[[Any], Sequence[Any]]], ...] = (
     ("unblocks_queued", sql.PUT_UNBLOCK, _unblock_row),
     ("schedules", sql.PUT_SCHEDULE, schedule_row),
     ("schedules_removed", sql.REMOVE_SCHEDULE, _key),
+    ("endings", sql.PUT_ENDING, ending_row),
+    ("endings_removed", sql.REMOVE_ENDING, _key),
     ("promises_removed", sql.REMOVE_NEWS, _key),
     ("promises_removed", sql.REMOVE_TASK, _key),
     ("promises_removed", sql.REMOVE_PROMISE, _key),
@@ -234,6 +257,9 @@ _WRITTEN: tuple[tuple[str, str, Callable[[Any], Sequence[Any]]], ...] = (
 QUERIES: dict[type[port.Query[Any]], Callable[[Connection, Any], Any]] = {
     port.LoadRows: _load_rows,
     port.LoadChain: _load_chain,
+    trees.LoadOpenBetween: _load_open_between,
+    trees.LoadEndings: _load_endings,
+    trees.LoadDueEndings: _load_due_endings,
     port.LoadPreloads: _load_preloads,
     port.LoadHeld: _load_held,
     port.LoadEmbedded: _load_embedded,
@@ -247,7 +273,7 @@ QUERIES: dict[type[port.Query[Any]], Callable[[Connection, Any], Any]] = {
     port.LoadSchedules: _load_schedules,
     port.LoadDueSchedules: _load_due_schedules,
     port.SearchSchedules: _search_schedules,
-    port.LoadTrees: _load_trees,
+    trees.LoadTrees: _load_trees,
     port.LoadGroups: _load_groups,
     port.Clear: _clear,
     port.Write: _write,

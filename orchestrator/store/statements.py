@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
 from orchestrator.domain import tags as tag
-from orchestrator.store.rows import PROMISE_COLUMNS, SCHEDULE_COLUMNS, TASK_COLUMNS
+from orchestrator.store.rows import ENDING_COLUMNS, PROMISE_COLUMNS, SCHEDULE_COLUMNS, TASK_COLUMNS
 from orchestrator.store.schema import (
     callbacks,
     listeners,
@@ -23,31 +22,12 @@ from orchestrator.store.schema import (
     promises,
     schedules,
     tasks,
+    tree_endings,
 )
-
-_DIALECT = sqlite.dialect(paramstyle="qmark")
-
-
-def _text(statement: sa.ClauseElement, *parameters: str) -> str:
-    """Compile to text; `parameters` are the names in the order in which values will be given."""
-    compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
-    found = tuple(getattr(compiled, "positiontup", None) or ())
-    if found != parameters:
-        raise TypeError(f"parameters stand in the order {found}, not {parameters}: {compiled}")
-    return str(compiled)
-
-
-def _given(name: str) -> sa.ColumnElement[Any]:
-    # Rendered once per use, in the order of use.
-    return sa.bindparam(name)
-
-
-_ZERO: sa.ColumnClause[int] = sa.literal_column("0")  # else the dialect binds an offset of its own
-
-
-def _each(name: str) -> sa.Select[Any]:
-    return sa.select(sa.func.json_each(_given(name)).table_valued("value").c.value)
-
+from orchestrator.store.sqlite_text import ZERO as _ZERO
+from orchestrator.store.sqlite_text import each as _each
+from orchestrator.store.sqlite_text import given as _given
+from orchestrator.store.sqlite_text import text as _text
 
 _promise = [promises.c[name] for name in PROMISE_COLUMNS]
 _task = [tasks.c[name] for name in TASK_COLUMNS]
@@ -154,6 +134,35 @@ LOAD_PROMISE_DEADLINE = _text(
     sa.select(sa.func.min(promises.c.timeout_at)).where(promises.c.state == sa.literal_column("'pending'"))
 )
 LOAD_TASK_DEADLINE = _text(sa.select(sa.func.min(tasks.c.timer_at)).where(tasks.c.timer_at.is_not(None)))
+
+LOAD_OPEN_BETWEEN = _text(
+    sa.select(promises.c.id)
+    # Else the planner may walk through all that has settled of a tree.
+    .with_hint(promises, "INDEXED BY promises_open", "sqlite")
+    .where(
+        promises.c.state == sa.literal_column("'pending'"),
+        promises.c.id > _given("after"),
+        promises.c.id < _given("before"),
+    )
+    .order_by(promises.c.id)
+    .limit(_given("limit"))
+    .offset(_ZERO),
+    "after",
+    "before",
+    "limit",
+)
+_ending = [tree_endings.c[name] for name in ENDING_COLUMNS]
+LOAD_ENDINGS = _text(sa.select(*_ending).where(tree_endings.c.id.in_(_each("ids"))), "ids")
+LOAD_DUE_ENDINGS = _text(
+    sa.select(tree_endings.c.id)
+    .where(tree_endings.c.asked_at <= _given("now"))
+    .order_by(tree_endings.c.asked_at, tree_endings.c.id)
+    .limit(_given("limit"))
+    .offset(_ZERO),
+    "now",
+    "limit",
+)
+LOAD_ENDING_DEADLINE = _text(sa.select(sa.func.min(tree_endings.c.asked_at)))
 
 _after = promises.c.id > _given("cursor")
 SEARCH_PROMISES = _text(
@@ -384,5 +393,7 @@ REMOVE_UNBLOCKS_BEFORE = _text(
 REMOVE_PROMISE = _text(sa.delete(promises).where(promises.c.id == _given("id")), "id")
 REMOVE_TASK = _text(sa.delete(tasks).where(tasks.c.id == _given("id")), "id")
 REMOVE_NEWS = _text(sa.delete(outbox_unblocks).where(outbox_unblocks.c.promise_id == _given("id")), "id")
+PUT_ENDING = _upsert(tree_endings, ENDING_COLUMNS)
+REMOVE_ENDING = _text(sa.delete(tree_endings).where(tree_endings.c.id == _given("id")), "id")
 PUT_SCHEDULE = _upsert(schedules, SCHEDULE_COLUMNS)
 REMOVE_SCHEDULE = _text(sa.delete(schedules).where(schedules.c.id == _given("id")), "id")

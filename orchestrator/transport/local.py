@@ -39,7 +39,7 @@ class LocalTransport:
     async def _connected(self, group: str, pid: str, receive: Receiver) -> AsyncIterator[None]:
         if self._closed:
             raise Unavailable("the transport is closed")
-        connection = self._engine.connect(group, pid, receive)
+        connection = self._engine.connect(group, pid, receive, embedded=True)
         try:
             yield
         finally:

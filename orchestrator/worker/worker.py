@@ -19,7 +19,7 @@ from orchestrator.client.surroundings import Surroundings
 from orchestrator.client.verdict import Ending, Verdict
 from orchestrator.domain.errors import Abandoned, NotRegistered, OrchestratorError, Refused, Unavailable
 from orchestrator.protocol import commands as c
-from orchestrator.protocol.messages import Execute, Message
+from orchestrator.protocol.messages import Cancel, Message, Unblock
 from orchestrator.protocol.records import TaskState
 
 HINTS_MAX = 10_000
@@ -88,13 +88,21 @@ class Worker:
 
     def receive(self, message: Message) -> None:
         """Take a message of the engine; never blocks."""
-        if not isinstance(message, Execute):
+        if isinstance(message, Unblock):
             self._around.subscriptions.observe(message.promise)
+            return
+        if isinstance(message, Cancel):
+            self._cancel(message.task)
             return
         if self._draining or len(self._hints) >= HINTS_MAX:
             return
         self._hints[message.task.id] = message.task.version
         self._hinted.set()
+
+    def _cancel(self, task: c.TaskReference) -> None:
+        running = self._running.get(task.id)
+        if running is not None and running.lease.version == task.version:
+            running.lease.cancel()
 
     def take(self, claim: c.TaskClaim, claimed_at: float) -> None:
         """Execute a claimed task; `claimed_at` is the loop's time before the claim was sent."""
@@ -105,6 +113,8 @@ class Worker:
             # Claimed just before the stop: somebody else is to have it at once.
             self._group.create_task(self._release(lease))
             return
+        if claim.task.cancelled:
+            lease.cancel()
         known = self._running.pop(lease.task_id, None)
         if known is not None:
             known.abandon()
@@ -266,5 +276,7 @@ class Worker:
                         leases[task.id].lose()
                     else:
                         leases[task.id].renew(sent_at)
+                    if task.id in answer.cancelled:
+                        leases[task.id].cancel()
         except OrchestratorError as error:
             _log.warning("leases not renewed", count=len(tasks), reason=str(error))

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from orchestrator.client.clock import SystemClock
 from orchestrator.client.promises import Promises
-from orchestrator.protocol.commands import PromiseGet, PromiseSearch
+from orchestrator.protocol.commands import PromiseGet, PromiseSearch, PromiseSettle
 from orchestrator.protocol.records import PromiseRecord, PromiseState, Value
 from scorers.cli import options, output
 from scorers.cli.arguments import json_of, milliseconds_of, tags_of
@@ -109,10 +109,39 @@ async def cancel(
     promise_id: PromiseId,
     as_json: options.AsJson = False,
 ) -> None:
-    """Cancel a promise; one that has settled is shown as it is."""
+    """Settle one promise as canceled; one that has settled is shown as it is."""
+    request = PromiseSettle(id=promise_id, state=PromiseState.REJECTED_CANCELED)
     async with server(settings) as transport:
         with naming(promise_id, settings):
-            settled = await Promises(transport, SystemClock()).cancel(promise_id)
+            settled = (await transport.call(request)).promise
+    show(settled, as_json=as_json)
+
+
+@app.command("cancel-tree")
+@configured("server")
+async def cancel_tree(
+    settings: Settings,
+    promise_id: PromiseId,
+    as_json: options.AsJson = False,
+) -> None:
+    """Ask a workflow and all that it called to clean up and end."""
+    async with server(settings) as transport:
+        with naming(promise_id, settings):
+            asked = await Promises(transport, SystemClock()).cancel(promise_id)
+    show(asked, as_json=as_json)
+
+
+@app.command("terminate-tree")
+@configured("server")
+async def terminate_tree(
+    settings: Settings,
+    promise_id: PromiseId,
+    as_json: options.AsJson = False,
+) -> None:
+    """Settle a promise and all that it called as canceled, at once."""
+    async with server(settings) as transport:
+        with naming(promise_id, settings):
+            settled = await Promises(transport, SystemClock()).terminate(promise_id)
     show(settled, as_json=as_json)
 
 

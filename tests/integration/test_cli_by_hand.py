@@ -49,6 +49,13 @@ def test_promises_by_hand(hand: Hand) -> None:
     hand("promise", "create", "r")
     assert hand.json("promise", "reject", "q", "--error", "no way")["state"] == "rejected"
     assert hand.json("promise", "cancel", "r")["state"] == "rejected_canceled"
+    hand("promise", "create", "w", "--tag", "resonate:target=poll://any@nobody")
+    hand("promise", "create", "w:1", "--tag", "resonate:origin=w")
+    assert hand.json("promise", "cancel-tree", "w")["state"] == "pending", "it is only asked"
+    assert hand.json("task", "get", "w")["cancelled"]
+    assert hand.json("promise", "terminate-tree", "w")["state"] == "rejected_canceled"
+    assert hand.json("promise", "get", "w:1")["state"] == "rejected_canceled"
+    hand("promise", "terminate-tree", "none").told("none", "promise search")
     assert "[1,2]" in hand("promise", "get", "p").out
     assert "no way" in hand("promise", "get", "q").out
     hand("promise", "resolve", "none").told("none", "promise search")

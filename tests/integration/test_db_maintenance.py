@@ -275,7 +275,8 @@ def test_the_commands(tmp_path: Path) -> None:
     assert run("compact", "--store", url, "--json").exit_code == 0
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
-            "INSERT INTO tasks VALUES ('lost', 'suspended', 1, 'poll://any@g', 0, 0, NULL, NULL, 0, NULL)"
+            "INSERT INTO tasks (id, state, version, target, resumes, releases, embedded) "
+            "VALUES ('lost', 'suspended', 1, 'poll://any@g', 0, 0, 0)"
         )
     checked = run("check", "--store", url)
     assert checked.exit_code == 1

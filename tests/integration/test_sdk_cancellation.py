@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from orchestrator import ApplicationError, Cancelled, Context, Info, Orchestrator, PromiseCanceled
-from orchestrator.client.application import Runner
+from orchestrator.client import calls
+from orchestrator.client.options import DEFAULTS
+from orchestrator.domain.address import any_of
 from orchestrator.domain.promise import PromiseState
 from orchestrator.engine import Engine, EngineSettings
+from orchestrator.protocol import commands as c
+from orchestrator.store import Store
 from orchestrator.store.memory import MemoryStore
+from orchestrator.store.sqlite import SqliteStore
+from orchestrator.testing import SimulatedCrash, crash_at
 from orchestrator.transport.local import LocalTransport
-from orchestrator.worker.worker import Worker
 
 
 @asynccontextmanager
@@ -23,7 +29,7 @@ async def running(*functions: object) -> AsyncIterator[Orchestrator]:
         app = Orchestrator(transport=LocalTransport(engine))
         for function in functions:
             app.register(function)  # type: ignore[arg-type]
-        async with app, asyncio.timeout(4):
+        async with app, asyncio.timeout(10):
             yield app
 
 
@@ -34,13 +40,6 @@ class Scene:
         self.begun = asyncio.Event()
         self.stopped = asyncio.Event()
         self.did: list[str] = []
-
-
-def lease_of(app: Orchestrator, promise_id: str) -> object:
-    """Return the lease under which a task executes here."""
-    runner: Runner | None = app._runner
-    assert isinstance(runner, Worker)
-    return runner._running[promise_id].lease
 
 
 async def test_a_request_is_raised_recorded_and_cleaned_up_after() -> None:
@@ -71,7 +70,7 @@ async def test_a_request_is_raised_recorded_and_cleaned_up_after() -> None:
     async with running(endless, undo, book) as app:
         handle = await app.begin_run("trip", book)
         await scene.begun.wait()
-        lease_of(app, "trip").cancel()  # type: ignore[attr-defined]
+        await handle.cancel()
         with pytest.raises(PromiseCanceled):
             await handle.result()
         assert scene.did == ["undo nothing yet", "leaf cancelled", "undo all"]
@@ -117,7 +116,7 @@ async def test_local_branches_and_threads_are_told_too() -> None:
     async with running(patient, note, inner, outer) as app:
         handle = await app.begin_run("tree", outer)
         await scene.begun.wait()
-        lease_of(app, "tree").cancel()  # type: ignore[attr-defined]
+        await handle.cancel()
         assert await handle.result() == "ended well"
         await scene.stopped.wait()
         assert sorted(scene.did) == ["inner", "outer", "thread saw it"]
@@ -136,7 +135,7 @@ async def test_a_leaf_that_is_a_task_ends_as_canceled() -> None:
     async with running(endless) as app:
         handle = await app.begin_run("leaf", endless)
         await scene.begun.wait()
-        lease_of(app, "leaf").cancel()  # type: ignore[attr-defined]
+        await handle.cancel()
         with pytest.raises(PromiseCanceled):
             await handle.result()
 
@@ -170,3 +169,180 @@ async def test_one_call_is_ended_alone() -> None:
 
     async with running(endless, quick, callee, racing) as app:
         assert await app.run("race", racing) == (7, ["PromiseCanceled"] * 3)
+
+
+async def test_a_tree_across_groups_ends_from_its_leaves_to_its_root() -> None:
+    scene = Scene()
+
+    async def note(what: str) -> None:
+        scene.did.append(what)
+
+    async def child(ctx: Context, name: str) -> None:
+        try:
+            await ctx.promise()
+        finally:
+            await ctx.run(note, name)
+
+    async def parent(ctx: Context) -> None:
+        loose = ctx.detached(child, "detached")
+        both = ctx.gather(ctx.rpc(child, "one"), ctx.rpc(child, "two"))
+        await ctx.run(note, loose.id)
+        try:
+            await both
+        finally:
+            await ctx.rpc(note, "parent")  # a clean-up may call others
+
+    async with running(note, child, parent) as app:
+        handle = await app.begin_run("tree", parent)
+        while len((await app.promises.search(tags={"resonate:parent": "tree"})).promises) < 5:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        await handle.cancel()
+        await handle.cancel()
+        with pytest.raises(PromiseCanceled):
+            await handle.result()
+        loose, *rest = scene.did
+        assert (sorted(rest[:2]), rest[2:]) == (["one", "two"], ["parent"])
+        assert (await app.promises.get(loose)).pending
+        other = await app.get(loose)
+        await other.terminate()
+        with pytest.raises(PromiseCanceled):
+            await other.result()
+        assert "detached" not in scene.did
+
+
+async def test_a_promise_that_nobody_executes_is_settled() -> None:
+    async with running() as app:
+        await app.promises.create("bare")
+        assert (await app.promises.cancel("bare")).state is PromiseState.REJECTED_CANCELED
+        assert (await app.promises.cancel("bare")).state is PromiseState.REJECTED_CANCELED
+
+
+async def test_what_ends_before_the_request_counts() -> None:
+    async def quick(ctx: Context) -> int:
+        return 5
+
+    async with running(quick) as app:
+        handle = await app.begin_run("quick", quick)
+        assert await handle.result() == 5
+        await handle.cancel()
+        assert await handle.result() == 5
+
+
+# -- the same record wherever it is cut
+
+
+class Cut:
+    """Functions whose workflow is asked to end as soon as its endless leaf runs."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+
+    def register(self, app: Orchestrator) -> None:
+        async def endless() -> None:
+            self.begun.set()
+            await asyncio.Event().wait()
+
+        async def undo(what: str) -> str:
+            return what
+
+        async def waiting(ctx: Context) -> None:
+            try:
+                await ctx.promise()
+            except Cancelled:
+                await ctx.run(undo, "remote")
+
+        async def inner(ctx: Context) -> str:
+            await ctx.run(undo, "nothing")
+            try:
+                await ctx.run(endless)
+            finally:
+                await ctx.run(undo, "inner")
+            return "never"
+
+        async def book(ctx: Context) -> None:
+            called = ctx.rpc(waiting)
+            await ctx.run(undo, "first")
+            branch = ctx.run(inner)
+            try:
+                await ctx.gather(branch, called)
+            except Cancelled:
+                await ctx.sleep(0.01)
+                await called
+                await ctx.run(undo, "all")
+                raise
+
+        for function in (endless, undo, waiting, inner, book):
+            app.register(function)
+
+
+ROOT = "cut"
+
+
+async def _asked_when_begun(transport: LocalTransport, cut: Cut) -> None:
+    await cut.begun.wait()
+    await transport.call(c.PromiseCancel(id=ROOT))
+
+
+async def _ended(transport: LocalTransport) -> dict[str, object]:
+    """Return the record of the tree, once its root has settled, without times and versions (W3)."""
+    async with Orchestrator(transport=transport, group="readers", worker=False) as reader:
+        handle = await reader.get(ROOT)
+        with pytest.raises(PromiseCanceled):
+            await handle.result()
+        page = await reader.promises.search(limit=1000)
+        return {record.id: (record.state, record.param, record.value) for record in page.promises}
+
+
+async def _played(store: Callable[[], Store], number: int | None, *, after: bool) -> tuple[bool, object]:
+    """Play with a crash at a command, and once more to the end; tell whether it came to the crash."""
+    cut, settings = Cut(), EngineSettings(retry_timeout_ms=50)
+    async with Engine(store(), settings=settings) as engine:
+        transport = LocalTransport(engine)
+        target, call = any_of("default"), {"name": "book", "version": 1, "args": (), "kwargs": {}}
+        await transport.call(calls.root(ROOT, target, DEFAULTS, 0, **call))
+        crashing = crash_at(transport, number, after=after)
+        app = Orchestrator(transport=crashing)
+        cut.register(app)
+        crashed = asyncio.create_task(crashing.crashed.wait())
+        asking = asyncio.create_task(_asked_when_begun(transport, cut))
+        ending = asyncio.create_task(_ended(transport))
+        try:
+            await app.start()
+            await asyncio.wait((crashed, ending), return_when=asyncio.FIRST_COMPLETED)
+        except SimulatedCrash:
+            pass
+        finally:
+            await app.abort()
+            for task in (crashed, asking, ending):
+                task.cancel()
+            results = await asyncio.gather(crashed, asking, ending, return_exceptions=True)
+        if not crashing.crashed.is_set():
+            return False, results[2]
+    again = Cut()
+    async with Engine(store(), settings=settings) as engine:
+        transport = LocalTransport(engine)
+        app = Orchestrator(transport=transport)
+        again.register(app)
+        asking = asyncio.create_task(_asked_when_begun(transport, again))
+        async with app, asyncio.timeout(10):
+            record = await _ended(transport)
+        asking.cancel()
+        return True, record
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_the_record_of_a_cancelled_tree_is_the_same_wherever_it_is_cut(
+    kind: str, after: bool, tmp_path: Path
+) -> None:
+    _, expected = await _played(MemoryStore, None, after=False)
+    assert isinstance(expected, dict)
+    assert len(expected) == 14
+    for number in range(1, 60):
+        memory, path = MemoryStore(), tmp_path / f"{number}.db"
+        store = (lambda: memory) if kind == "memory" else (lambda path=path: SqliteStore(path))  # noqa: B023
+        crashed, record = await _played(store, number, after=after)
+        assert record == expected, number
+        if not crashed:
+            break
+    assert number > 12

@@ -94,6 +94,8 @@ class Generator:
             self.create,
             self.create,
             self.settle,
+            lambda: c.PromiseCancel(id=key),
+            lambda: c.PromiseTerminate(id=self.key() if chance.random() < 0.3 else "none"),
             self.callback,
             lambda: c.PromiseRegisterListener(awaited=key, address=f"poll://uni@clients/{pid}"),
             lambda: c.PromiseSearch(limit=chance.randint(1, 9)),
@@ -141,6 +143,8 @@ async def test_equal_histories_on_every_store(postgres_if_any: Server | None) ->
 _REFUSALS = {
     "promise.get": {404},
     "promise.settle": {404},
+    "promise.cancel": {404, 422},
+    "promise.terminate": {404},
     "promise.register_callback": {400, 404, 422},
     "promise.register_listener": {404},
     "task.get": {404},

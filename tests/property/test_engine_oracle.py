@@ -40,7 +40,8 @@ from tests.engine_world import store_on_the_tests_clock
 from tests.postgres_server import Server
 
 SEQUENCES, STEPS = 150, 50
-IDS = ["a", "a:1", "a:2", "a:1.1", "a.3", "b", "b:1", "e"]
+DETACHED = "a:d0123456789abcdef"
+IDS = ["a", "a:1", "a:2", "a:1.1", "a.3", "b", "b:1", "e", DETACHED]
 ODD_IDS = ["a/x%2F", "ü:1", ""]
 PIDS = ["w1", "w2"]
 GROUPS = ["workers", "clients", None]
@@ -93,7 +94,7 @@ class Chance:
             )
             if self.odds(0.2):
                 tags["resonate:delay"] = str(self.now + self.pick(-10, 0, 30, 40_000))
-        for name, share in (("timer", 0.15), ("external", 0.2)):
+        for name, share in (("timer", 0.15), ("external", 0.2), ("detached", 0.05)):
             if self.odds(share):
                 tags[f"resonate:{name}"] = self.pick("true", "true", "false")
         for name in ("branch", "origin", "parent"):
@@ -146,7 +147,8 @@ class Chance:
     def suspend(self, key: str, version: int) -> Json:
         count = 0 if self.odds(0.02) else self.pick(1, 1, 2, 3)
         actions = [action("promise.register_callback", self.callback(key)) for _ in range(count)]
-        return {"id": key, "version": version, "actions": actions}
+        heeds = {"heeds": True} if self.odds(0.5) else {}
+        return {"id": key, "version": version, "actions": actions, **heeds}
 
     def ttl(self) -> int:
         return 0 if self.odds(0.02) else self.pick(50, 5_000, 60_000, FAR)
@@ -194,6 +196,9 @@ class Chance:
             ("promise.create", self.create()),
             ("promise.settle", self.settle()),
             ("promise.settle", self.settle()),
+            ("promise.cancel", {"id": self.pick(key, self.key())}),
+            ("promise.cancel", {"id": self.pick("a", key)}),
+            ("promise.terminate", {"id": self.key()} if self.odds(0.4) else {"id": "none"}),
             ("promise.register_callback", self.callback(self.pick(key, self.key()))),
             ("promise.register_callback", self.callback(key)),
             ("promise.register_listener", {"awaited": self.key(), "address": listener}),
@@ -412,7 +417,8 @@ class History:
 
     async def pass_time(self, *, restarting: bool) -> None:
         if self.chance.random() < 0.3:
-            self.did.append(("time", self.clock.advance(self.chance.choice([1, 20, 60, 300, 31_000]))))
+            jump = self.chance.choice([1, 20, 60, 300, 31_000, 1_700_000])
+            self.did.append(("time", self.clock.advance(jump)))
         if self.chance.random() < 0.15:
             self.did.append("tick")
             for subject in self.subjects:
@@ -470,6 +476,8 @@ EXPECTED = {
     "promise.get": [(200,), (400,), (404,)],
     "promise.create": [(200,), (400,)],
     "promise.settle": [(200,), (400,), (404,)],
+    "promise.cancel": [(200,), (400,), (404,), (422,)],
+    "promise.terminate": [(200,), (400,), (404,)],
     "promise.register_callback": [(200,), (400,), (404,), (422,)],
     "promise.register_listener": [(200,), (400,), (404,)],
     "promise.search": [(200,), (400,)],

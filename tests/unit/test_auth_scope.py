@@ -29,6 +29,8 @@ SAMPLES: list[c.Command[Any]] = [
     c.PromiseGet(id=f"{PREFIX}1"),
     CREATE,
     SETTLE,
+    c.PromiseCancel(id=f"{PREFIX}1"),
+    c.PromiseTerminate(id=f"{PREFIX}1"),
     CALLBACK,
     c.PromiseRegisterListener(awaited=f"{PREFIX}1", address="poll://any@g"),
     c.TaskGet(id=f"{PREFIX}1"),

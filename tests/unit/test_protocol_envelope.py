@@ -49,6 +49,8 @@ EXCHANGES: list[tuple[c.Command, c.Answer]] = [
     (c.PromiseGet(id="a"), c.PromiseAnswer(promise=PROMISE)),
     (CREATE, c.PromiseAnswer(promise=PROMISE)),
     (SETTLE, c.PromiseAnswer(promise=PROMISE)),
+    (c.PromiseCancel(id="a"), c.PromiseAnswer(promise=PROMISE)),
+    (c.PromiseTerminate(id="a"), c.PromiseAnswer(promise=PROMISE)),
     (c.PromiseRegisterCallback(awaited="b", awaiter="a"), c.PromiseAnswer(promise=PROMISE)),
     (c.PromiseRegisterListener(awaited="b", address="poll://uni@g/p"), c.PromiseAnswer(promise=PROMISE)),
     (c.PromiseSearch(tags={"a": "b"}), c.PromisePage(promises=[PROMISE], cursor="a:1")),
@@ -68,10 +70,24 @@ EXCHANGES: list[tuple[c.Command, c.Answer]] = [
         c.TaskSuspend(id="a", version=2, actions=[c.PromiseRegisterCallback(awaited="b", awaiter="a")]),
         c.SuspendAnswer(suspended=False, preload=[PROMISE]),
     ),
+    (
+        c.TaskSuspend(
+            id="a", version=2, heeds=True, actions=[c.PromiseRegisterCallback(awaited="b", awaiter="a")]
+        ),
+        c.SuspendAnswer(suspended=False, preload=[], cancelled=True),
+    ),
     (c.TaskFence(id="a", version=2, action=CREATE), c.FenceAnswer(promise=PROMISE, preload=[])),
+    (
+        c.TaskFence(id="a", version=2, action=CREATE),
+        c.FenceAnswer(promise=PROMISE, preload=[], cancelled=True),
+    ),
     (c.TaskFence(id="a", version=2, action=SETTLE), c.FenceAnswer(promise=None, preload=[])),
     (c.TaskFence(id="a", version=2, action=STEP), c.FenceAnswer(promise=PROMISE, preload=[])),
     (c.TaskHeartbeat(pid="p", tasks=[c.TaskReference(id="a", version=1)]), c.HeartbeatAnswer(lost=["a"])),
+    (
+        c.TaskHeartbeat(pid="p", tasks=[c.TaskReference(id="a", version=1)]),
+        c.HeartbeatAnswer(cancelled=["a"]),
+    ),
     (c.TaskHalt(id="a"), c.Empty()),
     (c.TaskContinue(id="a"), c.Empty()),
     (c.TaskSearch(state=TaskState.PENDING), c.TaskPage(tasks=[TASK])),
@@ -96,7 +112,7 @@ def test_a_command_and_its_answer_survive_the_wire(command: c.Command, answer: c
     assert request.command == command
     assert (request.head.corr_id, request.head.auth) == ("7", "token")
     status, body = envelope.encode_answer(command, "7", answer)
-    assert status == (300 if answer == c.SuspendAnswer(suspended=False, preload=[PROMISE]) else 200)
+    assert status == (300 if isinstance(answer, c.SuspendAnswer) and not answer.suspended else 200)
     assert envelope.decode_answer(command, body) == answer
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from orchestrator.engine.handlers import promises, schedules, tasks
+from orchestrator.engine.handlers import endings, promises, schedules, tasks
 from orchestrator.engine.workspace import Workspace
 from orchestrator.protocol import commands as c
 from orchestrator.protocol import schedules as s
@@ -17,6 +17,8 @@ _HANDLERS: dict[type[c.Command[Any]], Handler] = {
     c.PromiseGet: promises.get,
     c.PromiseCreate: promises.create,
     c.PromiseSettle: promises.settle_promise,
+    c.PromiseCancel: endings.cancel,
+    c.PromiseTerminate: endings.terminate,
     c.PromiseRegisterCallback: promises.register_callback,
     c.PromiseRegisterListener: promises.register_listener,
     c.TaskGet: tasks.get,

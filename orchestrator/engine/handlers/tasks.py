@@ -92,15 +92,16 @@ def suspend(workspace: Workspace, command: c.TaskSuspend) -> c.SuspendAnswer:
     task = _existing(workspace, command.id)
     awaited = [promise for key in awaited_ids if (promise := workspace.promise(key)) is not None]
     ready = [promise for promise in awaited if not promise.pending]
-    event = TaskEvent.STAY_AWAKE if ready else TaskEvent.SUSPEND
+    cancelled = command.heeds and task.cancelled
+    event = TaskEvent.STAY_AWAKE if ready or cancelled else TaskEvent.SUSPEND
     _check_fence(task, event, command.version)
     if len(awaited) < len(awaited_ids):
         missing = next(key for key in awaited_ids if workspace.promise(key) is None)
         raise Refused(422, f"Awaited promise {missing!r} not found")
     apply(workspace, task, event, version=command.version)
-    if ready:
-        preload = _preload(workspace, promises.existing(workspace, command.id), ready)
-        return c.SuspendAnswer(suspended=False, preload=preload)
+    if ready or cancelled:
+        preload = _preload(workspace, promises.existing(workspace, command.id), ready) if ready else []
+        return c.SuspendAnswer(suspended=False, preload=preload, cancelled=cancelled)
     for key in awaited_ids:
         workspace.add_callback(key, command.id)
     return c.SuspendAnswer(suspended=True, preload=[])
@@ -130,17 +131,21 @@ def fence(workspace: Workspace, command: c.TaskFence) -> c.FenceAnswer:
         case c.PromiseSettle():
             known = workspace.promise(action.id) is not None
             promise = promises.settle_existing(workspace, action) if known else None
-    return c.FenceAnswer(promise=promise, preload=[])
+    return c.FenceAnswer(promise=promise, preload=[], cancelled=task.cancelled)
 
 
 def heartbeat(workspace: Workspace, command: c.TaskHeartbeat) -> c.HeartbeatAnswer:
     """task.heartbeat: renew what is still held; name what is not (extension)."""
     if not command.tasks:
         for task in workspace.held_by(command.pid):
-            apply(workspace, task, TaskEvent.RENEW, version=task.version)
+            # A process that has forgotten a task would renew it for ever.
+            if workspace.now_ms - (task.touched_at or 0) < workspace.settings.unnamed_renewal_ms:
+                apply(workspace, task, TaskEvent.RENEW_UNNAMED, version=task.version)
         return c.HeartbeatAnswer()
+    lost = [ref.id for ref in command.tasks if not _renew(workspace, command.pid, ref)]
+    held = (workspace.task(ref.id) for ref in command.tasks if ref.id not in lost)
     return c.HeartbeatAnswer(
-        lost=[ref.id for ref in command.tasks if not _renew(workspace, command.pid, ref)]
+        lost=lost, cancelled=[task.id for task in held if task is not None and task.cancelled]
     )
 
 
