@@ -1,9 +1,9 @@
 """Random histories give the same answers and leave the same contents in the engine and in a naive oracle.
 
 The oracle (tests/engine_oracle.py) is written from the protocol's page alone. Requests travel as the wire's
-bytes, several in one batch; time jumps with and without a tick; the SQLite engine is closed and opened again
-from its file, and the PostgreSQL engine from its database. ENGINE_SEED repeats a history, ENGINE_SEQUENCES
-runs more of them.
+bytes, several in one batch; time jumps with and without a tick; announcements leave; the SQLite engine is
+closed and opened again from its file, and the PostgreSQL engine from its database. ENGINE_SEED repeats a
+history, ENGINE_SEQUENCES runs more of them, DAO_SCORER_RECORDS=1 ten thousand.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import msgspec
+import pytest
 
 from orchestrator.domain.errors import Refused
 from orchestrator.engine import Engine, EngineSettings, ManualClock
@@ -35,11 +37,16 @@ from orchestrator.store.port import (
     Write,
     ask,
 )
+from orchestrator.store.postgres_statements import CLEAR
 from tests.engine_oracle import PERIODS, Json, Oracle
 from tests.engine_world import store_on_the_tests_clock
 from tests.postgres_server import Server
 
-SEQUENCES, STEPS = 150, 50
+RECORDS = os.environ.get("DAO_SCORER_RECORDS") == "1"
+SEQUENCES, STEPS = 10_000 if RECORDS else 150, 50
+LASTING = 10
+"""Every so many histories one uses a file and a database, and survives restarts."""
+PROGRESS = 500
 DETACHED = "a:d0123456789abcdef"
 IDS = ["a", "a:1", "a:2", "a:1.1", "a.3", "b", "b:1", "e", DETACHED]
 ODD_IDS = ["a/x%2F", "ü:1", ""]
@@ -509,17 +516,36 @@ EXPECTED = {
 """Every way in which an operation can end; all of them must have been seen."""
 
 
+class Database:
+    """One database for many histories, emptied before each."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._url = server.fresh("histories")
+
+    async def emptied(self) -> str:
+        """Return its URL, with nothing in it."""
+        await self._server.execute(CLEAR, "histories")
+        return self._url
+
+
+@pytest.mark.timeout(4000 if RECORDS else 180)
 async def test_the_engine_agrees_with_the_oracle(tmp_path: Path, postgres_if_any: Server | None) -> None:
     seed = int(os.environ.get("ENGINE_SEED", random.randrange(2**32)))  # noqa: S311
     sequences = int(os.environ.get("ENGINE_SEQUENCES", SEQUENCES))
     print("seed", seed, "(set ENGINE_SEED to repeat)")  # noqa: T201
     seen: Counter[tuple[str, Any]] = Counter()
+    database, began = Database(postgres_if_any) if postgres_if_any else None, monotonic()
     for number in range(sequences):
-        # Every tenth history uses a file and a database, and survives restarts.
-        path = tmp_path / f"{number}.db" if number % 10 == 0 else None
-        url = postgres_if_any.fresh(f"history_{number}") if postgres_if_any and path is not None else None
+        path = tmp_path / f"{number}.db" if number % LASTING == 0 else None
+        url = await database.emptied() if database and path is not None else None
+        if number % PROGRESS == PROGRESS - 1:
+            told = f"{number + 1} histories, {seen.total()} operations, {monotonic() - began:.0f} s"
+            print(told, flush=True)  # noqa: T201
         chance = random.Random(f"{seed}/{number}")  # noqa: S311
         await History(chance, f"seed {seed}, history {number}", seen).run(path, url)
+        if path is not None:
+            path.unlink()
     missing = [(kind, end) for kind, ends in EXPECTED.items() for end in ends if not seen[kind, end]]
     assert not missing, (seed, missing)
     assert set(EXPECTED) == {kind for kind in COMMANDS if not kind.startswith(("debug.", "server."))}
