@@ -14,7 +14,7 @@ import structlog
 from orchestrator.client.application import THREADS_MAX, Application, NotStarted
 from orchestrator.client.clock import Clock
 from orchestrator.client.encryption import Encryptor
-from orchestrator.client.listening import REFRESH_S
+from orchestrator.client.listening import REFRESH_S, Subscriptions
 from orchestrator.client.processes import PROCESSES_MAX
 from orchestrator.client.sealing import SealingTransport
 from orchestrator.domain.errors import Refused, Unavailable
@@ -22,10 +22,11 @@ from orchestrator.protocol.commands import Describe
 from orchestrator.protocol.transport import Transport
 from orchestrator.synchronous import SyncOrchestrator
 from orchestrator.transport.token import Token
-from orchestrator.worker import Worker, WorkerSettings
+from orchestrator.worker import PushResult, Worker, WorkerSettings, check_push, execute_pushed, unreachable
 
 DEFAULT_GROUP = "default"
 TTL_MS = 10_000
+PUSH_LIMIT_S = 60.0
 MEMORY = ":memory:"
 ASK_PAUSE_S = 0.5
 AWAY_S = 2.0
@@ -173,6 +174,35 @@ class Orchestrator(Application):
         life, self._life = self._life, None
         life.cancel()
         await asyncio.gather(life, return_exceptions=True)
+
+    async def handle_push(
+        self,
+        body: bytes,
+        authorization: str | None = None,
+        *,
+        token: str | None,
+        limit_s: float = PUSH_LIMIT_S,
+    ) -> PushResult:
+        """Execute the task that a server's message announces, in this call; nothing is held afterwards.
+
+        For a function that is called by HTTP: the application is not started, and opens a connection of its
+        own for each call. `body` is what was posted, `authorization` that header, which must carry `token`:
+        without one nobody is let in. A task that is not through after `limit_s` seconds is given back and
+        goes on, behind its last finished step, with the next message. Never raises for what was posted.
+        """
+        message = check_push(body, authorization, token)
+        if isinstance(message, PushResult):
+            return message
+        async with self._opening() as opened:
+            transport = self._sealing(opened)
+            around = self._surrounded_by(transport, Subscriptions(transport, ""))
+            try:
+                around.extensions = frozenset((await transport.call(Describe())).extensions)
+            except Refused:
+                around.extensions = frozenset()
+            except Unavailable as error:
+                return unreachable(message.task.id, error)
+            return await execute_pushed(around, self._settings, message.task, limit_s=limit_s)
 
     async def __aenter__(self) -> Self:
         """Start."""

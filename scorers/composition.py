@@ -12,6 +12,7 @@ from listener import Listener, ListenerSettings, SqliteCursorStore
 from listener.progress import ProgressCallback
 from orchestrator import Orchestrator
 from orchestrator.server import JwtSettings, ProofSource, ServerMisconfigured, ServerSettings, TlsSettings
+from orchestrator.transport.push import PushSettings
 from scorers.evidence import SECTION, scoring_section
 from scorers.registration import register_scoring
 from scorers.settings import ENV_PREFIX, Settings, require
@@ -25,6 +26,13 @@ PROOFS = ProofSource(sections={SECTION: scoring_section})
 def token_of(settings: Settings) -> str | None:
     """Return the token that server and clients share, if there is one."""
     return settings.token.get_secret_value() if settings.token else None
+
+
+def push_settings(settings: Settings) -> PushSettings:
+    """Return what tasks are pushed to functions with: the bearer token of each origin that has one."""
+    text = settings.push_tokens.get_secret_value() if settings.push_tokens else ""
+    pairs = (pair.partition("=") for pair in _listed(text))
+    return PushSettings(tokens={origin: token for origin, _, token in pairs})
 
 
 def server_settings(settings: Settings) -> ServerSettings:
@@ -124,6 +132,7 @@ __all__ = [
     "SignerError",
     "listener_of",
     "node_of",
+    "push_settings",
     "register_scoring",
     "remote",
     "server_settings",

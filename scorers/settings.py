@@ -31,6 +31,7 @@ OTHER_VARIABLES = frozenset({"CONFIG", "KEYSTORE_PASSWORD", "LOG_LEVEL"})
 TEST_VARIABLES = frozenset({"DATA", "FULL_MATRIX", "RECORDS", "SEED", "SEEDS"})
 """What the project's own tests read, and hand on to the processes that they start."""
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+_ORIGIN = re.compile(r"https?://[^/?#@\s,=]+")
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -68,6 +69,14 @@ def _duration_s(value: object) -> object:
     return sum(int(number) * _UNITS_S[unit] for number, unit in parts)
 
 
+def _push_tokens(value: SecretStr) -> SecretStr:
+    for pair in value.get_secret_value().split(","):
+        origin, separator, token = pair.strip().partition("=")
+        if not (separator and token and _ORIGIN.fullmatch(origin)):
+            raise ValueError("must be https://HOST=TOKEN, with commas between several")
+    return value
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 StoreUrl = Annotated[str, AfterValidator(_store_url)]
 FileUrl = Annotated[str, AfterValidator(_file_url)]
@@ -97,6 +106,7 @@ class Settings(BaseSettings):
         "DAO_SCORER_TOKEN.",
     )
     token: SecretStr | None = None
+    push_tokens: Annotated[SecretStr, AfterValidator(_push_tokens)] | None = None
     store: StoreUrl = Field(
         default="sqlite:///dao-scorer.db", description="Database: sqlite:///FILE or postgresql://…"
     )

@@ -340,11 +340,17 @@ class Application(Invoker):
     # -- for the composition root
 
     def _surround(self, transport: Transport, member_of: str) -> Surroundings:
-        self._surroundings = Surroundings(
+        self._surroundings = self._surrounded_by(
+            transport, Subscriptions(transport, only(member_of, self.pid), refresh_s=self._refresh_s)
+        )
+        return self._surroundings
+
+    def _surrounded_by(self, transport: Transport, subscriptions: Subscriptions) -> Surroundings:
+        return Surroundings(
             transport=transport,
             registry=self._registry,
             dependencies=self._dependencies,
-            subscriptions=Subscriptions(transport, only(member_of, self.pid), refresh_s=self._refresh_s),
+            subscriptions=subscriptions,
             clock=self._clock,
             group=self.group,
             pid=self.pid,
@@ -354,7 +360,6 @@ class Application(Invoker):
             execution_observers=self._execution_observers,
             chance=self._chance,
         )
-        return self._surroundings
 
     def _started(self) -> Surroundings:
         if self._surroundings is None:

@@ -3,6 +3,7 @@
 from orchestrator.server.app import create_app
 from orchestrator.server.errors import ServerMisconfigured
 from orchestrator.server.proofs import EvidenceSection, ProofSource, fetch_bundle
+from orchestrator.server.push_route import push_handler
 from orchestrator.server.serving import listening, reload, reloading, serve
 from orchestrator.server.settings import JwtSettings, ServerSettings, TlsSettings
 
@@ -16,6 +17,7 @@ __all__ = [
     "create_app",
     "fetch_bundle",
     "listening",
+    "push_handler",
     "reload",
     "reloading",
     "serve",

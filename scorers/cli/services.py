@@ -163,7 +163,8 @@ async def _engine(settings: Settings) -> AsyncIterator[Engine]:
     age_ms = None if age_s is None else age_s * 1000
     chosen = EngineSettings(retain_children_ms=age_ms, debug=settings.debug)
     store = open_store(settings.store)
-    async with PushSender() as push, Engine(store, settings=chosen, push=push.post) as engine:
+    push = PushSender(composition.push_settings(settings))
+    async with push, Engine(store, settings=chosen, push=push.post) as engine:
         yield engine
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scorers.composition import push_settings
 from scorers.errors import SettingsError
 from scorers.settings import ENV_PREFIX, OTHER_VARIABLES, TEST_VARIABLES, Settings, load_settings
 
@@ -52,3 +53,21 @@ def test_durations(text: str, seconds: int) -> None:
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(SettingsError, match="retain_children"):
         load_settings(retain_children=text)
+
+
+def test_tokens_of_functions_are_told_by_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAO_SCORER_PUSH_TOKENS", "https://a.example=one=1, http://127.0.0.1:9=two")
+    tokens = push_settings(load_settings()).tokens
+    assert tokens == {"https://a.example": "one=1", "http://127.0.0.1:9": "two"}
+
+
+@pytest.mark.parametrize(
+    "text", ["https://a.example", "https://a.example=", "a.example=x", "https://a.example/b=x"]
+)
+def test_a_token_without_its_origin_is_refused_and_not_shown(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAO_SCORER_PUSH_TOKENS", f"https://b.example=secret,{text}")
+    with pytest.raises(SettingsError, match="https://HOST=TOKEN") as caught:
+        load_settings()
+    assert "secret" not in str(caught.value)
