@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,8 @@ from tests.engine_oracle import Json, Oracle
 
 STATES_MAX = 2_000_000
 MOMENTS = ("createdAt", "settledAt")
+UNSEEN = frozenset({"now", "timers", "touched", "listeners", "executes", "unblocks"})
+"""What of the oracle no answer shows while no time passes: announcements, moments, who is told of an end."""
 READING = frozenset({"promise.get", "promise.search", "task.get", "task.heartbeat"})
 """A heartbeat moves a lease, which is not part of the state here."""
 Answer = tuple[int, Any]
@@ -71,21 +74,26 @@ class State:
 
 
 def _copy(oracle: Oracle) -> Oracle:
+    """Return another that may be changed: what an oracle holds is no deeper than collections of records."""
     other = Oracle()
-    other.now = oracle.now
-    other.promises = {key: dict(promise) for key, promise in oracle.promises.items()}
-    other.tasks = {key: dict(task) for key, task in oracle.tasks.items()}
-    other.resumed = {key: set(awaited) for key, awaited in oracle.resumed.items()}
-    other.callbacks = set(oracle.callbacks)
+    for name, value in vars(oracle).items():
+        if isinstance(value, dict):
+            value = {key: copy(each) for key, each in value.items()}  # noqa: PLW2901
+        setattr(other, name, copy(value))
     return other
 
 
 def _key(oracle: Oracle) -> Any:
-    """Return all that a later answer may depend on: announcements, timers and listeners are not."""
-    promises = sorted((key, repr(promise)) for key, promise in oracle.promises.items())
-    tasks = sorted((key, repr(sorted(task.items()))) for key, task in oracle.tasks.items())
-    resumed = sorted((key, tuple(sorted(awaited))) for key, awaited in oracle.resumed.items())
-    return tuple(promises), tuple(tasks), tuple(resumed), frozenset(oracle.callbacks)
+    """Return all that a later answer may depend on."""
+    return tuple(_frozen(value) for name, value in vars(oracle).items() if name not in UNSEEN)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple(sorted((key, _frozen(each)) for key, each in value.items()))
+    if isinstance(value, (set, frozenset)):
+        return tuple(sorted(value))
+    return repr(value)
 
 
 def beginning() -> Oracle:

@@ -36,6 +36,7 @@ class Script:
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
+        self.asked = 0
         self._count = 0
         self._started = 0
         self._asked: dict[str, int] = {}
@@ -54,6 +55,7 @@ class Script:
 
     def request(self) -> Json:
         """Return the next request."""
+        self.asked += 1
         place = self.chance.randrange(ORIGINS)
         origin = self._origins[place]
         self._asked[origin] = self._asked.get(origin, 0) + 1
@@ -106,6 +108,7 @@ class Script:
             lambda: ("task.create", self._claim(key)),
             lambda: ("task.acquire", {**own, "pid": self.chance.choice(PIDS), "ttl": FAR}),
             lambda: ("task.halt", {"id": key}),
+            lambda: self._end(key),
             lambda: ("task.continue", {"id": key}),
             lambda: ("task.release", own),
         ]
@@ -134,6 +137,9 @@ class Script:
         if self.chance.random() < 0.6:
             return _action("promise.create", self._create(child))
         return _action("promise.settle", self._settle(child))
+
+    def _end(self, key: str) -> tuple[str, Json]:
+        return ("promise.terminate" if self.chance.random() < 0.1 else "promise.cancel", {"id": key})
 
     def _suspend(self, own: Json) -> Json:
         origin = own["id"].partition(":")[0]

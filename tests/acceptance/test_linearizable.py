@@ -28,6 +28,8 @@ from tests.linearizability import Call, explain_all
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 CLIENTS = 12
 SECONDS = 120.0 if RECORDS else 2.5
+REQUESTS_MIN = 2_000
+"""However busy the machine is, so many are asked, that each kind of answer is seen."""
 UPTIME_S = (0.1, 0.7)
 SEEN = {
     ("promise.create", 200), ("promise.settle", 200), ("promise.settle", 404), ("task.acquire", 200),
@@ -36,6 +38,7 @@ SEEN = {
     ("task.continue", 409), ("task.release", 200),
     ("task.release", 409), ("task.suspend", 200), ("task.suspend", 300),
     ("promise.register_callback", 200), ("promise.register_callback", 422), ("task.heartbeat", 200),
+    ("promise.cancel", 200), ("promise.cancel", 422), ("promise.terminate", 200),
     ("promise.search", 200), ("task.get", 200), ("task.get", 404),
 }  # fmt: skip
 """Answers without which a history proves little."""
@@ -74,7 +77,8 @@ async def _history(servers: Sequence[Served], chance: random.Random, *, killing:
         killer = group.create_task(kill_again_and_again()) if killing else None
 
         def over() -> bool:
-            return perf_counter() >= end and (killer is None or killer.done())
+            long_enough = perf_counter() >= end and script.asked >= REQUESTS_MIN
+            return long_enough and (killer is None or killer.done())
 
         playing = group.create_task(play(lambda: [each.url for each in servers], script, CLIENTS, over))
     calls = playing.result()
