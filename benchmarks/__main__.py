@@ -11,9 +11,12 @@ import benchmarks
 def main() -> None:
     """Find the modules beside this one and run their `main`."""
     for module in sorted(found.name for found in pkgutil.iter_modules(benchmarks.__path__)):
-        if module != "__main__":
+        if module == "__main__":
+            continue
+        run = getattr(importlib.import_module(f"benchmarks.{module}"), "main", None)
+        if run is not None:
             print(f"== {module}")
-            importlib.import_module(f"benchmarks.{module}").main()
+            run()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,71 @@
+"""The engine on PostgreSQL against single-row commits by its driver alone."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from time import perf_counter
+from uuid import uuid4
+
+import asyncpg
+
+from benchmarks.engine.report import Line, Size, against
+from benchmarks.engine.shapes import LANES, SHAPES, rate
+from orchestrator.engine import Engine
+from orchestrator.store import open_store
+from tests.postgres_server import WHY_ABSENT, binaries, server
+
+PEER = "raw commits"
+TARGETS = {1: 0.5, LANES: 4.0}
+
+
+class RawCommits:
+    """Commits single rows with the driver alone, over the same socket as the engine."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def rate(self, commits: int) -> float:
+        """Commit so many rows; commits a second."""
+        insert = await self._connection.prepare("INSERT INTO bench.rows VALUES ($1, $2)")
+        started = perf_counter()
+        for _ in range(commits):
+            await insert.fetch(uuid4().hex, "x" * 100)
+        return commits / (perf_counter() - started)
+
+
+async def measure(size: Size) -> list[Line]:
+    """Measure each shape by one client and by many, on the given database or a server that waits for disk."""
+    if size.postgres is None and binaries() is None:
+        print(WHY_ABSENT, file=sys.stderr)
+        return []
+    with nullcontext() if size.postgres else server(durable=True) as own:
+        return await _measure(size, size.postgres or own.url())
+
+
+async def _measure(size: Size, url: str) -> list[Line]:
+    connection = await asyncpg.connect(url)
+    await connection.execute("CREATE SCHEMA IF NOT EXISTS bench")
+    await connection.execute("CREATE TABLE IF NOT EXISTS bench.rows (id TEXT PRIMARY KEY, data TEXT)")
+    raw = RawCommits(connection)
+    slices = [(shape, clients) for clients in TARGETS for shape in SHAPES]
+    pairs: dict[tuple[str, int], list[tuple[float, float]]] = {each: [] for each in slices}
+    raw_rates = []
+    async with Engine(open_store(url)) as engine:
+        for shape, clients in slices:
+            await rate(engine, shape, clients, 200)
+        before = await raw.rate(300)
+        for _ in range(size.pick_rounds()):
+            for shape, clients in slices:
+                found = await rate(engine, shape, clients, 300 if clients == 1 else 3_840)
+                after = await raw.rate(300)
+                pairs[shape, clients].append((found, (before + after) / 2))
+                raw_rates.append((after, after))
+                before = after
+    await connection.execute("DROP SCHEMA bench CASCADE")
+    await connection.close()
+    lines = [against("postgres", PEER, "itself", raw_rates)]
+    return lines + [
+        against("postgres", f"{shape}, {clients} at once", PEER, found, at_least=TARGETS[clients])
+        for (shape, clients), found in pairs.items()
+    ]

@@ -1,0 +1,65 @@
+"""`python -m benchmarks.engine.sleepers FILE COUNT`: let promises sleep; print queries and bytes added.
+
+A process of its own, so that its memory tells of nothing else. Half of the sleepers are timers of suspended
+workflows, half are tasks of a group for which nobody listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sys
+from pathlib import Path
+
+from orchestrator.domain import tags as tag
+from orchestrator.engine import Engine
+from orchestrator.protocol import commands as c
+from orchestrator.store import SqliteStore
+
+SECONDS = 5
+CHUNK = 200
+FAR = 2**50
+
+
+def resident() -> int:
+    """Return the bytes of this process that are in memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE")
+
+
+def sleeper(number: int) -> c.PromiseCreate:
+    """Return a promise that sleeps."""
+    tags = {tag.TIMER: tag.TRUE} if number % 2 else {tag.TARGET: "poll://any@nobody"}
+    return c.PromiseCreate(id=f"sleeper-{number}", timeout_at=FAR + number, tags=tags)
+
+
+async def main(path: Path, count: int) -> None:
+    """Create them, look at the memory, then at the queries of some idle seconds."""
+    store = SqliteStore(path)
+    async with Engine(store) as engine:
+        for number in range(1_000):
+            await engine.handle(c.PromiseCreate(id=f"warm-{number}", timeout_at=FAR))
+        gc.collect()
+        before = resident()
+        for start in range(0, count, CHUNK):
+            numbers = range(start, min(start + CHUNK, count))
+            await asyncio.gather(*(engine.handle(sleeper(number)) for number in numbers))
+        gc.collect()
+        added = resident() - before
+        queries = 0
+
+        def traced(_: str) -> None:
+            nonlocal queries
+            queries += 1
+
+        await asyncio.sleep(2)
+        assert store._connection is not None
+        store._connection.set_trace_callback(traced)
+        await asyncio.sleep(SECONDS)
+        store._connection.set_trace_callback(None)
+    print(queries, added)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
