@@ -75,7 +75,10 @@ async def measure(size: Size) -> list[Line]:
     pairs: dict[tuple[str, int], list[tuple[float, float]]] = {each: [] for each in slices}
     with tempfile.TemporaryDirectory() as name:
         await fill(Path(name) / "full.db", held)
-        full, empty = Engine(SqliteStore(Path(name) / "full.db")), Engine(SqliteStore(Path(name) / "empty.db"))
+        full, empty = (
+            Engine(SqliteStore(Path(name) / "full.db")),
+            Engine(SqliteStore(Path(name) / "empty.db")),
+        )
         async with full, empty:
             for engine in (full, empty):
                 for shape, clients in slices:
@@ -86,6 +89,8 @@ async def measure(size: Size) -> list[Line]:
                     beside = await rate(empty, shape, clients, operations)
                     pairs[shape, clients].append((await rate(full, shape, clients, operations), beside))
     return [
-        against("full", f"{shape}, {clients} at once, {held:,} held", "empty", found, at_least=TARGETS[clients])
+        against(
+            "full", f"{shape}, {clients} at once, {held:,} held", "empty", found, at_least=TARGETS[clients]
+        )
         for (shape, clients), found in pairs.items()
     ]

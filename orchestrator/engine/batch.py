@@ -22,6 +22,7 @@ from orchestrator.engine.handlers.tasks import branch_of
 from orchestrator.engine.needs import Needs, needs_of
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.settlement import apply, expire_named
+from orchestrator.engine.shortcut import answer_of, insert_of
 from orchestrator.engine.workspace import Outgoing, TreePage, Workspace
 from orchestrator.protocol import commands as c
 from orchestrator.protocol import schedules as s
@@ -88,6 +89,10 @@ def batch_program(
     now_ms: int, works: Sequence[Work], settings: EngineSettings, sent: Sent
 ) -> Program[BatchResult]:
     """Decide commands in order as if one by one, then write once, then answer the searches."""
+    if len(works) == 1 and not sent.executes and not sent.unblocks:
+        result = yield from _by_shortcut(works[0].command, settings)
+        if result is not None:
+            return result
     workspace = Workspace(now_ms, settings)
     yield from _load(workspace, [needs_of(work.command) for work in works])
     outcomes = [_outcome(workspace, work) for work in works]
@@ -103,6 +108,18 @@ def batch_program(
         deadline=workspace.deadline(),
         cancelled=endings.held_and_cancelled(workspace) if workspace.cancelled else [],
     )
+
+
+def _by_shortcut(
+    command: c.Command[Any], settings: EngineSettings
+) -> Generator[Query[Any], Any, BatchResult | None]:
+    """Carry out a command that comes down to one statement; None if it does not."""
+    insert = insert_of(command, settings.touch_ms)
+    promise = None if insert is None else (yield from ask(insert))
+    if promise is None:
+        return None
+    deadline = promise.timeout_at if promise.pending else None
+    return BatchResult(outcomes=[answer_of(command, promise)], outgoing=[], deadline=deadline)
 
 
 def _outcome(workspace: Workspace, work: Work) -> c.Answer | Refused | None:

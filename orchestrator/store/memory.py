@@ -66,6 +66,10 @@ def _answer(tables: Tables, query: port.Query[Any]) -> Any:
     return _QUERIES[type(query)](tables, query)
 
 
+def _insert(_: Tables, __: port.Insert) -> None:
+    return None  # it has no statement to save
+
+
 def _row(tables: Tables, key: str) -> port.Row:
     return tables.promises[key], tables.tasks.get(key)
 
@@ -349,6 +353,7 @@ def _remove_callback(tables: Tables, pair: tuple[str, str]) -> None:
 
 
 _QUERIES: dict[type[port.Query[Any]], Callable[[Tables, Any], Any]] = {
+    port.Insert: _insert,
     port.LoadRows: _load_rows,
     port.LoadChain: _load_chain,
     port.LoadPreloads: _load_preloads,

@@ -52,6 +52,37 @@ class LoadRows(Query[list[Row]]):
     ids: list[str]
 
 
+class Fence(msgspec.Struct, frozen=True, kw_only=True):
+    """A task as it must be for a write of its holder to move nothing else.
+
+    Acquired at this version, not asked to end, no releases counted, its holder noted to live within the last
+    `touch_ms` milliseconds, its own promise open.
+    """
+
+    task_id: str
+    version: int
+    touch_ms: int
+
+
+class Insert(Query[PromiseRecord | None], msgspec.Struct, frozen=True, kw_only=True):
+    """Add a promise without a task by one statement of its own, if nothing stands against it.
+
+    `made` gives its record at a moment (Unix milliseconds): pending since then, or settled then and created
+    at `born_ms` or then, whichever is earlier; by its deadline nothing is promised. With a `fence` it is added only
+    while that holds.
+
+    Only the first query of a program, which is answered with the record and then asks nothing more; it is
+    durable already. Or with None: a promise of that id exists, the fence does not hold, or the store would
+    rather not. Then nothing has happened, and the program goes on as if it had not asked.
+    """
+
+    made: Callable[[int], PromiseRecord]
+    promise_id: str
+    timeout_at: int
+    born_ms: int = 2**63 - 1
+    fence: Fence | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
     """Who waits for some promises. Callbacks are (awaited, awaiter), listeners (promise id, address)."""

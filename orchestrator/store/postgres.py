@@ -18,12 +18,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from orchestrator.domain.promise import PromiseRecord
 from orchestrator.store import postgres_statements as sql
 from orchestrator.store.errors import StoreError
-from orchestrator.store.port import LoadRows, Outbox, Program, Query, Row, Write
+from orchestrator.store.port import Insert, LoadRows, Outbox, Program, Query, Row, Write
 from orchestrator.store.postgres_clock import DatabaseClock, TimeSource
 from orchestrator.store.postgres_connections import Connection, Connections
-from orchestrator.store.postgres_faults import FAULTS, LOST, REPEATABLE, running_error
+from orchestrator.store.postgres_faults import FAULTS, LOST, REPEATABLE, UNSENT, running_error
+from orchestrator.store.postgres_insert import insert
 from orchestrator.store.postgres_locks import TRY_KEYS, TRY_WHOLE, Locks, LocksTooFew
 from orchestrator.store.postgres_migration import bring_up_to_date
 from orchestrator.store.postgres_notices import Notices
@@ -73,7 +75,43 @@ class PostgresStore:
 
     async def run(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:
         """Drive one program in one transaction; see the port."""
-        first = _first_query(make_program, now_ms)
+        program = make_program(now_ms)
+        try:
+            first = next(program, None)
+            if isinstance(first, Insert):
+                first = program.send(await self._inserted(first, now_ms))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            program.close()
+        return await self._transact(make_program, now_ms, first)
+
+    async def _inserted(self, query: Insert, now_ms: int) -> PromiseRecord | None:
+        """Try to add a promise by one statement.
+
+        Where nobody knows what became of it, a creation may be repeated; what is fenced may not, since its
+        fence might not hold any more, and the caller would be told that nothing was written.
+        """
+        self._check_open()
+        given_ms = now_ms if self._time_from == "caller" else None
+        try:
+            async with self._connections.lent() as connection:
+                return await insert(connection, query, now_ms, given_ms)
+        except REPEATABLE:
+            return None
+        except FAULTS as error:
+            if isinstance(error, LOST):
+                self._connections.forget_idle()
+            harmless = query.fence is None or isinstance(error, UNSENT)
+            if not harmless or not isinstance(error, LOST):
+                raise running_error(self._connections.place, error) from error
+            return None
+
+    async def _transact(
+        self, make_program: Callable[[int], Program[T]], now_ms: int, first: Query[Any] | None
+    ) -> T:
+        """Drive one program that asks `first` as its first question in one transaction."""
         locks = Locks()
         if isinstance(first, LoadRows):
             locks = locks.with_keys(locks.missing(first.ids))
@@ -167,15 +205,6 @@ class PostgresStore:
             if isinstance(error, LOST):
                 self._connections.forget_idle()
             raise running_error(self._connections.place, error) from error
-
-
-def _first_query(make_program: Callable[[int], Program[Any]], now_ms: int) -> Query[Any] | None:
-    """Return what a program asks first, which tells most of what is to be locked."""
-    program = make_program(now_ms)
-    try:
-        return next(program, None)
-    finally:
-        program.close()
 
 
 class _Transaction:

@@ -13,7 +13,9 @@ import asyncpg
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.store.errors import InvalidRow, StoreError
 
-FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError)
+UNSENT = (asyncpg.InternalClientError,)
+"""The driver had taken in that the connection was ending, and would send nothing any more."""
+FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError, *UNSENT)
 """Everything by which the driver can fail."""
 REPEATABLE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 """The server has rolled back; the same transaction may succeed at once."""
@@ -26,6 +28,7 @@ LOST = (
     asyncpg.InterfaceError,
     OSError,
     asyncio.TimeoutError,
+    *UNSENT,
 )
 """The connection is of no further use."""
 _UNSTORABLE = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)

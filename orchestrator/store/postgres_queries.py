@@ -62,6 +62,10 @@ def rows_of(records: Iterable[Sequence[Any]]) -> list[port.Row]:
     return [(promise_of(row), task_of(row[_TASK_AT:])) for row in records if row[0] is not None]
 
 
+async def _insert(_: Held, __: port.Insert) -> None:
+    return None  # it is tried before the transaction
+
+
 async def _load_rows(held: Held, query: port.LoadRows) -> list[port.Row]:
     held.check(query.ids)
     return rows_of(await held.connection.fetch(sql.LOAD_ROWS, query.ids))
@@ -232,6 +236,7 @@ async def _write(held: Held, query: port.Write) -> None:
 
 
 _QUERIES: dict[type[port.Query[Any]], Callable[[Held, Any], Awaitable[Any]]] = {
+    port.Insert: _insert,
     port.LoadRows: _load_rows,
     port.LoadChain: _load_chain,
     trees.LoadOpenBetween: _load_open_between,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from orchestrator.domain import tags as tag
+from orchestrator.store.postgres_locks import WHOLE_STORE
 from orchestrator.store.rows import ENDING_COLUMNS, PROMISE_COLUMNS, SCHEDULE_COLUMNS, TASK_COLUMNS
 from orchestrator.store.schema import (
     callbacks,
@@ -232,6 +233,39 @@ SETTLE_PROMISES = """UPDATE promises p SET state = k.state, value_headers = k.va
     value_data = k.value_data, settled_at = k.settled_at
     FROM unnest({}::text[], {}::text[], {}::text[], {}::bigint[], {}::text[])
     AS k (state, value_headers, value_data, settled_at, id) WHERE p.id = k.id"""
+
+
+_PROMISE_ALL = (*PROMISE_COLUMNS, "origin", "branch", "parent")
+_STAMPED = {
+    "created_at": "least(o.now, $9::bigint)",
+    "settled_at": "CASE WHEN $10::bigint IS NOT NULL THEN o.now END",
+}
+_GIVEN = ", ".join(
+    _STAMPED.get(name, f"${place}::{_ARRAYS[promises.c[name].type.python_type].removesuffix('[]')}")
+    for place, name in enumerate(_PROMISE_ALL, 1)
+)
+_LOCKED = f"""
+    WITH n AS MATERIALIZED (
+        SELECT coalesce($14::bigint, {_NOW}) AS now
+        WHERE pg_try_advisory_xact_lock_shared({WHOLE_STORE}) AND pg_try_advisory_xact_lock($15::bigint)
+        {{locks}}
+    )"""
+_ADD = f"""
+    INSERT INTO promises ({", ".join(_PROMISE_ALL)})
+    SELECT {_GIVEN} FROM {{source}} o WHERE o.now < $8::bigint
+    ON CONFLICT (id) DO NOTHING RETURNING coalesce(settled_at, created_at)
+"""  # noqa: S608
+INSERT_PROMISE_IF_ABSENT = _LOCKED.format(locks="") + _ADD.format(source="n")
+"""See postgres_insert. Answers the moment at which the promise was added."""
+_HELD = """, held AS MATERIALIZED (
+        SELECT n.now FROM n CROSS JOIN tasks t JOIN promises p ON p.id = t.id
+        WHERE t.id = $17 AND t.version = $18 AND t.state = 'acquired' AND t.releases = 0
+        AND NOT t.cancelled AND t.touched_at > n.now - $19::bigint
+        AND p.state = 'pending' AND p.timeout_at > n.now
+        FOR SHARE OF t, p SKIP LOCKED
+    )"""
+_LOCKED_TWO = _LOCKED.format(locks="AND pg_try_advisory_xact_lock($16::bigint)")
+INSERT_PROMISE_FENCED = f"{_LOCKED_TWO}{_HELD}{_ADD.format(source='held')}"
 PUT_TASKS = _upsert(tasks, TASK_COLUMNS)
 PUT_CALLBACKS = _upsert(callbacks, ("awaited", "awaiter"))
 PUT_LISTENERS = _upsert(listeners, ("promise_id", "address"))

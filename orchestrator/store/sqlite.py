@@ -25,8 +25,8 @@ from orchestrator.store import schema
 from orchestrator.store.errors import InvalidRow, StoreError
 from orchestrator.store.migration import check_revision, revision_of, upgrade_file
 from orchestrator.store.ownership import Ownership
-from orchestrator.store.port import Program
-from orchestrator.store.sqlite_queries import QUERIES
+from orchestrator.store.port import Insert, Program, Query
+from orchestrator.store.sqlite_queries import QUERIES, insert
 
 T = TypeVar("T")
 BUSY_TIMEOUT_S = 2.0
@@ -163,14 +163,7 @@ class SqliteStore:
                 transient=True,
             )
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                result = _drive(connection, make_program(now_ms))
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+            result = _carry_out(connection, make_program(now_ms), now_ms)
         except (UnicodeEncodeError, OverflowError, sqlite3.InterfaceError) as error:
             raise InvalidRow(f"a value cannot be stored: {error}") from error
         except sqlite3.Error as error:
@@ -178,12 +171,30 @@ class SqliteStore:
         return result
 
 
-def _drive(connection: sqlite3.Connection, program: Program[T]) -> T:
-    rows: Any = None
+def _carry_out(connection: sqlite3.Connection, program: Program[T], now_ms: int) -> T:
+    query: Query[Any] | None = None
+    try:
+        query = program.send(None)
+        if type(query) is Insert:
+            query = program.send(insert(connection, query, now_ms))
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = _drive(connection, program, query)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return result
+
+
+def _drive(connection: sqlite3.Connection, program: Program[T], query: Query[Any]) -> T:
     try:
         while True:
-            query = program.send(rows)
-            rows = QUERIES[type(query)](connection, query)
+            query = program.send(QUERIES[type(query)](connection, query))
     except StopIteration as stop:
         result: T = stop.value
         return result

@@ -89,7 +89,7 @@ def create_promise(workspace: Workspace, command: c.PromiseCreate) -> PromiseRec
     found = workspace.promise(command.id)
     if found is not None:
         return found
-    promise = new_promise(workspace, command)
+    promise = new_promise(command, workspace.now_ms)
     add_promise(workspace, promise)
     return promise
 
@@ -108,9 +108,9 @@ def add_promise(workspace: Workspace, promise: PromiseRecord) -> None:
             workspace.announce(task)
 
 
-def new_promise(workspace: Workspace, command: c.PromiseCreate) -> PromiseRecord:
+def new_promise(command: c.PromiseCreate, now_ms: int) -> PromiseRecord:
     """Return the record of a new promise; one that is born after its deadline is settled from the start."""
-    late = workspace.now_ms >= command.timeout_at
+    late = now_ms >= command.timeout_at
     promise = PromiseRecord(
         id=command.id,
         state=PromiseState.PENDING,
@@ -118,7 +118,7 @@ def new_promise(workspace: Workspace, command: c.PromiseCreate) -> PromiseRecord
         value=EMPTY,
         tags=command.tags,
         timeout_at=command.timeout_at,
-        created_at=command.timeout_at if late else workspace.now_ms,
+        created_at=command.timeout_at if late else now_ms,
     )
     return expire(promise) if late else promise
 
@@ -133,28 +133,31 @@ def settle_existing(workspace: Workspace, command: c.PromiseSettle) -> PromiseRe
 
 
 def record_step(workspace: Workspace, command: c.PromiseRecordStep) -> PromiseRecord:
-    """Return the promise of a step that is over: created and settled in one, or settled if it exists.
-
-    Equal to promise.create at `created_at` followed by promise.settle now: a step that ended after its
-    deadline has timed out (P3), and a moment of creation that lies in the future is taken as now.
-    """
+    """Return the promise of a step that is over: created and settled in one, or settled if it exists."""
     if workspace.promise(command.id) is None:
-        born_ms = min(command.created_at, workspace.now_ms, command.timeout_at)
-        promise = PromiseRecord(
-            id=command.id,
-            state=PromiseState.PENDING,
-            param=command.param,
-            value=EMPTY,
-            tags=command.tags,
-            timeout_at=command.timeout_at,
-            created_at=born_ms,
-        )
-        if workspace.now_ms >= command.timeout_at:
-            settled = expire(promise)
-        else:
-            settled = settle(promise, command.state, command.value, workspace.now_ms)
+        settled = new_step(command, workspace.now_ms)
         workspace.create(settled, None)
         return settled
     return settle_existing(
         workspace, c.PromiseSettle(id=command.id, state=command.state, value=command.value)
     )
+
+
+def new_step(command: c.PromiseRecordStep, now_ms: int) -> PromiseRecord:
+    """Return the record of a step that is over and was not written before.
+
+    Equal to promise.create at `created_at` followed by promise.settle now: a step that ended after its
+    deadline has timed out (P3), and a moment of creation that lies in the future is taken as now.
+    """
+    late = now_ms >= command.timeout_at
+    promise = PromiseRecord(
+        id=command.id,
+        state=PromiseState.PENDING if late else command.state,
+        param=command.param,
+        value=EMPTY if late else command.value,
+        tags=command.tags,
+        timeout_at=command.timeout_at,
+        created_at=min(command.created_at, now_ms, command.timeout_at),
+        settled_at=None if late else now_ms,
+    )
+    return expire(promise) if late else promise

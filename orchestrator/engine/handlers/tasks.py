@@ -45,7 +45,7 @@ def create(workspace: Workspace, command: c.TaskCreate, *, embedded: bool) -> c.
 
 
 def _create_claimed(workspace: Workspace, action: c.PromiseCreate, lease: Lease) -> c.TaskClaim:
-    promise = promises.new_promise(workspace, action)
+    promise = promises.new_promise(action, workspace.now_ms)
     task = fresh_task(promise)
     if promise.pending:
         claim = TASK_TRANSITIONS[TaskState.PENDING, TaskEvent.CLAIM]
