@@ -68,8 +68,7 @@ class Insert(Query[PromiseRecord | None], msgspec.Struct, frozen=True, kw_only=T
     """Add a promise without a task by one statement of its own, if nothing stands against it.
 
     `made` gives its record at a moment (Unix milliseconds): pending since then, or settled then and created
-    at `born_ms` or then, whichever is earlier; by its deadline nothing is promised. With a `fence` it is added only
-    while that holds.
+    at `born_ms` or then, whichever is earlier. With a `fence` it is added only while that holds.
 
     Only the first query of a program, which is answered with the record and then asks nothing more; it is
     durable already. Or with None: a promise of that id exists, the fence does not hold, or the store would

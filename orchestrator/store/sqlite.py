@@ -26,7 +26,8 @@ from orchestrator.store.errors import InvalidRow, StoreError
 from orchestrator.store.migration import check_revision, revision_of, upgrade_file
 from orchestrator.store.ownership import Ownership
 from orchestrator.store.port import Insert, Program, Query
-from orchestrator.store.sqlite_queries import QUERIES, insert
+from orchestrator.store.sqlite_insert import insert
+from orchestrator.store.sqlite_queries import QUERIES
 
 T = TypeVar("T")
 BUSY_TIMEOUT_S = 2.0

@@ -36,21 +36,6 @@ _TASK_AT = len(PROMISE_COLUMNS)
 _INDEXED = {tag.ORIGIN: "origin", tag.BRANCH: "branch", tag.PARENT: "parent"}
 
 
-def insert(connection: Connection, query: port.Insert, now_ms: int) -> PromiseRecord | None:
-    """Add a promise by a statement that is a transaction of its own; see the port.
-
-    Nobody else writes to the file, so that what the statement sees stays so until it has written.
-    """
-    promise = query.made(now_ms)
-    if query.fence is None:
-        done = connection.execute(sql.INSERT_PROMISE_IF_ABSENT, promise_row(promise))
-    else:
-        fence = query.fence
-        held = (fence.task_id, fence.version, now_ms - fence.touch_ms, now_ms)
-        done = connection.execute(sql.INSERT_PROMISE_FENCED, (*promise_row(promise), *held))
-    return promise if done.rowcount == 1 else None
-
-
 def _rows(cursor: Iterable[Sequence[Any]]) -> list[port.Row]:
     return [(promise_of(row), task_of(row[_TASK_AT:])) for row in cursor]
 

@@ -347,17 +347,8 @@ def _upsert(table: sa.Table, columns: Sequence[str]) -> str:
     return f"{_insert(table, columns)} ON CONFLICT ({', '.join(keys)}) DO {action}"
 
 
-_PROMISE_ALL = (*PROMISE_COLUMNS, "origin", "branch", "parent")
-INSERT_PROMISE = _insert(promises, _PROMISE_ALL)
-INSERT_PROMISE_IF_ABSENT = f"{INSERT_PROMISE} ON CONFLICT (id) DO NOTHING"
-INSERT_PROMISE_FENCED = f"""
-    INSERT INTO promises ({", ".join(_PROMISE_ALL)}) SELECT {", ".join("?" * len(_PROMISE_ALL))}
-    WHERE EXISTS (
-        SELECT 1 FROM tasks t JOIN promises p ON p.id = t.id
-        WHERE t.id = ? AND t.version = ? AND t.state = 'acquired' AND t.releases = 0
-        AND NOT t.cancelled AND t.touched_at > ? AND p.state = 'pending' AND p.timeout_at > ?
-    ) ON CONFLICT (id) DO NOTHING
-"""  # noqa: S608  # our own names
+PROMISE_ALL_COLUMNS = (*PROMISE_COLUMNS, "origin", "branch", "parent")
+INSERT_PROMISE = _insert(promises, PROMISE_ALL_COLUMNS)
 SETTLE_PROMISE = _text(
     sa.update(promises)
     .values(

@@ -20,7 +20,15 @@ from orchestrator.domain.promise import Value
 from orchestrator.domain.task import TaskState
 from orchestrator.engine import ManualClock
 from orchestrator.protocol import commands as c
-from orchestrator.store import MemoryStore, SqliteStore, StoreError, open_store, schema, statements
+from orchestrator.store import (
+    MemoryStore,
+    SqliteStore,
+    StoreError,
+    open_store,
+    schema,
+    sqlite_insert,
+    statements,
+)
 from orchestrator.store.migration import _KNOWN, upgrade_file
 from tests.engine_world import GROUP, RESOLVED, TARGET, Ear, claim, create, settle, suspend, world
 
@@ -214,7 +222,7 @@ async def test_the_file_is_durable_by_default(tmp_path: Path) -> None:
 
 def _statements() -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, value in vars(statements).items():
+    for name, value in {**vars(statements), **vars(sqlite_insert)}.items():
         if not name.isupper() or name.startswith("_") or name.endswith("_COLUMNS"):
             continue
         found |= (
