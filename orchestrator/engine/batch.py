@@ -20,13 +20,12 @@ from orchestrator.domain.transitions import TaskEvent, with_timer
 from orchestrator.engine.handlers import decide, endings, schedules
 from orchestrator.engine.handlers.tasks import branch_of
 from orchestrator.engine.needs import Needs, needs_of
+from orchestrator.engine.searching import Search, search
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.settlement import apply, expire_named
 from orchestrator.engine.shortcut import answer_of, insert_of
 from orchestrator.engine.workspace import Outgoing, TreePage, Workspace
 from orchestrator.protocol import commands as c
-from orchestrator.protocol import schedules as s
-from orchestrator.protocol.records import task_record
 from orchestrator.store.port import (
     LoadChain,
     LoadDeadline,
@@ -41,9 +40,6 @@ from orchestrator.store.port import (
     Outbox,
     Program,
     Query,
-    SearchPromises,
-    SearchSchedules,
-    SearchTasks,
     Write,
     ask,
 )
@@ -52,7 +48,6 @@ from orchestrator.store.trees import LoadDueEndings, LoadEndings, LoadOpenBetwee
 Steps = Generator[Query[Any], Any, None]
 CLAIMS_MS = 100
 """By less than this the claims of several engines may move a row of the outbox."""
-Search = c.PromiseSearch | c.TaskSearch | s.ScheduleSearch
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +95,7 @@ def batch_program(
     if None in outcomes:
         for position, work in enumerate(works):
             if isinstance(work.command, Search):
-                outcomes[position] = yield from _search(work.command, settings)
+                outcomes[position] = yield from search(work.command, settings)
     answered = cast(list[c.Answer | Refused], outcomes)
     return BatchResult(
         outcomes=answered,
@@ -241,39 +236,6 @@ def _write(workspace: Workspace, sent: Sent, unblocks_before: int | None = None)
     changes.unblocks_before = unblocks_before
     if not changes.empty():
         yield from ask(Write(changes=changes))
-
-
-def _search(command: Search, settings: EngineSettings) -> Generator[Query[Any], Any, c.Answer]:
-    if isinstance(command, c.PromiseSearch):
-        promises = yield from ask(
-            SearchPromises(
-                state=command.state,
-                tags=command.tags,
-                limit=command.limit,
-                cursor=command.cursor,
-                scan_max=settings.search_scan_max,
-            )
-        )
-        return c.PromisePage(promises=promises.items, cursor=promises.cursor)
-    if isinstance(command, s.ScheduleSearch):
-        found = yield from ask(
-            SearchSchedules(
-                tags=command.tags,
-                limit=command.limit,
-                cursor=command.cursor,
-                scan_max=settings.search_scan_max,
-            )
-        )
-        return s.SchedulePage(schedules=found.items, cursor=found.cursor)
-    tasks = yield from ask(
-        SearchTasks(
-            state=command.state,
-            limit=command.limit,
-            cursor=command.cursor,
-            scan_max=settings.search_scan_max,
-        )
-    )
-    return c.TaskPage(tasks=[task_record(task) for task in tasks.items], cursor=tasks.cursor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
