@@ -163,6 +163,7 @@ class Attempt:
             "version": function.version,
             "promise_id": info.promise_id,
             "attempt": info.attempt,
+            "progress": info.recorded,
             "args": [codec.encode(one, f"argument {at + 1} of {name}") for at, one in enumerate(self._args)],
             "kwargs": {
                 key: codec.encode(one, f"argument {key!r} of {name}") for key, one in self._kwargs.items()
@@ -176,7 +177,7 @@ class Attempt:
         if kind == "begun":
             self._begin()
         else:
-            self._info.heartbeat()
+            self._info.take(content)
 
     def _guarded(self, args: Sequence[Any]) -> Outcome:
         # An asyncio future refuses StopIteration, so that outcomes travel as values.

@@ -14,7 +14,6 @@ import runpy
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, BinaryIO
 
@@ -101,13 +100,10 @@ def _info(call: dict[str, Any], answers: Answers) -> Info:
         version=call["version"],
         attempt=call["attempt"],
         dependencies=Dependencies("a process of its own has none"),
+        progress=call["progress"],
     )
-    info.heard_by(_teller(answers))
+    info.heard_by(lambda tree: answers.send({"heartbeat": tree}))
     return info
-
-
-def _teller(answers: Answers) -> Callable[[], None]:
-    return lambda: answers.send({"heartbeat": True})
 
 
 def _told(error: BaseException, causes_max: int) -> dict[str, object]:

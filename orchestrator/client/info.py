@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
+from orchestrator.client import codec
 from orchestrator.client.registry import InfoMark
 from orchestrator.client.surroundings import Dependencies
 
@@ -21,7 +22,16 @@ class Info(InfoMark):
     not used.
     """
 
-    __slots__ = ("_cancelled", "_dependencies", "_hear", "attempt", "name", "promise_id", "version")
+    __slots__ = (
+        "_cancelled",
+        "_dependencies",
+        "_hear",
+        "_progress",
+        "attempt",
+        "name",
+        "promise_id",
+        "version",
+    )
 
     def __init__(
         self,
@@ -31,26 +41,53 @@ class Info(InfoMark):
         version: int,
         attempt: int,
         dependencies: Dependencies,
+        progress: object = None,
     ) -> None:
+        """`progress` is the JSON tree of what was noted last."""
         self.promise_id = promise_id
         self.name = name
         self.version = version
         self.attempt = attempt
         self._dependencies = dependencies
         self._cancelled = threading.Event()
-        self._hear: Callable[[], None] | None = None
+        self._hear: Callable[[object], None] | None = None
+        self._progress = progress
 
     @property
     def cancelled(self) -> bool:
         """Tell whether the function should stop."""
         return self._cancelled.is_set()
 
-    def heartbeat(self) -> None:
-        """Say that the attempt is alive; its heartbeat time-out counts from now. For any thread."""
-        if self._hear is not None:
-            self._hear()
+    @property
+    def recorded(self) -> object:
+        """The JSON tree of the progress, for another process."""
+        return self._progress
 
-    def heard_by(self, hear: Callable[[], None]) -> None:
+    @property
+    def progress(self) -> Any:
+        """What a heartbeat noted last, of this attempt or, where it was recorded, of one before; or None.
+
+        Raises DecodingError if its class is not known here.
+        """
+        return codec.decode(self._progress, None, f"the progress of {self.promise_id}")
+
+    def heartbeat(self, progress: object = None) -> None:
+        """Say that the attempt is alive; its heartbeat time-out counts from now. For any thread.
+
+        `progress`, if it is not None, is what the next attempt reads in `info.progress`. It is recorded
+        about once a second, so that a crash loses a second of it. Raises EncodingError.
+        """
+        tree = None if progress is None else codec.encode(progress, f"the progress of {self.promise_id}")
+        self.take(tree)
+
+    def take(self, tree: object) -> None:
+        """Take a heartbeat with the JSON tree of its progress; for the attempt that made this."""
+        if tree is not None:
+            self._progress = tree
+        if self._hear is not None:
+            self._hear(tree)
+
+    def heard_by(self, hear: Callable[[object], None]) -> None:
         """Have heartbeats heard; for the attempt that made this."""
         self._hear = hear
 

@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from orchestrator.client import codec, steps
 from orchestrator.client.branch import Branch
 from orchestrator.client.calls import Call, StepCall
@@ -19,7 +21,9 @@ from orchestrator.client.deciding import call_off
 from orchestrator.client.future import Outcome
 from orchestrator.client.outcomes import failure_value
 from orchestrator.client.pending import CallT, PendingCall
+from orchestrator.client.progress import Progress
 from orchestrator.client.registry import RegisteredFunction
+from orchestrator.client.sealing import readable
 from orchestrator.client.steps import LeafRun, Settlement
 from orchestrator.client.verdict import Ending, Verdict
 from orchestrator.client.writing import search_all
@@ -35,6 +39,7 @@ from orchestrator.protocol.records import PromiseRecord
 if TYPE_CHECKING:
     from orchestrator.client.execution import Execution
 
+_log = structlog.get_logger(__name__)
 CREATE_AFTER_S = 0.1
 """A step that runs longer is written first, so that others see it."""
 DEADLINE_PAUSE_S_MIN = 0.02
@@ -89,6 +94,7 @@ async def run_leaf(execution: Execution, pending: PendingCall[StepCall]) -> None
     timer = asyncio.get_running_loop().call_later(CREATE_AFTER_S, execution.spawn, creation.ensure)
     if call.function.committer is not None:
         execution.committing.add(call.id)
+    progress = _progress(execution, pending.record, call.id, creation.ensure)
     leaf = LeafRun(
         execution.around,
         call.id,
@@ -99,6 +105,7 @@ async def run_leaf(execution: Execution, pending: PendingCall[StepCall]) -> None
         lease=execution.writer.lease,
         limits=call.limits,
         begun_ms=pending.record.created_at if pending.record is not None else None,
+        progress=progress,
     )
     try:
         settlement = await stop.run(
@@ -108,6 +115,7 @@ async def run_leaf(execution: Execution, pending: PendingCall[StepCall]) -> None
             record = await (creation.finish(settlement) if settlement else _timed_out(execution, call))
     finally:
         timer.cancel()
+        progress.close()
         execution.cancellations.forget(call.id)
     execution.committing.discard(call.id)
     _announce(execution, call.function, record)
@@ -142,6 +150,7 @@ async def run_root_leaf(
     execution: Execution, function: RegisteredFunction, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> None:
     """Run the leaf function that a task stands for, and settle the task's promise."""
+    progress = _progress(execution, execution.promise, execution.promise.id, _nothing)
     leaf = LeafRun(
         execution.around,
         execution.promise.id,
@@ -151,10 +160,35 @@ async def run_root_leaf(
         retry=function.retry,
         lease=execution.writer.lease,
         limits=function.limits,
+        progress=progress,
     )
     stop = execution.cancellations.leaf(execution.promise.id)
     await fulfil(execution, await stop.run(lambda: leaf.run(_nothing)) or steps.CANCELLED)
     _announce(execution, function, execution.promise)
+
+
+def _progress(
+    execution: Execution,
+    record: PromiseRecord | None,
+    promise_id: str,
+    ensure: Callable[[], Coroutine[Any, Any, None]],
+) -> Progress:
+    """Return how far a leaf has come before; what it notes is recorded, where the engine can."""
+    what = f"the progress of {promise_id}"
+    tree = codec.from_data(readable(record.value, what), what) if record is not None else None
+    if c.EXTENSION_PROGRESS not in execution.around.extensions:
+        return Progress(tree)
+    return Progress(tree, lambda tree: execution.spawn(partial(_note, execution, promise_id, ensure, tree)))
+
+
+async def _note(
+    execution: Execution, promise_id: str, ensure: Callable[[], Coroutine[Any, Any, None]], tree: object
+) -> None:
+    await ensure()
+    try:
+        await execution.writer.note(promise_id, Value(data=codec.to_data(tree)))
+    except Refused as refusal:
+        _log.warning("progress not recorded", promise_id=promise_id, reason=str(refusal))
 
 
 async def _nothing() -> None:

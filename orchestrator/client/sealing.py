@@ -27,7 +27,7 @@ from orchestrator.protocol.transport import Receiver, Transport
 
 AnswerT = TypeVar("AnswerT", bound=c.Answer)
 StructT = TypeVar("StructT", bound=msgspec.Struct)
-PARAM, VALUE, SCHEDULED = "param", "value", "schedule"
+PARAM, VALUE, SCHEDULED, PROGRESS = "param", "value", "schedule", "progress"
 NO_KEYS = "this process has no keys; give an encryptor"
 # What the sealed text begins with: the data as it was, or the bytes that its base64 stood for.
 _AS_TEXT, _AS_BYTES = b"\x00", b"\x01"
@@ -84,6 +84,8 @@ class Seals:
                 changed: Any = {PARAM: self._seal(struct.param, struct.id, PARAM)}
             case c.PromiseSettle():
                 changed = {VALUE: self._seal(struct.value, struct.id, VALUE)}
+            case c.PromiseProgress():
+                changed = {VALUE: self._seal(struct.value, struct.id, PROGRESS)}
             case c.PromiseRecordStep():
                 changed = {
                     PARAM: self._seal(struct.param, struct.id, PARAM),
@@ -115,7 +117,9 @@ class Seals:
             # Its param was written with the schedule, before anyone knew the id of the run.
             roles.append((record.tags[tag.SCHEDULE], SCHEDULED))
         return msgspec.structs.replace(
-            record, param=self._open(record.param, *roles), value=self._open(record.value, (record.id, VALUE))
+            record,
+            param=self._open(record.param, *roles),
+            value=self._open(record.value, (record.id, PROGRESS if record.pending else VALUE)),
         )
 
     def _seal(self, value: Value, owner: str, role: str) -> Value:

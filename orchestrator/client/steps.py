@@ -18,6 +18,7 @@ from orchestrator.client.info import Info
 from orchestrator.client.lease import Lease
 from orchestrator.client.options import UNLIMITED, AttemptLimits
 from orchestrator.client.outcomes import failure_value
+from orchestrator.client.progress import Progress
 from orchestrator.client.registry import RegisteredFunction
 from orchestrator.client.surroundings import Surroundings
 from orchestrator.commitments.canonical import canonical_result
@@ -90,6 +91,7 @@ class LeafRun:
         "_kwargs",
         "_lease",
         "_limits",
+        "_progress",
         "_promise_id",
         "_retry",
     )
@@ -106,8 +108,10 @@ class LeafRun:
         lease: Lease,
         limits: AttemptLimits = UNLIMITED,
         begun_ms: int | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """`begun_ms` (Unix milliseconds) is when the first attempt began, if that was before."""
+        self._progress = progress if progress is not None else Progress()
         self._around = around
         self._promise_id = promise_id
         self._function = function
@@ -159,7 +163,13 @@ class LeafRun:
             kwargs=self._kwargs,
             limits=self._limits,
         )
-        info.heard_by(running.beat)
+
+        def hear(tree: object) -> None:
+            running.beat()
+            if tree is not None:
+                self._progress.note(tree)
+
+        info.heard_by(hear)
         return await running.run()
 
     @staticmethod
@@ -176,6 +186,7 @@ class LeafRun:
             version=self._function.version,
             attempt=attempt,
             dependencies=self._around.dependencies,
+            progress=self._progress.tree,
         )
 
 

@@ -64,6 +64,10 @@ class FencedWriter:
         created = await self.create(create)
         return await self.settle(create.id, state, value) if created.pending else created
 
+    async def note(self, promise_id: str, value: Value) -> None:
+        """Record how far an open promise has come. Raises Refused for a value that is too large."""
+        await self._fence(c.PromiseProgress(id=promise_id, value=value))
+
     async def fulfil(self, state: PromiseState, value: Value) -> PromiseRecord:
         """Settle the task's own promise."""
         settle = c.PromiseSettle(id=self.lease.task_id, state=state, value=value)
@@ -81,7 +85,9 @@ class FencedWriter:
             self.lease.cancel()
         return answer
 
-    async def _fence(self, action: c.PromiseCreate | c.PromiseSettle | c.PromiseRecordStep) -> PromiseRecord:
+    async def _fence(
+        self, action: c.PromiseCreate | c.PromiseSettle | c.PromiseRecordStep | c.PromiseProgress
+    ) -> PromiseRecord:
         command = c.TaskFence(id=self.lease.task_id, version=self.lease.version, action=action)
         answer = await self.call(command)
         if answer.cancelled:

@@ -28,6 +28,9 @@ class PromiseState(StrEnum):
 ENCRYPTION_HEADER = "encryption"
 """Names the key under which a value's data is encrypted; headers themselves are plain."""
 
+PROGRESS_HEADER = "progress"
+"""Marks the value of an open promise: how far it has come, no outcome."""
+
 
 class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a promise carries: opaque text `data` and plain `headers`."""

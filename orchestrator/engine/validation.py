@@ -226,6 +226,10 @@ def _check_fence(command: c.TaskFence) -> None:
             check_settle(command.action)
         case c.PromiseRecordStep():
             _check_record(command.action)
+        case c.PromiseProgress():
+            check_id(command.action.id)
+            _check_value("value", command.action.value)
+            return
     refuse(command.action.id == command.id, "task.fence acts on another promise than its own")
 
 

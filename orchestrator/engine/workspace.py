@@ -138,7 +138,7 @@ class Workspace(msgspec.Struct):
         return self._schedules[schedule_id]
 
     def changed(self) -> Iterable[PromiseRecord]:
-        """Return the promises that this batch has created or settled."""
+        """Return the promises that this batch has created, settled or given another value."""
         return (self._present(key) for keys in (self._created, self._settled) for key in keys)
 
     def held_by(self, pid: str) -> list[Task]:
@@ -155,6 +155,12 @@ class Workspace(msgspec.Struct):
         self._chains.add(promise.id)
         if task is not None:
             self.move(task)
+
+    def note(self, promise: PromiseRecord) -> None:
+        """Replace a pending promise by itself with another value: nothing follows from that."""
+        self._promises[promise.id] = promise
+        if promise.id not in self._created:
+            self._settled[promise.id] = None
 
     def settle(self, promise: PromiseRecord) -> None:
         """Replace a pending promise by its settled self. Its chain must have been taken in."""

@@ -220,7 +220,7 @@ class TaskFence(Command[FenceAnswer], frozen=True):
     KIND = "task.fence"
     id: str
     version: int
-    action: PromiseCreate | PromiseSettle | PromiseRecordStep
+    action: PromiseCreate | PromiseSettle | PromiseRecordStep | PromiseProgress
 
 
 class TaskReference(msgspec.Struct, frozen=True, kw_only=True):
@@ -283,12 +283,15 @@ EXTENSION_SCHEDULE_OPTIONS = "schedule-options"
 """`schedule.create` accepts `timeZone` and `catchUp`; `schedule.pause` and `schedule.resume` are there."""
 EXTENSION_CANCEL = "cancel"
 """`promise.cancel` and `promise.terminate` are there; answers to a task's holder say that it is cancelled."""
+EXTENSION_PROGRESS = "progress"
+"""`task.fence` accepts `promise.progress`, also of the task's own promise: the value of an open promise."""
 EXTENSIONS = (
     EXTENSION_RECORD_STEP,
     EXTENSION_EXTERNAL_AWAIT,
     EXTENSION_CHILDREN_PRELOAD,
     EXTENSION_SCHEDULE_OPTIONS,
     EXTENSION_CANCEL,
+    EXTENSION_PROGRESS,
 )
 
 
@@ -303,6 +306,14 @@ class PromiseRecordStep(Command[PromiseAnswer], frozen=True):
     param: Value = Value()
     value: Value = Value()
     tags: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class PromiseProgress(Command[PromiseAnswer], frozen=True):
+    """Note in an open promise's value how far it has come; one settled is answered as it is (P1)."""
+
+    KIND = "promise.progress"
+    id: str
+    value: Value = Value()
 
 
 class DescribeAnswer(Answer, frozen=True):

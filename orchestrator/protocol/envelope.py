@@ -98,8 +98,9 @@ class _PreloadData(msgspec.Struct, frozen=True):
     cancelled: bool = False
 
 
-_FENCEABLE: dict[str, type[c.PromiseCreate | c.PromiseSettle | c.PromiseRecordStep]] = {
-    action.KIND: action for action in (c.PromiseCreate, c.PromiseSettle, c.PromiseRecordStep)
+_FENCEABLE: dict[str, type[c.PromiseCreate | c.PromiseSettle | c.PromiseRecordStep | c.PromiseProgress]] = {
+    action.KIND: action
+    for action in (c.PromiseCreate, c.PromiseSettle, c.PromiseRecordStep, c.PromiseProgress)
 }
 _ANSWERS: dict[str, type[c.Answer]] = {
     c.PromiseSearch.KIND: c.PromisePage,

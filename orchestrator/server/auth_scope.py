@@ -54,7 +54,7 @@ def _suspended(command: c.TaskSuspend) -> Iterator[str]:
 
 def _fenced(command: c.TaskFence) -> Iterator[str]:
     yield command.id
-    if isinstance(command.action, c.PromiseSettle):
+    if isinstance(command.action, (c.PromiseSettle, c.PromiseProgress)):
         yield command.action.id
     else:
         yield from _created(command.action)

@@ -48,7 +48,7 @@ _SETTLED: Json = {"type": "string", "enum": sorted(SETTLING_EVENTS)}
 _ENVELOPED: Mapping[type[c.Command[Any]], tuple[str, tuple[type[c.Command[Any]], ...]]] = {
     c.TaskCreate: ("action", (c.PromiseCreate,)),
     c.TaskFulfill: ("action", (c.PromiseSettle,)),
-    c.TaskFence: ("action", (c.PromiseCreate, c.PromiseSettle, c.PromiseRecordStep)),
+    c.TaskFence: ("action", (c.PromiseCreate, c.PromiseSettle, c.PromiseRecordStep, c.PromiseProgress)),
     c.TaskSuspend: ("actions", (c.PromiseRegisterCallback,)),
 }
 """The operations that carry others in envelopes of their own."""
@@ -76,7 +76,7 @@ def _object(required: Iterable[str], **properties: Json) -> Json:
 
 
 def _components() -> dict[str, Json]:
-    accepted: list[type[c.Command[Any]]] = [*c.COMMANDS.values(), c.PromiseRecordStep]
+    accepted: list[type[c.Command[Any]]] = [*c.COMMANDS.values(), c.PromiseRecordStep, c.PromiseProgress]
     plain = [command for command in accepted if command not in _ENVELOPED]
     enveloped = (c.TaskSuspend, c.TaskFence)
     answers = {answer_type(command) for command in accepted if command not in enveloped}

@@ -22,7 +22,7 @@ FAULTS = {
     "a promise is settled if and only if it says when": (
         "UPDATE promises SET settled_at = 1 WHERE id = 'open'"
     ),
-    "an open promise has no value": "UPDATE promises SET value_data = 'x' WHERE id = 'open'",
+    "an open promise has no value but its progress": "UPDATE promises SET value_data = 'x' WHERE id = 'open'",
     "a promise has a task if and only if it has a target": "DELETE FROM tasks WHERE id = 'pending'",
     "a promise is found by its tags": "UPDATE promises SET origin = 'other' WHERE id = 'held:1'",
     "a task belongs to a promise": "DELETE FROM promises WHERE id = 'done'",

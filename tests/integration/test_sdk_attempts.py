@@ -15,9 +15,12 @@ from orchestrator import (
     Context,
     Exponential,
     Info,
+    Keyring,
     Never,
     Orchestrator,
+    Refused,
 )
+from orchestrator.client import codec
 from tests.integration.sdk_places import PATIENCE_S, Place, place
 
 __all__ = ["place"]
@@ -210,3 +213,91 @@ async def test_a_long_chain_of_causes_is_cut(place: Place) -> None:
     while error is not None:
         length, error = length + 1, error.__cause__
     assert length == 8
+
+
+async def test_the_next_attempt_reads_how_far_the_last_one_came(place: Place) -> None:
+    async def batch(info: Info) -> list[Any]:
+        if info.attempt == 1:
+            assert info.progress is None
+            info.heartbeat({"done": {1, 2}})
+            raise OSError("the network")
+        return [info.attempt, info.progress]
+
+    async def flow(ctx: Context) -> list[Any]:
+        return await ctx.run(batch)
+
+    app = place.make()
+    app.register(batch, retry=ONCE_MORE)
+    assert await outcome(app, flow) == [2, {"done": {1, 2}}]
+
+
+@pytest.mark.parametrize("as_root", [True, False], ids=["root", "step"])
+@pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
+async def test_progress_outlives_its_process_and_leaves_no_trace(
+    place: Place, *, as_root: bool, encrypted: bool
+) -> None:
+    if not place.remembers:
+        pytest.skip("nothing in memory outlives its process")
+    noted = asyncio.Event()
+    keys = Keyring({"k": bytes(32)}) if encrypted else None
+
+    async def batch(info: Info) -> Any:
+        if info.progress is None:
+            info.heartbeat(["row", 7])
+            noted.set()
+            await asyncio.Event().wait()
+        return info.progress
+
+    async def flow(ctx: Context) -> Any:
+        return await ctx.run(batch)
+
+    def application() -> Orchestrator:
+        app = place.make(ttl_ms=1000, encryptor=keys, pid="member")
+        app.register(batch)
+        app.register(flow)
+        return app
+
+    first, step = application(), "w" if as_root else "w:1"
+    await first.start()
+    async with asyncio.timeout(PATIENCE_S):
+        await first.begin_run("w", batch if as_root else flow)
+        await noted.wait()
+        while (await recorded(first, step)) is None:  # noqa: ASYNC110 - the engine's
+            await asyncio.sleep(0.02)
+        await first.abort()
+        async with application() as second:
+            assert await (await second.get("w")).result() == ["row", 7]
+            record = await second.promises.get(step)
+    assert record.value.data == codec.to_data(["row", 7]), "the outcome has taken the progress's place"
+
+
+async def recorded(app: Orchestrator, promise_id: str) -> str | None:
+    try:
+        return (await app.promises.get(promise_id)).value.data
+    except Refused:
+        return None
+
+
+async def test_progress_without_a_stored_form_is_the_functions_error(place: Place) -> None:
+    async def batch(info: Info) -> None:
+        info.heartbeat(object())
+
+    app = place.make()
+    app.register(batch, retry=Never())
+    async with app, asyncio.timeout(PATIENCE_S):
+        with pytest.raises(ApplicationError, match=r"the progress of w: builtins\.object has no stored form"):
+            await app.run("w", batch)
+
+
+async def test_progress_may_be_noted_as_often_as_one_likes(place: Place) -> None:
+    async def busy(info: Info) -> int:
+        for row in range(3_000):
+            info.heartbeat(row)
+            if row % 100 == 0:
+                await asyncio.sleep(0)
+        return int(info.progress)
+
+    app = place.make()
+    app.register(busy, retry=Never())
+    async with app, asyncio.timeout(PATIENCE_S):
+        assert await app.run("w", busy) == 2_999

@@ -83,6 +83,9 @@ class Generator:
             id=self.key(), timeout_at=self.now_ms + 500, created_at=self.now_ms, state=PromiseState.RESOLVED
         )
 
+    def progress(self, key: str) -> c.PromiseProgress:
+        return c.PromiseProgress(id=key, value=Value(headers={"at": "1"}, data=str(self.chance.random())))
+
     def command(self) -> c.Command[Any]:
         chance, pid = self.chance, self.chance.choice(PIDS)
         key, version = self.holder()
@@ -114,6 +117,9 @@ class Generator:
             lambda: c.TaskFence(id=key, version=version, action=self.create()),
             lambda: c.TaskFence(id=key, version=version, action=self.settle()),
             lambda: c.TaskFence(id=key, version=version, action=self.record()),
+            lambda: c.TaskFence(
+                id=key, version=version, action=self.progress(chance.choice([key, self.key()]))
+            ),
             lambda: c.TaskHeartbeat(pid=pid, tasks=refs),
             lambda: c.TaskContinue(id=self.key()),
             lambda: c.TaskHalt(id=key) if chance.random() < 0.3 else c.TaskContinue(id=self.key()),

@@ -40,6 +40,7 @@ SAMPLES: list[c.Command[Any]] = [
     c.TaskFulfill(id=f"{PREFIX}1:2", version=1, action=SETTLE),
     c.TaskSuspend(id=f"{PREFIX}1", version=1, actions=[CALLBACK, CALLBACK]),
     c.TaskFence(id=f"{PREFIX}1", version=1, action=CREATE),
+    c.TaskFence(id=f"{PREFIX}1", version=1, action=c.PromiseProgress(id=f"{PREFIX}1:1")),
     c.TaskFence(id=f"{PREFIX}1", version=1, action=SETTLE),
     c.TaskFence(id=f"{PREFIX}1", version=1, action=RECORD),
     c.TaskHeartbeat(pid="p", tasks=REFERENCES),

@@ -101,6 +101,7 @@ COMMANDS: list[Any] = [
     c.PromiseRecordStep(
         id="p", timeout_at=1, created_at=0, state=PromiseState.RESOLVED, param=PLAIN, value=PLAIN
     ),
+    c.PromiseProgress(id="p", value=PLAIN),
     c.TaskCreate(pid="w", ttl=1, action=c.PromiseCreate(id="p", timeout_at=1, param=PLAIN)),
     c.TaskFulfill(
         id="p", version=1, action=c.PromiseSettle(id="p", state=PromiseState.REJECTED, value=PLAIN)
@@ -137,8 +138,8 @@ def parts_of(declared: Any) -> list[type]:
 
 def test_every_command_that_carries_values_is_among_the_samples() -> None:
     carrying = {kind for kind in c.COMMANDS.values() if carries_values(kind)}
-    # A recorded step travels inside a fence and has no kind of its own there.
-    assert carrying | {c.PromiseRecordStep} == {type(command) for command in COMMANDS}
+    # These travel inside a fence and have no kind of their own there.
+    assert carrying | {c.PromiseRecordStep, c.PromiseProgress} == {type(command) for command in COMMANDS}
 
 
 def test_answers_and_messages_are_opened_wherever_records_stand() -> None:

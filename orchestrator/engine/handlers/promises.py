@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import Refused
 from orchestrator.domain.ids import same_origin
-from orchestrator.domain.promise import EMPTY, PromiseRecord, PromiseState
+from orchestrator.domain.promise import EMPTY, PROGRESS_HEADER, PromiseRecord, PromiseState, Value
 from orchestrator.domain.task import TaskState
 from orchestrator.domain.transitions import TaskEvent, expire, fresh_task, settle, with_timer
 from orchestrator.engine.settlement import apply, expire_named, first_dispatch, settle_all
@@ -130,6 +132,17 @@ def settle_existing(workspace: Workspace, command: c.PromiseSettle) -> PromiseRe
     if settled is not promise:
         settle_all(workspace, [settled])
     return settled
+
+
+def note_progress(workspace: Workspace, command: c.PromiseProgress) -> PromiseRecord | None:
+    """Return the promise with the value that says how far it has come; a settled one stays (P1)."""
+    promise = workspace.promise(command.id)
+    if promise is None or not promise.pending:
+        return promise
+    headers = {**(command.value.headers or {}), PROGRESS_HEADER: tag.TRUE}
+    noted = msgspec.structs.replace(promise, value=Value(headers=headers, data=command.value.data))
+    workspace.note(noted)
+    return noted
 
 
 def record_step(workspace: Workspace, command: c.PromiseRecordStep) -> PromiseRecord:

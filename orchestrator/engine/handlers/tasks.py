@@ -131,6 +131,8 @@ def fence(workspace: Workspace, command: c.TaskFence) -> c.FenceAnswer:
         case c.PromiseSettle():
             known = workspace.promise(action.id) is not None
             promise = promises.settle_existing(workspace, action) if known else None
+        case c.PromiseProgress():
+            promise = promises.note_progress(workspace, action)
     return c.FenceAnswer(promise=promise, preload=[], cancelled=task.cancelled)
 
 
