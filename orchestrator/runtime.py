@@ -97,6 +97,7 @@ class Orchestrator(Application):
                     "give a transport, or use Orchestrator.local(...) or Orchestrator.remote(...)"
                 )
             opening = _borrowed(transport)
+        self._given = settings
         self._opening: Opening = opening
         self._settings = WorkerSettings(
             ttl_ms=ttl_ms,
@@ -140,6 +141,18 @@ class Orchestrator(Application):
     def sync(self) -> SyncOrchestrator:
         """Return this application for code that is not async; use as `with app.sync() as sync:`."""
         return SyncOrchestrator(self)
+
+    def twin(
+        self, opening: Opening, *, clock: Clock | None = None, **settings: Unpack[ApplicationSettings]
+    ) -> Self:
+        """Return another application with the functions, dependencies and observers of this one.
+
+        It reaches its engine by `opening`; `settings` replace those of this one, except for its pid.
+        """
+        merged: ApplicationSettings = {**self._given, "pid": None, **settings}
+        twin = type(self)(opening=opening, clock=clock, **merged)
+        twin._share(self)
+        return twin
 
     async def start(self) -> None:
         """Connect and begin to work. A server that is away is waited for."""

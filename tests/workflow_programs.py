@@ -22,17 +22,19 @@ SIMPLE = (
     "rpc",
     "remote failure",
     "sleep",
+    "long sleep",
     "detached",
     "awaited detached",
     "random",
     "gather",
-    "promise",
     "now",
     "uuid",
     "version",
     "inline",
 )
 NESTED = ("child", "remote child", "branches", "generator child", "remote generator")
+ASKING = ("promise",)
+"""Operations that need somebody outside who is told while the program runs, and settles."""
 DRAWN = ("ctx.random", "ctx.now", "ctx.uuid")
 Program = list[dict[str, Any]]
 Ask = Callable[[str], Awaitable[None]]
@@ -40,14 +42,18 @@ Ask = Callable[[str], Awaitable[None]]
 ANSWER = 7
 
 
-def generate(chance: random.Random, depth: int = 0, length_max: int = 4) -> Program:
-    """Return a workflow as data."""
-    kinds = SIMPLE + NESTED if depth < DEPTH_MAX else SIMPLE
+def generate(
+    chance: random.Random, depth: int = 0, length_max: int = 4, extra: tuple[str, ...] = ()
+) -> Program:
+    """Return a workflow as data; `extra` are operations beside those that need nobody."""
+    kinds = (*SIMPLE, *extra, *(NESTED if depth < DEPTH_MAX else ()))
     program: Program = []
     for _ in range(chance.randint(1, length_max)):
         step: dict[str, Any] = {"kind": chance.choice(kinds), "number": chance.randint(0, 99)}
         if step["kind"] in NESTED:
-            step["programs"] = [generate(chance, depth + 1, length_max) for _ in range(chance.randint(1, 2))]
+            step["programs"] = [
+                generate(chance, depth + 1, length_max, extra) for _ in range(chance.randint(1, 2))
+            ]
         program.append(step)
     return program
 
@@ -127,7 +133,12 @@ async def _perform(ctx: Context, kind: str, number: int, programs: list[Program]
         case "rpc":
             return await ctx.rpc(double, number)
         case "sleep":
-            await ctx.sleep(1 + number)
+            await ctx.sleep(number / 1000)
+        case "long sleep":
+            await ctx.sleep(60 * number)
+        case "approval":
+            # Settled beforehand, by the tests that know its name.
+            return await ctx.promise(f"approval-{number}")
         case "detached":
             ctx.detached(double, number)
         case "awaited detached":

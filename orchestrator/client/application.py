@@ -94,6 +94,12 @@ class Application(Invoker):
         self._surroundings: Surroundings | None = None
         self._runner: Runner | None = None
 
+    def _share(self, other: Application) -> None:
+        """Take over the functions, dependencies and observers of another application."""
+        self._registry, self._dependencies = other._registry, other._dependencies
+        self._observers = [*other._observers]
+        self._execution_observers = [*other._execution_observers]
+
     # -- functions
 
     @overload

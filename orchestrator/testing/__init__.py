@@ -7,6 +7,8 @@ processes that seem to end at a chosen command (`crash_at`), and a count of what
 
 from orchestrator.engine import ManualClock
 from orchestrator.testing.crashes import CrashingTransport, ExecutionLog, SimulatedCrash, crash_at
+from orchestrator.testing.cuts import Ground, assert_survives_crashes
+from orchestrator.testing.local import local
 from orchestrator.testing.network import CALM, FaultyTransport, Weather
 from orchestrator.testing.virtual_time import SeededLoop, StandStill, VirtualClock
 
@@ -15,11 +17,14 @@ __all__ = [
     "CrashingTransport",
     "ExecutionLog",
     "FaultyTransport",
+    "Ground",
     "ManualClock",
     "SeededLoop",
     "SimulatedCrash",
     "StandStill",
     "VirtualClock",
     "Weather",
+    "assert_survives_crashes",
     "crash_at",
+    "local",
 ]

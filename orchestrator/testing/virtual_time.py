@@ -59,6 +59,11 @@ class VirtualClock:
         return self._begin_ms + round(self._passed_s * 1000)
 
     @property
+    def taken(self) -> bool:
+        """Whether a loop lives by this clock now."""
+        return self._loop is not None
+
+    @property
     def passed_s(self) -> float:
         """The virtual seconds that have passed since the clock was made."""
         return self._passed_s

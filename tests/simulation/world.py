@@ -22,7 +22,15 @@ from orchestrator.store.memory import MemoryStore
 from orchestrator.testing import CALM, FaultyTransport, SeededLoop, VirtualClock, Weather
 from tests.simulation.server import Server
 from tests.simulation.watch import Watch
-from tests.workflow_programs import ANSWER, Program, generate, interpret, register_programs, without_chance
+from tests.workflow_programs import (
+    ANSWER,
+    ASKING,
+    Program,
+    generate,
+    interpret,
+    register_programs,
+    without_chance,
+)
 
 GROUP = "workers"
 TTL_MS = 10_000
@@ -54,7 +62,7 @@ class Plan:
         bad = chance.choice([0.0, 0.02, 0.1, 0.25])
         return cls(
             seed=seed,
-            programs=[generate(chance, length_max=3) for _ in range(chance.randint(1, 3))],
+            programs=[generate(chance, length_max=3, extra=ASKING) for _ in range(chance.randint(1, 3))],
             workers=chance.randint(1, 3),
             weather=Weather(
                 lost=bad,
