@@ -13,6 +13,7 @@ from typing import Any
 from orchestrator import ApplicationError, Constant, Context, Info, Never, Orchestrator, PromiseRecord
 
 DEPTH_MAX = 2
+WEEK_S = 7 * 86_400
 SIMPLE = (
     "run",
     "flaky",
@@ -31,6 +32,12 @@ SIMPLE = (
     "uuid",
     "version",
     "inline",
+    "patched",
+    "race",
+    "remote race",
+    "any",
+    "in time",
+    "too late",
 )
 NESTED = ("child", "remote child", "branches", "generator child", "remote generator")
 ASKING = ("promise",)
@@ -154,6 +161,23 @@ async def _perform(ctx: Context, kind: str, number: int, programs: list[Program]
         case "version":
             first, second = ctx.run("versioned", number), ctx.options(version=1).run("versioned", number)
             return [await first, await second, await ctx.options(version=2).rpc("versioned", number)]
+        case "patched":
+            changed = await ctx.patched("change")
+            return [changed, await ctx.version(f"rate-{number}", 0, number), await ctx.run(double, number)]
+        case "race":
+            return await ctx.race(ctx.sleep(WEEK_S), ctx.run(flaky, number))
+        case "remote race":
+            return await ctx.race(ctx.rpc(double, number), ctx.promise())
+        case "any":
+            nested = [{"kind": "run", "number": number}]
+            return await ctx.any(ctx.run(broken, number), ctx.begin_run(interpret, nested))
+        case "in time":
+            return await ctx.timeout(ctx.rpc(double, number), WEEK_S)
+        case "too late":
+            try:
+                return await ctx.timeout(ctx.promise(), 0.01)
+            except TimeoutError:
+                return "too late"
         case "promise":
             promise = ctx.promise()
             await ctx.run(ask, promise.id)

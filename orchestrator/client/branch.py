@@ -42,6 +42,8 @@ class Branch:
         "resumption",
         "settling",
         "timers",
+        "version_creations",
+        "versions",
     )
 
     def __init__(
@@ -71,6 +73,8 @@ class Branch:
         self.timers: dict[str, DurableFuture[Any]] = {}
         self.creations: set[asyncio.Future[None]] = set()
         self.promise_creations: set[asyncio.Future[None]] = set()
+        self.version_creations: set[asyncio.Future[None]] = set()
+        self.versions: dict[str, tuple[int, DurableFuture[Any] | None]] = {}
         self._number = first_number - 1
         self.driver = start(self)
 

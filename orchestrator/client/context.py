@@ -14,7 +14,7 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from orchestrator.client import calls, choices, performing
+from orchestrator.client import calls, choices, performing, versions
 from orchestrator.client.branch import Branch
 from orchestrator.client.combinators import Combinators
 from orchestrator.client.future import Durable, DurableFuture
@@ -258,6 +258,20 @@ class Context(ContextCalls, Combinators, ContextMark):
         """
         self._check(choices.TIMEOUT, (future,))
         return self._choose(choices.TIMEOUT, (future, self.sleep(seconds)))
+
+    def version(self, name: str, oldest: int = versions.ORIGINAL, newest: int = 1) -> Durable[int]:
+        """Return which version of a change this workflow follows, the same to its end.
+
+        A workflow that comes here for the first time follows `newest`, and that is recorded. One that was
+        past this place before the question stood here follows version 0, the code as it was before. `oldest`
+        is the oldest version that the code still has: an execution that follows an older one ends with a
+        NondeterminismError, and its record stays. Raises ValueError unless 0 <= oldest <= newest.
+        """
+        return versions.decide(self._execution, self._branch, name, oldest, newest)
+
+    def patched(self, name: str) -> Durable[bool]:
+        """Return whether this workflow follows a change: `version(name) == 1`."""
+        return versions.patched(self._execution, self._branch, name)
 
     def now(self) -> DurableFuture[int]:
         """Return the present as Unix milliseconds, recorded: a replay sees the same."""

@@ -295,13 +295,14 @@ class Execution:
 
     def compare(self, call: Call, record: PromiseRecord) -> None:
         """End the execution if a call is not the one that was recorded in its place."""
-        self._report(self.guard.difference(call, record))
+        self.report(self.guard.difference(call, record))
 
     def check_all_asked(self, workflow_id: str) -> None:
         """End the execution if a workflow that has ended did not make a call which it once had made."""
-        self._report(self.guard.omission(workflow_id))
+        self.report(self.guard.omission(workflow_id))
 
-    def _report(self, fault: NondeterminismError | None) -> None:
+    def report(self, fault: NondeterminismError | None) -> None:
+        """End the execution for a fault, if there is one: its code does not repeat the record."""
         if fault is not None:
             self.end_with(fault)
             raise Abandoned(str(fault)) from fault

@@ -6,8 +6,12 @@ from collections.abc import Mapping
 
 from orchestrator.client.calls import Call
 from orchestrator.client.invocation import label_of, recorded_calls
+from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import NondeterminismError
 from orchestrator.protocol.records import PromiseRecord
+
+BEFORE_MAX = 3
+"""How many earlier calls a report names."""
 
 
 class ReplayGuard:
@@ -38,7 +42,10 @@ class ReplayGuard:
         recorded = label_of(record)
         if call.outside or recorded is None or recorded == call.label:
             return None
-        return NondeterminismError(call.id, recorded, f"{call.label} ({call.position})")
+        caller = record.tags.get(tag.PARENT, "")
+        return NondeterminismError(
+            call.id, recorded, call.label, position=call.position, before=self.before(caller, call.id)
+        )
 
     def omission(self, workflow_id: str) -> NondeterminismError | None:
         """Return what is wrong if a workflow that has ended did not make a call which it once had made."""
@@ -46,7 +53,19 @@ class ReplayGuard:
         if missing is None:
             return None
         label = label_of(self._records[missing]) or "a call"
-        return NondeterminismError(missing, label, f"nothing: {workflow_id} ends before")
+        return NondeterminismError(
+            missing,
+            label,
+            f"nothing: {workflow_id} ends before",
+            before=self.before(workflow_id, missing),
+        )
+
+    def before(self, workflow_id: str, promise_id: str | None = None) -> tuple[str, ...]:
+        """Name the last recorded calls of a workflow before one of them, the oldest first."""
+        recorded = self._recorded.get(workflow_id, [])
+        end = recorded.index(promise_id) if promise_id in recorded else len(recorded)
+        named = recorded[max(0, end - BEFORE_MAX) : end]
+        return tuple(f"{one} {label_of(self._records[one]) or 'a call'}" for one in named)
 
     def _first_missing(self, workflow_id: str) -> str | None:
         """Return the first recorded call that was not made again; walked once, however often it is asked."""

@@ -257,10 +257,10 @@ async def _taken(execution: Execution, call: Call) -> AsyncIterator[None]:
 async def call_remote(execution: Execution, pending: PendingCall[Call]) -> None:
     """Create a promise that somebody else settles; it is awaited by suspension."""
     branch, bare = pending.branch, tag.TARGET not in pending.call.create.tags
-    earlier = set(branch.promise_creations)
+    earlier = set(branch.version_creations if bare else branch.promise_creations)
     written = branch.creating(promise=bare)
     try:
-        if earlier and not bare:
+        if earlier:
             await asyncio.wait(earlier)
         record = await _written(execution, pending)
     finally:

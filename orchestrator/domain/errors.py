@@ -90,16 +90,32 @@ class NotRegistered(OrchestratorError):
 
 
 class NondeterminismError(OrchestratorError):
-    """A replayed workflow asks for something else than it did before."""
+    """A replayed workflow asks for something else than it did before.
 
-    def __init__(self, promise_id: str, recorded: str, requested: str) -> None:
+    `position` says where the call stands, `before` names the calls that stand before it, oldest first.
+    """
+
+    def __init__(
+        self,
+        promise_id: str,
+        recorded: str,
+        requested: str,
+        *,
+        position: str = "",
+        before: tuple[str, ...] = (),
+    ) -> None:
+        place = f" ({position})" if position else ""
+        after = f", after {', '.join(before)}" if before else ""
         super().__init__(
             f"workflow changed under its own record: {promise_id} was recorded as {recorded}, "
-            f"the code now asks for {requested}; restore the old order of calls or register a new version"
+            f"the code now asks for {requested}{place}{after}; restore the old order of calls, "
+            "ask ctx.patched(NAME) which of both to follow, or register a new version"
         )
         self.promise_id = promise_id
         self.recorded = recorded
         self.requested = requested
+        self.position = position
+        self.before = before
 
 
 class Cancelled(BaseException):

@@ -75,8 +75,8 @@ async def assert_survives_crashes(
     from those of the uninterrupted run, or if a settled step was executed again. `app` need not run: its
     functions are executed on an engine in memory, under virtual time, by default. `grounds` returns a fresh
     ground for each run, `clock` goes with it; `every` n-th command only. A run that takes longer than
-    `patience_s` has failed; `ttl_ms` is the lease that a crash leaves behind. What `drawn` names (steps of which
-    each run has another outcome) is compared by its presence.
+    `patience_s` has failed; `ttl_ms` is the lease that a crash leaves behind. What `drawn` names (steps that
+    have another outcome in each run) is compared by its presence.
     """
     lives_by = clock if clock is not None or grounds is not None else VirtualClock()
     new_ground = grounds if grounds is not None else lambda: in_memory(lives_by or VirtualClock())
