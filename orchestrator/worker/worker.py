@@ -111,7 +111,7 @@ class Worker:
         lease = Lease(claim.task.id, claim.task.version, self._settings.ttl_ms / 1000, claimed_at)
         if self._draining:
             # Claimed just before the stop: somebody else is to have it at once.
-            self._group.create_task(self._release(lease))
+            self._release_at_once(self._group, lease)
             return
         if claim.task.cancelled:
             lease.cancel()
@@ -233,6 +233,14 @@ class Worker:
             await self._release(lease)
         if isinstance(fault, Exception) and not isinstance(fault, (NotRegistered, Unavailable)):
             self._around.subscriptions.fail(lease.task_id, fault)
+
+    def _release_at_once(self, group: asyncio.TaskGroup, lease: Lease) -> None:
+        releasing = self._release(lease)
+        try:
+            group.create_task(releasing)
+        except RuntimeError:
+            # The worker has ended while the claim was on its way: this lease ends by itself.
+            releasing.close()
 
     async def _release(self, lease: Lease) -> None:
         try:

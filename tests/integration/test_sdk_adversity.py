@@ -431,3 +431,17 @@ async def test_what_a_workflow_does_not_wait_for_exists_before_it_settles(
         assert all(one.pending for one in child)
         gated.through.set()
         assert await handle.result() == 5
+
+
+async def test_a_claim_that_is_answered_after_the_stop_raises_nothing(transport: LocalTransport) -> None:
+    gated = Gated(transport, lambda promise_id: promise_id == "w")
+    app = Orchestrator(transport=gated)
+    app.register(plus_one)
+    async with asyncio.timeout(PATIENCE_S):
+        await app.start()
+        beginning = asyncio.create_task(app.begin_run("w", plus_one, 1))
+        await gated.reached.wait()
+        await app.abort()
+        gated.through.set()
+        await asyncio.wait((beginning,))
+    assert not isinstance(beginning.exception(), RuntimeError)
