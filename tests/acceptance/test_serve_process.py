@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 from pathlib import Path
 
 import aiohttp
@@ -10,7 +11,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from orchestrator.domain.errors import Refused
+from orchestrator.domain.errors import Refused, Unavailable
+from orchestrator.domain.promise import Value
 from orchestrator.protocol import commands as c
 from orchestrator.protocol import schedules as s
 from orchestrator.protocol.debugging import DebugSnap, DebugTick
@@ -117,3 +119,41 @@ async def test_a_server_sends_its_spans(served: Served) -> None:
     sent = b"".join(bodies)
     assert b"promise.create" in sent
     assert b"commit.seconds" in sent
+
+
+def _large(number: int) -> c.PromiseCreate:
+    return c.PromiseCreate(id=f"p{number:02}", timeout_at=2**50, param=Value(data="x" * 3_000))
+
+
+async def _fill(transport: HttpTransport, kept: list[str]) -> None:
+    """Write until refused; `kept` takes the ids of what was acknowledged."""
+    for number in range(20):
+        kept.append((await transport.call(_large(number))).promise.id)
+
+
+async def test_a_server_whose_disk_takes_no_more(served: Served) -> None:
+    """What the system refuses to write is refused to the caller; all is well once there is room again."""
+    await served.start()
+    transport = HttpTransport(served.url)
+    try:
+        await transport.call(create("before"))
+        assert served.process is not None
+        log = (served.folder / "s.db-wal").stat().st_size
+        unlimited = resource.RLIM_INFINITY
+        resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, (log + 20_000, unlimited))
+        kept = ["before"]
+        with pytest.raises(Unavailable, match="check the disk's space and rights"):
+            await _fill(transport, kept)
+        large = _large(len(kept) - 1)
+        with pytest.raises(Unavailable):
+            await transport.call(large)
+        resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, (unlimited, unlimited))
+        assert [each.id for each in (await transport.call(c.PromiseSearch())).promises] == kept
+        await transport.call(large)
+        await served.kill()
+        await served.start()
+        found = [each.id for each in (await transport.call(c.PromiseSearch())).promises]
+        assert found == [*kept, large.id]
+    finally:
+        await transport.close()
+        await served.close()
