@@ -1,0 +1,104 @@
+"""Progress as server-sent events: what of a call tree has settled, as it settles.
+
+The tree is looked at every so often: the store is the truth, and a viewer may come late or twice. Each
+promise is told once for each state; the stream ends when the promise itself has settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiohttp import hdrs, web
+
+from orchestrator.client.invocation import label_of
+from orchestrator.domain import tags as tag
+from orchestrator.domain.errors import OrchestratorError, Refused
+from orchestrator.domain.ids import extends, origin_of
+from orchestrator.domain.promise import PromiseRecord
+
+if TYPE_CHECKING:
+    from orchestrator.server.gateway import Gateway
+
+PROMISES_MAX = 10_000
+PAGE = 1_000
+_HEADERS = {hdrs.CONTENT_TYPE: "text/event-stream", hdrs.CACHE_CONTROL: "no-store", "X-Accel-Buffering": "no"}
+
+
+class Progress:
+    """The route `GET /{id}/events`."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._streams = 0
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Send an event for every promise below the id and every state of it, until the end."""
+        promise_id = self._gateway.checked_id(request.match_info["id"])
+        root = await self._gateway.app.promises.get(promise_id)
+        if self._streams >= self._gateway.settings.waiting_max:
+            raise Refused(429, "too many streams are open here: poll the id instead")
+        self._streams += 1
+        try:
+            response = web.StreamResponse(headers=_HEADERS)
+            await response.prepare(request)
+            await self._follow(response, root)
+        finally:
+            self._streams -= 1
+        return response
+
+    async def _follow(self, response: web.StreamResponse, root: PromiseRecord) -> None:
+        told: dict[str, str] = {}
+        settings, quiet_s = self._gateway.settings, 0.0
+        while not self._gateway.closing.is_set():
+            try:
+                # Before its descendants, so that its end is told after theirs.
+                root = await self._gateway.app.promises.get(root.id)
+                tree = await self._tree(root)
+            except OrchestratorError as error:
+                await response.write(_event("error", {"message": str(error)}))
+                return
+            news = [record for record in tree if told.get(record.id) != record.state]
+            for record in news:
+                told[record.id] = record.state
+                await response.write(_event("promise", _shown(record)))
+            if not root.pending:
+                await response.write(_event("end", _shown(root)))
+                return
+            quiet_s = 0.0 if news else quiet_s + settings.look_s
+            if quiet_s >= settings.keep_alive_s:
+                quiet_s = 0.0
+                await response.write(b": alive\n\n")
+            await asyncio.sleep(settings.look_s)  # a stop waits no longer than this
+
+    async def _tree(self, root: PromiseRecord) -> list[PromiseRecord]:
+        """Return the promise and what it called. Raises Refused(422) beyond 10,000 promises."""
+        origin = root.tags.get(tag.ORIGIN) or origin_of(root.id)
+        records, cursor = {root.id: root}, None
+        while True:
+            page = await self._gateway.app.promises.search(
+                tags={tag.ORIGIN: origin}, limit=PAGE, cursor=cursor
+            )
+            for record in page.promises:
+                if extends(record.id, root.id):
+                    records.setdefault(record.id, record)
+            if len(records) > PROMISES_MAX:
+                raise Refused(422, f"the tree of {root.id} has more than {PROMISES_MAX} promises")
+            cursor = page.cursor
+            if cursor is None:
+                return list(records.values())
+
+
+def _shown(record: PromiseRecord) -> dict[str, object]:
+    return {
+        "id": record.id,
+        "what": label_of(record),
+        "state": record.state,
+        "created_at": record.created_at,
+        "settled_at": record.settled_at,
+    }
+
+
+def _event(name: str, data: dict[str, object]) -> bytes:
+    return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(data) + b"\n\n"
