@@ -95,7 +95,7 @@ async def replay(count: int, url: str) -> float:
     async with application(url) as app:
         await app.begin_run("replayed", steps_and_a_wait, count)
         wake = WAKE.format(count)
-        while not (await app.promises.search(limit=1, tags={"resonate:origin": wake})).promises:
+        while not (await app.promises.search(limit=1, tags={"resonate:origin": wake})).promises:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     async with application(url) as app:
 

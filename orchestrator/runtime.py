@@ -22,7 +22,15 @@ from orchestrator.protocol.commands import Describe
 from orchestrator.protocol.transport import Transport
 from orchestrator.synchronous import SyncOrchestrator
 from orchestrator.transport.token import Token
-from orchestrator.worker import PushResult, Worker, WorkerSettings, check_push, execute_pushed, unreachable
+from orchestrator.worker import (
+    KEPT_MAX,
+    PushResult,
+    Worker,
+    WorkerSettings,
+    check_push,
+    execute_pushed,
+    unreachable,
+)
 
 DEFAULT_GROUP = "default"
 TTL_MS = 10_000
@@ -43,13 +51,14 @@ Opening = Callable[[], AbstractAsyncContextManager[Transport]]
 class ApplicationSettings(TypedDict, total=False):
     """What every application may be given, wherever its engine is.
 
-    `group` is whose tasks it executes ("default"), `pid` names this process among them (random), `ttl_ms` is
-    the lease of its tasks (10 s). With `worker=False` it only invokes and listens. `concurrency` tasks are
-    executed at once (64), `threads_max` plain functions run in threads (32) and
-    `processes_max` in processes (one a core), `grace_s` is what a stop leaves
-    to running ones (5 s). `encryptor` (a `Keyring`, say) encrypts every value before it leaves this process.
-    `chance` is where random numbers come from (the system's), `refresh_s` after how long an outcome that is
-    waited for is asked for again, should its message have been lost (15 s; an hour without a network).
+    `group` is whose tasks it executes ("default"), `pid` names this process among them (random), `ttl_ms`
+    is the lease of its tasks (10 s). With `worker=False` it only invokes and listens. `concurrency` tasks
+    are executed at once (64), `threads_max` plain functions run in threads (32) and `processes_max` in
+    processes (one a core), `grace_s` is what a stop leaves to running ones (5 s). `kept_max` suspended
+    workflows stay in memory (256), so that a wait costs no replay. `encryptor` (a `Keyring`, say)
+    encrypts every value before it leaves this process. `chance` is where random numbers come from (the
+    system's), `refresh_s` after how long an outcome that is waited for is asked for again, should its
+    message have been lost (15 s; an hour without a network).
     """
 
     group: str
@@ -58,6 +67,7 @@ class ApplicationSettings(TypedDict, total=False):
     worker: bool
     concurrency: int
     grace_s: float
+    kept_max: int
     threads_max: int
     processes_max: int
     encryptor: Encryptor | None
@@ -103,6 +113,7 @@ class Orchestrator(Application):
             ttl_ms=ttl_ms,
             concurrency=settings.get("concurrency", 64),
             grace_s=settings.get("grace_s", 5.0),
+            kept_max=settings.get("kept_max", KEPT_MAX),
         )
         self._works = settings.get("worker", True)
         self._encryptor = settings.get("encryptor")

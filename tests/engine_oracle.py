@@ -182,7 +182,7 @@ class Oracle:
         task = self.task(data["id"])
         need(task["state"] == "pending" and task["version"] == data["version"], 409)
         self.hold(data["id"], data["pid"], data["ttl"])
-        return 200, self.claimed(data["id"], preload=True)
+        return 200, self.claimed(data["id"], preload=not data.get("bare", False))
 
     def task_release(self, data: Json) -> tuple[int, Any]:
         need(good_id(data["id"]) and data["version"] >= 0)
@@ -218,7 +218,10 @@ class Oracle:
         told = {"cancelled": True} if data.get("heeds") and "cancelled" in self.tasks[key] else {}
         if settled or told:
             self.touch(key)
-            return 300, {"preload": self.preload(key, settled) if settled else [], **told}
+            brought = [self.promise(one) for one in dict.fromkeys(awaited) if one in settled]
+            if settled and not data.get("bare"):
+                brought = self.preload(key, settled)
+            return 300, {"preload": brought, **told}
         self.become(key, "suspended")
         self.callbacks |= {(one, key) for one in awaited}
         return 200, {}

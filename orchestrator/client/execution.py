@@ -27,6 +27,7 @@ from orchestrator.client.lease import Lease
 from orchestrator.client.opening import new_branch
 from orchestrator.client.pending import CallT, PendingCall
 from orchestrator.client.registry import FunctionKind, RegisteredFunction
+from orchestrator.client.resting import go_on, rest
 from orchestrator.client.surroundings import Surroundings
 from orchestrator.client.verdict import Ending, Verdict
 from orchestrator.client.writing import FencedWriter
@@ -42,7 +43,6 @@ BURST_STEPS = 200
 PRELOAD_PAGE = 1_000
 LISTEN_AFTER_S = 0.1
 """After this long beside a local step, remote outcomes are listened for instead of being suspended on."""
-REREAD_PAUSE_S = 0.05
 _log = structlog.get_logger(__name__)
 
 
@@ -58,6 +58,9 @@ class Execution:
         self.committing: set[str] = set()
         self.cancellations = Cancellations(self)
         self.guard = ReplayGuard(self.records)
+        self.rested_on: list[str] = []
+        self._claim: c.TaskClaim | None = None
+        self._remembers = c.EXTENSION_BARE_CLAIM in around.extensions
         self._preload_cut = len(claim.preload) >= PRELOAD_PAGE
         self._futures: dict[str, DurableFuture[Any]] = {}
         self._branches: dict[str, Branch] = {}
@@ -79,7 +82,7 @@ class Execution:
         """
         async with self._group:
             try:
-                await self._begin()
+                await (self._begin() if self._claim is None else go_on(self, self._claim))
                 self.writer.lease.on_cancel(self.cancellations.ask_root)
                 await self._loop()
             except asyncio.CancelledError:
@@ -93,12 +96,34 @@ class Execution:
                     self._watch.cancel()
                 for job in (*self._jobs, *self._listening):
                     job.cancel()
-                self._close_branches()
+                if self._verdict.ending is not Ending.SUSPENDED:
+                    self.close()
         if self._verdict is None:
             raise RuntimeError(f"{self.promise.id}: the execution ended without a verdict")
         if self._verdict.fault is not None and not isinstance(self._verdict.fault, (Exception, Abandoned)):
             raise self._verdict.fault
         return self._verdict
+
+    def resume(self, lease: Lease, claim: c.TaskClaim) -> None:
+        """Prepare to `run` again what was suspended, under the next version of its task."""
+        self.writer = FencedWriter(self.around.transport, lease, self.around.extensions)
+        self.promise, self._claim, self._verdict = claim.promise, claim, None
+        self._group = asyncio.TaskGroup()
+        self._watch = None
+        self._listened.clear()
+        self._listening.clear()
+
+    def close(self) -> None:
+        """Let go of the bodies of a suspended execution, which cannot be resumed afterwards."""
+        for branch in self._branches.values():
+            if branch.outcome is not None:
+                continue
+            try:
+                branch.driver.close()
+            except Abandoned:
+                continue  # its clean-up asked for something durable, which another execution does
+            except BaseException as error:
+                _log.warning("workflow resisted its end", promise_id=branch.caller.id, reason=repr(error))
 
     # -- the loop
 
@@ -134,7 +159,7 @@ class Execution:
             if self._jobs:
                 await self._wait_for_jobs()
             else:
-                await self._rest()
+                await rest(self)
 
     async def _wait_for_jobs(self) -> None:
         self._wake.clear()
@@ -149,7 +174,7 @@ class Execution:
         self._watch = None
         if self._verdict is not None or not self._jobs:
             return
-        for promise_id in self._awaited_ids():
+        for promise_id in self.awaited_ids():
             if promise_id not in self._listened:
                 self._listened.add(promise_id)
                 self._listening.add(self._group.create_task(self._guarded(partial(self.listen, promise_id))))
@@ -223,37 +248,17 @@ class Execution:
             branch.settling = True
             self.spawn(partial(performing.settle_branch, self, branch, outcome))
 
-    async def _rest(self) -> None:
-        awaited = self._awaited_ids()
-        if not awaited:
-            raise RuntimeError(f"{self.promise.id} waits for nothing that could settle")
-        answer = await performing.suspend(self, awaited)
-        if answer is None:
-            return
-        if answer.suspended:
-            self._verdict = Verdict(ending=Ending.SUSPENDED)
-            return
-        for record in answer.preload:
-            self.observe(record)
-        if answer.cancelled:
-            return
-        if not any(self._is_settled(one) for one in awaited):
-            for one in awaited:
-                self.observe(await self.writer.read(one))
-            if not any(self._is_settled(one) for one in awaited):
-                await asyncio.sleep(REREAD_PAUSE_S)
+    # -- what contexts and jobs use
 
-    def _is_settled(self, promise_id: str) -> bool:
-        record = self.records.get(promise_id)
-        return record is not None and not record.pending
+    def is_open(self, promise_id: str) -> bool:
+        """Tell whether a call has been made and has not settled."""
+        return promise_id in self._futures
 
-    def _awaited_ids(self) -> list[str]:
+    def awaited_ids(self) -> list[str]:
         """Return the remote promises without which some branch cannot go on, each once."""
         futures = (branch.waits_for() for branch in self._branches.values())
         sources = (source for future in futures if future is not None for source in future.sources())
         return list(dict.fromkeys(source.id for source in sources if source.remote))
-
-    # -- what contexts and jobs use
 
     def begin(
         self,
@@ -274,6 +279,9 @@ class Execution:
         record = self.records.get(call.id)
         if record is not None:
             self.compare(call, record)
+            if self._remembers and not call.outside:
+                # Its future has it; what is kept while suspended should be small.
+                del self.records[call.id]
         known = self._futures.get(call.id)
         if known is not None:
             return known
@@ -311,7 +319,8 @@ class Execution:
         """Take what the store says of a promise; a settled one wakes who waits for it."""
         if record.pending:
             return
-        self.records[record.id] = record
+        if not (self._remembers and self.is_open(record.id)):
+            self.records[record.id] = record
         future = self._futures.pop(record.id, None)
         if future is not None:
             future.settle(record)
@@ -385,14 +394,3 @@ class Execution:
         """Listen for an awaited promise as a job, which keeps the task."""
         self._futures[promise_id].remote = False
         self.spawn(partial(self.listen, promise_id))
-
-    def _close_branches(self) -> None:
-        for branch in self._branches.values():
-            if branch.outcome is not None:
-                continue
-            try:
-                branch.driver.close()
-            except Abandoned:
-                continue  # its clean-up asked for something durable, which another execution does
-            except BaseException as error:
-                _log.warning("workflow resisted its end", promise_id=branch.caller.id, reason=repr(error))

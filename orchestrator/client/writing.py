@@ -26,12 +26,13 @@ _NOT_OURS = (404, 409)
 class FencedWriter:
     """Writes for one task."""
 
-    __slots__ = ("_heeds_cancellation", "_records_steps", "_transport", "lease")
+    __slots__ = ("_heeds_cancellation", "_records_steps", "_remembers", "_transport", "lease")
 
     def __init__(self, transport: Transport, lease: Lease, extensions: frozenset[str]) -> None:
         self._transport = transport
         self._records_steps = c.EXTENSION_RECORD_STEP in extensions
         self._heeds_cancellation = c.EXTENSION_CANCEL in extensions
+        self._remembers = c.EXTENSION_BARE_CLAIM in extensions
         self.lease = lease
 
     async def create(self, create: c.PromiseCreate) -> PromiseRecord:
@@ -79,7 +80,13 @@ class FencedWriter:
         actions = [c.PromiseRegisterCallback(awaited=one, awaiter=self.lease.task_id) for one in awaited]
         heeds = self._heeds_cancellation and not self.lease.cancelled
         answer = await self.call(
-            c.TaskSuspend(id=self.lease.task_id, version=self.lease.version, actions=actions, heeds=heeds)
+            c.TaskSuspend(
+                id=self.lease.task_id,
+                version=self.lease.version,
+                actions=actions,
+                heeds=heeds,
+                bare=self._remembers,
+            )
         )
         if answer.cancelled:
             self.lease.cancel()

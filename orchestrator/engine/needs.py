@@ -55,7 +55,7 @@ def _task_create(command: c.TaskCreate) -> Needs:
 
 
 def _acquire(command: c.TaskAcquire) -> Needs:
-    return Needs(named=(command.id,), preload=command.id)
+    return Needs(named=(command.id,), preload=None if command.bare else command.id)
 
 
 def _fulfill(command: c.TaskFulfill) -> Needs:
@@ -64,7 +64,7 @@ def _fulfill(command: c.TaskFulfill) -> Needs:
 
 def _suspend(command: c.TaskSuspend) -> Needs:
     awaited = (action.awaited for action in command.actions)
-    return Needs(named=(command.id, *awaited), preload=command.id)
+    return Needs(named=(command.id, *awaited), preload=None if command.bare else command.id)
 
 
 def _fence(command: c.TaskFence) -> Needs:

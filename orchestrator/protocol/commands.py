@@ -175,13 +175,17 @@ class TaskCreate(Command[TaskClaim], frozen=True):
 
 
 class TaskAcquire(Command[TaskClaim], frozen=True):
-    """Acquire a pending task at exactly this version; the answer's version is one higher (T1)."""
+    """Acquire a pending task at exactly this version; the answer's version is one higher (T1).
+
+    With `bare` (extension) the claim carries no preload: the workflow is still in its worker's memory.
+    """
 
     KIND = "task.acquire"
     id: str
     version: int
     pid: str
     ttl: int
+    bare: bool = False
 
 
 class TaskRelease(Command[Empty], frozen=True):
@@ -205,6 +209,7 @@ class TaskSuspend(Command[SuspendAnswer], frozen=True):
     """Rest until one of the awaited promises settles; 300 if one already has.
 
     With `heeds` (extension) also 300 if the promise is to end, of which the holder has not heard yet.
+    With `bare` (extension) 300 brings what was awaited and nothing else.
     """
 
     KIND = "task.suspend"
@@ -212,6 +217,7 @@ class TaskSuspend(Command[SuspendAnswer], frozen=True):
     version: int
     actions: list[PromiseRegisterCallback]
     heeds: bool = False
+    bare: bool = False
 
 
 class TaskFence(Command[FenceAnswer], frozen=True):
@@ -285,6 +291,8 @@ EXTENSION_CANCEL = "cancel"
 """`promise.cancel` and `promise.terminate` are there; answers to a task's holder say that it is cancelled."""
 EXTENSION_PROGRESS = "progress"
 """`task.fence` accepts `promise.progress`, also of the task's own promise: the value of an open promise."""
+EXTENSION_BARE_CLAIM = "bare-claim"
+"""`task.acquire` and `task.suspend` accept `bare`: no preload for a worker that remembers the workflow."""
 EXTENSIONS = (
     EXTENSION_RECORD_STEP,
     EXTENSION_EXTERNAL_AWAIT,
@@ -292,6 +300,7 @@ EXTENSIONS = (
     EXTENSION_SCHEDULE_OPTIONS,
     EXTENSION_CANCEL,
     EXTENSION_PROGRESS,
+    EXTENSION_BARE_CLAIM,
 )
 
 

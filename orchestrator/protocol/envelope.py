@@ -85,6 +85,7 @@ class _TaskSuspendData(msgspec.Struct, frozen=True):
     version: int
     actions: list[_RawAction]
     heeds: bool = False
+    bare: bool = False
 
 
 class _FencedAnswer(msgspec.Struct, frozen=True):
@@ -159,8 +160,8 @@ def _request_data(command: c.Command[Any], corr_id: str) -> object:
             }
         case c.TaskSuspend():
             actions = [_action(action, corr_id) for action in command.actions]
-            heeds = {"heeds": True} if command.heeds else {}
-            return {"id": command.id, "version": command.version, "actions": actions, **heeds}
+            used = {name: True for name in ("heeds", "bare") if getattr(command, name)}
+            return {"id": command.id, "version": command.version, "actions": actions, **used}
         case c.TaskHeartbeat():
             return {"pid": command.pid, "tasks": command.tasks}
         case _:
@@ -227,7 +228,13 @@ def _command(command: type[c.Command[c.Answer]], data: msgspec.Raw) -> c.Command
     if command is c.TaskSuspend:
         suspend = msgspec.json.decode(data, type=_TaskSuspendData)
         actions = [_inner(action, c.PromiseRegisterCallback) for action in suspend.actions]
-        return c.TaskSuspend(id=suspend.id, version=suspend.version, actions=actions, heeds=suspend.heeds)
+        return c.TaskSuspend(
+            id=suspend.id,
+            version=suspend.version,
+            actions=actions,
+            heeds=suspend.heeds,
+            bare=suspend.bare,
+        )
     return msgspec.json.decode(data, type=command)
 
 

@@ -127,6 +127,7 @@ def _enveloping(command: type[c.Command[Any]]) -> Json:
         action = {"type": "array", "items": action, "minItems": 1, "maxItems": limits.LIST_MAX}
     if command is c.TaskSuspend:
         properties["heeds"] = {"type": "boolean", "default": False}
+        properties["bare"] = {"type": "boolean", "default": False}
     return _object((*own, field), **properties, **{field: action})
 
 

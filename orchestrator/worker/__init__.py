@@ -1,6 +1,15 @@
 """The worker: executes tasks as they are announced, in this process or in the time of one request."""
 
 from orchestrator.worker.pushed import Pushed, PushResult, check_push, execute_pushed, unreachable
-from orchestrator.worker.worker import Worker, WorkerSettings
+from orchestrator.worker.worker import KEPT_MAX, Worker, WorkerSettings
 
-__all__ = ["PushResult", "Pushed", "Worker", "WorkerSettings", "check_push", "execute_pushed", "unreachable"]
+__all__ = [
+    "KEPT_MAX",
+    "PushResult",
+    "Pushed",
+    "Worker",
+    "WorkerSettings",
+    "check_push",
+    "execute_pushed",
+    "unreachable",
+]

@@ -21,6 +21,7 @@ from orchestrator.domain.errors import Abandoned, NotRegistered, OrchestratorErr
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Cancel, Message, Unblock
 from orchestrator.protocol.records import TaskState
+from orchestrator.worker.kept import Kept, needs_no_preload
 
 HINTS_MAX = 10_000
 """Announced tasks that wait for room here; more are left to the engine's next announcement."""
@@ -28,16 +29,22 @@ CLAIM_PAUSE_S = 0.5
 """How long a claim waits before it is tried again when the server is away."""
 LEASE_MARGIN = 0.1
 """The share of a lease's time before its end at which an unrenewed execution is stopped."""
+KEPT_MAX = 256
+"""Suspended workflows in memory, unless an application says otherwise."""
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """`ttl_ms` is the lease, renewed at a third of it; `grace_s` what a stop leaves to running executions."""
+    """`ttl_ms` is the lease, renewed at a third of it; `grace_s` what a stop leaves to running executions.
+
+    `kept_max` suspended workflows stay in memory.
+    """
 
     ttl_ms: int = 10_000
     concurrency: int = 64
     grace_s: float = 5.0
+    kept_max: int = KEPT_MAX
 
 
 class _Running:
@@ -64,6 +71,7 @@ class Worker:
         self._settings = settings
         self._hints: OrderedDict[str, int] = OrderedDict()
         self._running: dict[str, _Running] = {}
+        self._kept = Kept(settings.kept_max)
         self._reserved = 0
         self._hinted = asyncio.Event()
         self._idle = asyncio.Event()
@@ -104,13 +112,18 @@ class Worker:
         if running is not None and running.lease.version == task.version:
             running.lease.cancel()
 
-    def take(self, claim: c.TaskClaim, claimed_at: float) -> None:
-        """Execute a claimed task; `claimed_at` is the loop's time before the claim was sent."""
+    def take(self, claim: c.TaskClaim, claimed_at: float, kept: Execution | None = None) -> None:
+        """Execute a claimed task; `claimed_at` is the loop's time before the claim was sent.
+
+        `kept` is what was in memory of it.
+        """
         if self._group is None:
             raise RuntimeError("the worker is not running")
         lease = Lease(claim.task.id, claim.task.version, self._settings.ttl_ms / 1000, claimed_at)
         if self._draining:
             # Claimed just before the stop: somebody else is to have it at once.
+            if kept is not None:
+                kept.close()
             self._release_at_once(self._group, lease)
             return
         if claim.task.cancelled:
@@ -122,7 +135,12 @@ class Worker:
         self._idle.clear()
         self._busy.set()
         self._around.subscriptions.entered(lease.task_id)
-        self._group.create_task(self._execute(running, claim))
+        execution = kept if kept is not None else Execution(self._around, lease, claim)
+        if kept is not None:
+            kept.resume(lease, claim)
+        else:
+            self._kept.drop(lease.task_id)
+        self._group.create_task(self._execute(running, execution))
 
     # -- its life
 
@@ -136,6 +154,7 @@ class Worker:
                 await self._drain()
             finally:
                 self._draining = True
+                self._kept.clear()
                 for one in loops:
                     one.cancel()
 
@@ -166,7 +185,14 @@ class Worker:
 
     async def _claim(self, task_id: str, version: int) -> None:
         claimed_at = asyncio.get_running_loop().time()
-        command = c.TaskAcquire(id=task_id, version=version, pid=self._around.pid, ttl=self._settings.ttl_ms)
+        kept = self._kept.take(task_id, version)
+        command = c.TaskAcquire(
+            id=task_id,
+            version=version,
+            pid=self._around.pid,
+            ttl=self._settings.ttl_ms,
+            bare=needs_no_preload(kept) and c.EXTENSION_BARE_CLAIM in self._around.extensions,
+        )
         try:
             claim = await self._around.transport.call(command)
         except Refused as refusal:
@@ -181,24 +207,27 @@ class Worker:
         else:
             # A timer has nothing to execute; its lease ends by itself, or with its deadline.
             if claim.task.state is TaskState.ACQUIRED and not claim.promise.is_timer:
-                self.take(claim, claimed_at)
+                self.take(claim, claimed_at, kept)
+                kept = None
         finally:
+            if kept is not None:
+                self._kept.keep(kept)
             self.unreserve()
 
     # -- executing
 
-    async def _execute(self, running: _Running, claim: c.TaskClaim) -> None:
-        lease, observers = running.lease, self._around.execution_observers
+    async def _execute(self, running: _Running, execution: Execution) -> None:
+        lease, observers, promise = running.lease, self._around.execution_observers, execution.promise
         for observer in observers:
-            observer.on_execution_started(claim.promise, lease.version)
+            observer.on_execution_started(promise, lease.version)
         # A task of its own, so that the lease can stop it and nothing else.
-        running.task = asyncio.ensure_future(Execution(self._around, lease, claim).run())
+        running.task = asyncio.ensure_future(self._run(execution))
         watchdog = asyncio.ensure_future(self._watch(running))
         try:
             await asyncio.wait((running.task,))
             verdict = self._verdict(running.task)
             for observer in observers:
-                observer.on_execution_ended(claim.promise, lease.version, verdict)
+                observer.on_execution_ended(promise, lease.version, verdict)
             await self._conclude(running, verdict)
         finally:
             running.task.cancel()
@@ -211,6 +240,15 @@ class Worker:
             self._hinted.set()
         if lease.task_id not in self._running:
             await self._around.subscriptions.left(lease.task_id)
+
+    async def _run(self, execution: Execution) -> Verdict:
+        verdict = await execution.run()
+        if verdict.ending is Ending.SUSPENDED:
+            if self._draining:
+                execution.close()
+            else:
+                self._kept.keep(execution)
+        return verdict
 
     @staticmethod
     def _verdict(task: asyncio.Task[Verdict]) -> Verdict:

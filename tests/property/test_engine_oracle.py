@@ -154,8 +154,8 @@ class Chance:
     def suspend(self, key: str, version: int) -> Json:
         count = 0 if self.odds(0.02) else self.pick(1, 1, 2, 3)
         actions = [action("promise.register_callback", self.callback(key)) for _ in range(count)]
-        heeds = {"heeds": True} if self.odds(0.5) else {}
-        return {"id": key, "version": version, "actions": actions, **heeds}
+        used = {name: True for name in ("heeds", "bare") if self.odds(0.5)}
+        return {"id": key, "version": version, "actions": actions, **used}
 
     def ttl(self) -> int:
         return 0 if self.odds(0.02) else self.pick(50, 5_000, 60_000, FAR)
@@ -217,7 +217,7 @@ class Chance:
             ("task.create", self.claim()),
             ("task.create", self.claim()),
             ("task.acquire", {**own, "pid": self.pick(*PIDS), "ttl": self.ttl()}),
-            ("task.acquire", {**own, "pid": self.pick(*PIDS), "ttl": self.ttl()}),
+            ("task.acquire", {**own, "pid": self.pick(*PIDS), "ttl": self.ttl(), "bare": self.odds(0.5)}),
             ("task.release", own),
             ("task.fulfill", {**own, "action": action("promise.settle", self.settle(key))}),
             ("task.fulfill", {**own, "action": action("promise.settle", self.settle())}),

@@ -61,7 +61,8 @@ def acquire(workspace: Workspace, command: c.TaskAcquire, *, embedded: bool) -> 
     lease = Lease(pid=command.pid, ttl_ms=command.ttl, embedded=embedded)
     acquired = apply(workspace, task, TaskEvent.ACQUIRE, version=command.version, lease=lease)
     promise = promises.existing(workspace, command.id)
-    return c.TaskClaim(task=task_record(acquired), promise=promise, preload=_preload(workspace, promise))
+    preload = [] if command.bare else _preload(workspace, promise)
+    return c.TaskClaim(task=task_record(acquired), promise=promise, preload=preload)
 
 
 def release(workspace: Workspace, command: c.TaskRelease) -> c.Empty:
@@ -100,7 +101,9 @@ def suspend(workspace: Workspace, command: c.TaskSuspend) -> c.SuspendAnswer:
         raise Refused(422, f"Awaited promise {missing!r} not found")
     apply(workspace, task, event, version=command.version)
     if ready or cancelled:
-        preload = _preload(workspace, promises.existing(workspace, command.id), ready) if ready else []
+        preload = ready
+        if ready and not command.bare:
+            preload = _preload(workspace, promises.existing(workspace, command.id), ready)
         return c.SuspendAnswer(suspended=False, preload=preload, cancelled=cancelled)
     for key in awaited_ids:
         workspace.add_callback(key, command.id)

@@ -1,0 +1,65 @@
+"""How an execution comes to rest, and goes on from memory when something that it awaits has settled.
+
+Invariants: T4 a suspended task has an unsettled awaited promise, or is already queued. W3 what has settled
+meanwhile is taken in the order of its settlement, as if somebody had been looking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from orchestrator.client import performing
+from orchestrator.client.verdict import Ending, Verdict
+from orchestrator.protocol import commands as c
+from orchestrator.protocol.records import PromiseRecord
+
+if TYPE_CHECKING:
+    from orchestrator.client.execution import Execution
+
+READS_MAX = 16
+"""Awaited promises that are read one by one when a workflow goes on from memory; more come by preload."""
+_REREAD_PAUSE_S = 0.05
+
+
+async def rest(execution: Execution) -> None:
+    """Suspend the task, or take what has settled of what is awaited."""
+    awaited = execution.awaited_ids()
+    if not awaited:
+        raise RuntimeError(f"{execution.promise.id} waits for nothing that could settle")
+    execution.rested_on = awaited
+    answer = await performing.suspend(execution, awaited)
+    if answer is None:
+        return
+    if answer.suspended:
+        execution.end(Verdict(ending=Ending.SUSPENDED))
+        return
+    _observe_all(execution, answer.preload)
+    if answer.cancelled:
+        return
+    if all(execution.is_open(one) for one in awaited):
+        await _read(execution, awaited)
+        if all(execution.is_open(one) for one in awaited):
+            await asyncio.sleep(_REREAD_PAUSE_S)
+
+
+async def go_on(execution: Execution, claim: c.TaskClaim) -> None:
+    """Take what has settled while the execution was suspended."""
+    if not claim.promise.pending:
+        execution.end(Verdict(ending=Ending.SETTLED, record=claim.promise))
+        return
+    _observe_all(execution, claim.preload)
+    if len(execution.rested_on) <= READS_MAX:
+        await _read(execution, execution.rested_on)
+
+
+async def _read(execution: Execution, promise_ids: list[str]) -> None:
+    _observe_all(
+        execution, [await execution.writer.read(one) for one in promise_ids if execution.is_open(one)]
+    )
+
+
+def _observe_all(execution: Execution, records: Iterable[PromiseRecord]) -> None:
+    for record in sorted(records, key=lambda one: (one.settled_at or 0, one.id)):
+        execution.observe(record)

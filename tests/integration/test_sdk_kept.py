@@ -1,0 +1,148 @@
+"""Suspended workflows in memory: what is kept, what is dropped, and that it changes nothing but time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orchestrator import Constant, Context, Never, Orchestrator
+from orchestrator.client.context import Context as ContextType
+from orchestrator.protocol import commands as c
+from orchestrator.store.memory import MemoryStore
+from orchestrator.testing import CrashingTransport, crash_at
+from orchestrator.worker.kept import Kept
+from tests import sdk_combinators as corpus
+from tests.integration import test_sdk_cuts as cuts
+from tests.integration.test_sdk_combinators import compared, quiet_tree
+from tests.integration.test_sdk_cuts import ROOT, approve, engine_on, outcome_of
+from tests.integration.test_sdk_remote import Published
+
+MANY = 1_000
+
+
+def application(transport: Any, kept_max: int) -> Orchestrator:
+    app = Orchestrator(transport=transport, grace_s=0.5, kept_max=kept_max)
+    for function in (*cuts.WORKFLOWS, *cuts.LEAVES, *corpus.WORKFLOWS, *corpus.PARTS):
+        broken = function in (cuts.broken, corpus.fails)
+        app.register(function, retry=Never() if broken else Constant(delay_s=0.001))
+    return app
+
+
+async def told(workflow: Callable[..., Any], kept_max: int) -> object:
+    async with engine_on(MemoryStore()) as transport, asyncio.timeout(10):
+        await approve(transport)
+        async with application(transport, kept_max) as app:
+            outcome = await outcome_of(app, workflow)
+            return outcome, compared(await quiet_tree(transport))
+
+
+@pytest.mark.parametrize("workflow", [*cuts.WORKFLOWS, *corpus.WORKFLOWS], ids=lambda one: one.__name__)
+async def test_the_record_does_not_depend_on_what_is_kept(workflow: Callable[..., Any]) -> None:
+    nothing = await told(workflow, 0)
+    assert await told(workflow, 1) == nothing
+    assert await told(workflow, MANY) == nothing
+
+
+class Bodies:
+    """A workflow of sequential calls that counts how often it is begun from the top."""
+
+    def __init__(self, waits: int) -> None:
+        self.begun = 0
+        self.waits = waits
+
+    def workflow(self) -> Callable[..., Any]:
+        async def waiting(ctx: ContextType) -> int:
+            self.begun += 1
+            return sum([await ctx.rpc(corpus.twice, number) for number in range(self.waits)])
+
+        return waiting
+
+
+async def run(bodies: Bodies, kept_max: int, wrap: Callable[[Any], Any] = lambda one: one) -> list[str]:
+    async with engine_on(MemoryStore()) as transport, asyncio.timeout(20):
+        seen: CrashingTransport = crash_at(wrap(transport), None)
+        app = Orchestrator(transport=seen, kept_max=kept_max)
+        workflow = app.register(bodies.workflow(), name="waiting")
+        app.register(corpus.twice)
+        async with app:
+            assert await app.run(ROOT, workflow) == sum(2 * number for number in range(bodies.waits))
+        return seen.kinds
+
+
+async def test_a_wait_costs_no_replay() -> None:
+    bodies = Bodies(20)
+    await run(bodies, MANY)
+    assert bodies.begun == 1
+
+
+async def test_without_memory_each_wait_is_replayed() -> None:
+    bodies = Bodies(20)
+    await run(bodies, 0)
+    assert bodies.begun == 21
+
+
+async def test_a_server_without_extensions_is_gone_on_with_from_memory_too() -> None:
+    bodies = Bodies(5)
+    await run(bodies, MANY, Published)
+    assert bodies.begun == 1
+
+
+async def test_what_rested_longest_is_dropped_and_ended() -> None:
+    ended: list[str] = []
+
+    async def holds(ctx: Context) -> int:
+        try:
+            return int(await ctx.promise(f"for-{ctx.id}"))
+        finally:
+            ended.append(ctx.id)
+
+    async with engine_on(MemoryStore()) as transport, asyncio.timeout(20):
+        app = Orchestrator(transport=transport, kept_max=2)
+        app.register(holds)
+        async with app:
+            for name in ("a", "b", "c"):
+                await app.begin_run(name, holds)
+                while not (await suspended(transport, name)):  # noqa: ASYNC110 - the store tells nobody
+                    await asyncio.sleep(0.005)
+            assert ended == ["a"]
+            for name in ("a", "b", "c"):
+                await app.promises.resolve(f"for-{name}", 7)
+                assert await (await app.get(name)).result() == 7
+    assert sorted(ended) == ["a", "a", "b", "c"]
+
+
+class Resting:
+    """Of a suspended execution what the memory of a worker looks at."""
+
+    def __init__(self, task_id: str, version: int) -> None:
+        self.promise = SimpleNamespace(id=task_id)
+        self.writer = SimpleNamespace(lease=SimpleNamespace(version=version))
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_what_another_worker_has_gone_on_with_is_not_used() -> None:
+    kept, execution = Kept(10), Resting("w", 3)
+    kept.keep(execution)
+    assert kept.take("w", 4) is None
+    assert execution.closed
+    assert len(kept) == 0
+
+
+def test_the_very_next_version_is_gone_on_with() -> None:
+    kept, execution = Kept(10), Resting("w", 3)
+    kept.keep(execution)
+    assert kept.take("other", 3) is None
+    assert kept.take("w", 3) is execution
+    assert not execution.closed
+    assert len(kept) == 0
+
+
+async def suspended(transport: Any, task_id: str) -> bool:
+    return str((await transport.call(c.TaskGet(id=task_id))).task.state) == "suspended"
