@@ -126,7 +126,10 @@ async def execute_pushed(
     awaited = _Awaited()
     around = replace(around, execution_observers=[*around.execution_observers, awaited])
     around.subscriptions = WatchingSubscriptions(around)
-    worker, stopping = Worker(around, replace(settings, concurrency=1, grace_s=CONCLUDING_S)), asyncio.Event()
+    worker, stopping = (
+        Worker(around, replace(settings, concurrency=1, grace_s=CONCLUDING_S, kept_max=0)),
+        asyncio.Event(),
+    )
     acquired_at = asyncio.get_running_loop().time()
     try:
         claim = await around.transport.call(
