@@ -11,7 +11,7 @@ import asyncio
 import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -85,11 +85,20 @@ class _Refusal(asyncio.Protocol):
 
 
 def _sockets_allowed(wanted: int) -> int:
-    """Return how many connections there may be: what the store and the rest need stays free."""
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    """Return how many connections there may be: what the store and the rest need stays free.
+
+    The process is let open as many files as that takes, if its hard limit allows it.
+    """
+    files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _FILES_RESERVED
+    if files != resource.RLIM_INFINITY and files < needed:
+        more = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+            files = more
     allowed = wanted if files == resource.RLIM_INFINITY else min(wanted, max(files - _FILES_RESERVED, 1))
     if allowed < wanted:
-        _log.info("connections_limited", max=allowed, remedy=f"let this process open more than {files} files")
+        _log.warning("connections_limited", max=allowed, remedy=f"allow more than {files} open files")
     return allowed
 
 

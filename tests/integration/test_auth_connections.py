@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime
 import ipaddress
+import resource
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -34,6 +35,7 @@ from orchestrator.server import (
     listening,
     reload,
     rpc,
+    serving,
 )
 from orchestrator.server.auth_proxy import Proxies
 from tests.integration.auth_support import envelope
@@ -299,3 +301,24 @@ async def test_connections_beyond_the_bound_are_told_so_and_the_others_go_on() -
 async def status_of_get(url: str) -> int:
     async with aiohttp.ClientSession() as session, session.get(url + "/health") as response:
         return response.status
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "allowed", "raised"),
+    [
+        (1024, 1_048_576, 4000, 4096),
+        (1024, 2048, 1952, 2048),
+        (1024, 1024, 928, None),
+        (8192, 8192, 4000, None),
+        (64, 64, 1, None),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, 4000, None),
+    ],
+)
+def test_as_many_connections_as_the_system_allows(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, allowed: int, raised: int | None
+) -> None:
+    limits = [(soft, hard)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, pair: limits.append(pair))
+    assert serving._sockets_allowed(4000) == allowed
+    assert limits[-1] == (raised or soft, hard)
