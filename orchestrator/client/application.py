@@ -26,7 +26,9 @@ from orchestrator.client.processes import PROCESSES_MAX, ProcessPool
 from orchestrator.client.promises import Promises
 from orchestrator.client.registry import Executor, Function, RegisteredFunction, Registry, describe
 from orchestrator.client.schedules import Schedules
+from orchestrator.client.shapes import class_name
 from orchestrator.client.surroundings import Dependencies, ExecutionObserver, StepObserver, Surroundings
+from orchestrator.client.type_codecs import TypeCodec, add_type
 from orchestrator.domain.address import any_of, only
 from orchestrator.domain.errors import NotRegistered, OrchestratorError, Refused
 from orchestrator.domain.ids import fault_of_root_id
@@ -37,6 +39,7 @@ from orchestrator.protocol.records import PromiseRecord, TaskState
 from orchestrator.protocol.transport import Transport
 
 F = TypeVar("F", bound=Function)
+T = TypeVar("T")
 THREADS_MAX = 32
 _ATTACHED = (409, 422)
 
@@ -168,6 +171,22 @@ class Application(Invoker):
             return function
 
         return add if fn is None else add(fn)
+
+    def register_type(
+        self,
+        cls: type[T],
+        *,
+        to_stored: Callable[[T], object],
+        from_stored: Callable[[Any], T],
+        name: str | None = None,
+    ) -> None:
+        """Give a type a stored form: `to_stored` returns a value that has one, `from_stored` reads it again.
+
+        `name` stands in the record instead of the class's own, and must not change. It counts for the whole
+        process. Raises TypeConflict if the type, or the name, has another form.
+        """
+        stored_as = name if name is not None else class_name(cls)
+        add_type(TypeCodec(cls=cls, name=stored_as, to_stored=to_stored, from_stored=from_stored))
 
     def set_dependency(self, dependency: object, name: str | None = None) -> None:
         """Offer an object to functions, by its type and by `name` if one is given."""

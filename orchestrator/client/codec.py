@@ -22,6 +22,7 @@ from uuid import UUID
 
 from orchestrator.client import shapes
 from orchestrator.client.sealing import readable
+from orchestrator.client.type_codecs import TAG, TypeCodec, codec_named, codec_of
 from orchestrator.commitments.classes import is_pydantic, is_record
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.promise import EMPTY, Value
@@ -116,6 +117,9 @@ def _dictionary(values: dict[object, object], path: str, depth: int) -> object:
 
 
 def _tagged(value: object, cls: type, path: str, depth: int) -> object:
+    custom = codec_of(cls)
+    if custom is not None:
+        return {TAG: custom.name, "value": encode(_stored(value, custom, path), path, depth + 1)}
     if cls is tuple:
         return {"$tuple": _elements(cast("tuple[object, ...]", value), path, depth)}
     if cls in (set, frozenset):
@@ -136,6 +140,15 @@ def _tagged(value: object, cls: type, path: str, depth: int) -> object:
         path,
         f"{cls.__module__}.{cls.__qualname__} has no stored form; convert it to a dataclass, dict or list",
     )
+
+
+def _stored(value: object, custom: TypeCodec, path: str) -> object:
+    try:
+        return custom.to_stored(value)
+    except Exception as error:
+        raise EncodingError(
+            path, f"the codec {custom.name!r} fails: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _float(value: Any) -> object:
@@ -171,6 +184,10 @@ def decode(tree: object, declared: object, path: str) -> Any:
 
 
 def _decode(tree: object, shape: shapes.Shape, path: str) -> Any:
+    custom = codec_of(shape.cls)
+    if custom is not None and tree is not None and not (isinstance(tree, dict) and TAG in tree):
+        # Plain JSON from another language, for a type that is declared here.
+        return _restored(tree, custom, path)
     if isinstance(tree, dict):
         for tag, read in _TAGS.items():
             if tag in tree and len(tree) <= 2:
@@ -229,6 +246,24 @@ def _construct(cls: type, values: dict[str, object]) -> object:
     for name, value in later.items():
         object.__setattr__(record, name, value)
     return record
+
+
+def _custom(tree: dict[str, object], _shape: shapes.Shape, path: str) -> object:
+    custom = codec_named(tree[TAG])
+    if custom is None:
+        raise DecodingError(path, f"no codec {tree[TAG]!r} here: register it by app.register_type(...)")
+    return _restored(tree.get("value"), custom, path)
+
+
+def _restored(tree: object, custom: TypeCodec, path: str) -> object:
+    try:
+        return custom.from_stored(_decode(tree, shapes.ANY, path))
+    except DecodingError:
+        raise
+    except Exception as error:
+        raise DecodingError(
+            path, f"the codec {custom.name!r} fails: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _class(tree: dict[str, object], shape: shapes.Shape, path: str) -> object:
@@ -305,6 +340,7 @@ def _datetime(text: str) -> datetime:
 
 
 _TAGS: dict[str, Callable[[dict[str, object], shapes.Shape, str], object]] = {
+    TAG: _custom,
     "$class": _class,
     "$enum": _enum,
     "$map": _map,
