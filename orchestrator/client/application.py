@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from random import Random, SystemRandom
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, Protocol, TypeVar
 
 from orchestrator.client import calls
 from orchestrator.client.clock import Clock, SystemClock
@@ -21,14 +21,13 @@ from orchestrator.client.handle import Handle
 from orchestrator.client.invocation import read_invocation
 from orchestrator.client.invoking import Invoker
 from orchestrator.client.listening import REFRESH_S, Subscriptions
-from orchestrator.client.options import AttemptLimits, CallOptions
+from orchestrator.client.options import CallOptions
 from orchestrator.client.processes import PROCESSES_MAX, ProcessPool
 from orchestrator.client.promises import Promises
-from orchestrator.client.registry import Executor, Function, RegisteredFunction, Registry, describe
+from orchestrator.client.registering import Registering
+from orchestrator.client.registry import Function, RegisteredFunction
 from orchestrator.client.schedules import Schedules
-from orchestrator.client.shapes import class_name
-from orchestrator.client.surroundings import Dependencies, ExecutionObserver, StepObserver, Surroundings
-from orchestrator.client.type_codecs import TypeCodec, add_type
+from orchestrator.client.surroundings import ExecutionObserver, StepObserver, Surroundings
 from orchestrator.domain.address import any_of, only
 from orchestrator.domain.errors import NotRegistered, OrchestratorError, Refused
 from orchestrator.domain.ids import fault_of_root_id
@@ -64,7 +63,7 @@ class Runner(Protocol):
         ...
 
 
-class Application(Invoker):
+class Application(Registering, Invoker):
     """Registers functions and invokes them by durable id."""
 
     def __init__(
@@ -79,7 +78,8 @@ class Application(Invoker):
         threads_max: int = THREADS_MAX,
         processes_max: int = PROCESSES_MAX,
     ) -> None:
-        super().__init__(self)
+        Registering.__init__(self)
+        Invoker.__init__(self, self)
         self.group = group
         self.pid = pid if pid is not None else uuid.uuid4().hex
         self._ttl_ms = ttl_ms
@@ -90,8 +90,6 @@ class Application(Invoker):
         self._threads: ThreadPoolExecutor | None = None
         self._processes_max = processes_max
         self._processes: ProcessPool | None = None
-        self._registry = Registry()
-        self._dependencies = Dependencies()
         self._observers: list[StepObserver] = []
         self._execution_observers: list[ExecutionObserver] = []
         self._surroundings: Surroundings | None = None
@@ -103,94 +101,7 @@ class Application(Invoker):
         self._observers = [*other._observers]
         self._execution_observers = [*other._execution_observers]
 
-    # -- functions
-
-    @overload
-    def register(self, fn: F, /) -> F: ...
-    @overload
-    def register(
-        self,
-        fn: F,
-        /,
-        *,
-        name: str | None = None,
-        version: int = 1,
-        retry: RetryPolicy | None = None,
-        executor: Executor = "thread",
-        commit: bool = False,
-        attempt_timeout_s: float | None = None,
-        heartbeat_timeout_s: float | None = None,
-    ) -> F: ...
-    @overload
-    def register(
-        self,
-        *,
-        name: str | None = None,
-        version: int = 1,
-        retry: RetryPolicy | None = None,
-        executor: Executor = "thread",
-        commit: bool = False,
-        attempt_timeout_s: float | None = None,
-        heartbeat_timeout_s: float | None = None,
-    ) -> Callable[[F], F]: ...
-    def register(
-        self,
-        fn: Function | None = None,
-        *,
-        name: str | None = None,
-        version: int = 1,
-        retry: RetryPolicy | None = None,
-        executor: Executor = "thread",
-        commit: bool = False,
-        attempt_timeout_s: float | None = None,
-        heartbeat_timeout_s: float | None = None,
-    ) -> Any:
-        """Register a function under its name, or use it as a decorator; the function is returned unchanged.
-
-        `retry` is the policy of a leaf's attempts (exponential by default), `executor` where a plain `def`
-        runs (in a "thread", "inline" in the event loop, or in a "process" of its own), `commit` has each
-        settlement carry a commitment to its input and output. An attempt that takes longer than
-        `attempt_timeout_s`, or gives no `info.heartbeat()` for `heartbeat_timeout_s`, fails and is followed
-        by another. Raises ValueError if another function has this name and version, TypeError for what
-        cannot be executed.
-        """
-        limits = AttemptLimits(attempt_timeout_s=attempt_timeout_s, heartbeat_timeout_s=heartbeat_timeout_s)
-
-        def add(function: F) -> F:
-            self._registry.add(
-                describe(
-                    function,
-                    name=name,
-                    version=version,
-                    retry=retry,
-                    executor=executor,
-                    commit=commit,
-                    limits=limits,
-                )
-            )
-            return function
-
-        return add if fn is None else add(fn)
-
-    def register_type(
-        self,
-        cls: type[T],
-        *,
-        to_stored: Callable[[T], object],
-        from_stored: Callable[[Any], T],
-        name: str | None = None,
-    ) -> None:
-        """Give a type a stored form: `to_stored` returns a value that has one, `from_stored` reads it again.
-
-        `name` stands in the record instead of the class's own, and must not change. It counts for the whole
-        process. Raises TypeConflict if the type, or the name, has another form.
-        """
-        stored_as = name if name is not None else class_name(cls)
-        add_type(TypeCodec(cls=cls, name=stored_as, to_stored=to_stored, from_stored=from_stored))
-
-    def set_dependency(self, dependency: object, name: str | None = None) -> None:
-        """Offer an object to functions, by its type and by `name` if one is given."""
-        self._dependencies.add(dependency, name)
+    # -- observers
 
     def observe(self, observer: StepObserver) -> None:
         """Tell `observer` of every execution of a step."""
