@@ -19,7 +19,6 @@ T = TypeVar("T")
 class Registering:
     """The part of an application that is there before it starts."""
 
-    __slots__ = ()
     _registry: Registry
     _dependencies: Dependencies
 
