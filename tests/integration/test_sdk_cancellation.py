@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from orchestrator import ApplicationError, Cancelled, Context, Info, Orchestrator, PromiseCanceled
+from orchestrator import (
+    ApplicationError,
+    Cancelled,
+    Context,
+    Info,
+    Orchestrator,
+    PromiseCanceled,
+    Refused,
+)
 from orchestrator.client import calls
 from orchestrator.client.options import DEFAULTS
 from orchestrator.domain.address import any_of
 from orchestrator.domain.promise import PromiseState
 from orchestrator.engine import Engine, EngineSettings
 from orchestrator.protocol import commands as c
+from orchestrator.protocol.messages import Cancel, Message
+from orchestrator.protocol.transport import Receiver
 from orchestrator.store import Store
 from orchestrator.store.memory import MemoryStore
 from orchestrator.store.sqlite import SqliteStore
 from orchestrator.testing import SimulatedCrash, crash_at
 from orchestrator.transport.local import LocalTransport
+from tests.integration.server_support import served
 
 
 @asynccontextmanager
@@ -226,6 +238,98 @@ async def test_what_ends_before_the_request_counts() -> None:
         assert await handle.result() == 5
         await handle.cancel()
         assert await handle.result() == 5
+
+
+async def test_a_worker_elsewhere_hears_by_its_heartbeat() -> None:
+    scene = Scene()
+
+    async def endless() -> None:
+        scene.begun.set()
+        await asyncio.Event().wait()
+
+    async def flow(ctx: Context) -> None:
+        await ctx.run(endless)
+
+    async with Engine(MemoryStore()) as engine, served(engine) as url, asyncio.timeout(10):
+        app = Orchestrator.remote(url, ttl_ms=600)
+        app.register(endless)
+        app.register(flow)
+        async with app:
+            handle = await app.begin_run("far", flow)
+            await scene.begun.wait()
+            await handle.cancel()
+            with pytest.raises(PromiseCanceled):
+                await handle.result()
+
+
+async def test_a_request_is_heard_by_the_next_suspension() -> None:
+    """A workflow of which the worker has not heard, since no heartbeat was due, is not put to rest."""
+
+    async def waiting(ctx: Context) -> None:
+        await ctx.promise()
+
+    async with Engine(MemoryStore()) as engine, asyncio.timeout(10):
+        transport = Deaf(LocalTransport(engine))
+        app = Orchestrator(transport=transport)
+        app.register(waiting)
+        async with app:
+            handle = await app.begin_run("deaf", waiting)
+            with pytest.raises(PromiseCanceled):
+                await handle.result()
+    assert transport.answers == [(False, True)]
+
+
+class Deaf:
+    """Hears no messages; the workflow `deaf` is asked to end just before it is first put to rest."""
+
+    def __init__(self, inner: LocalTransport) -> None:
+        self.inner = inner
+        self.answers: list[tuple[bool, bool]] = []
+
+    async def call(self, command: c.Command[Any]) -> Any:
+        if isinstance(command, c.TaskSuspend) and not self.answers:
+            await self.inner.call(c.PromiseCancel(id=command.id))
+        answer = await self.inner.call(command)
+        if isinstance(answer, c.SuspendAnswer):
+            self.answers.append((answer.suspended, answer.cancelled))
+        return answer
+
+    def connect(self, group: str, pid: str, receive: Receiver) -> AbstractAsyncContextManager[None]:
+        def hear(message: Message) -> None:
+            if not isinstance(message, Cancel):
+                receive(message)
+
+        return self.inner.connect(group, pid, hear)
+
+    async def close(self) -> None: ...
+
+
+async def test_without_the_extension_a_promise_is_settled() -> None:
+    """Whoever left for a server of the published protocol can cancel, though nothing is cleaned up."""
+
+    async def forever(ctx: Context) -> None:
+        await ctx.promise()
+
+    async with Engine(MemoryStore()) as engine, asyncio.timeout(10):
+        app = Orchestrator(transport=Published(LocalTransport(engine)))
+        app.register(forever)
+        async with app:
+            handle = await app.begin_rpc("plain", forever)
+            await handle.cancel()
+            with pytest.raises(PromiseCanceled):
+                await handle.result()
+            with pytest.raises(Refused):
+                await handle.terminate()
+
+
+class Published(Deaf):
+    """Knows the published protocol only."""
+
+    async def call(self, command: c.Command[Any]) -> Any:
+        beyond = isinstance(command, (c.Describe, c.PromiseCancel, c.PromiseTerminate))
+        if beyond or (isinstance(command, c.TaskFence) and isinstance(command.action, c.PromiseRecordStep)):
+            raise Refused(400, f"Unknown operation: {command.KIND}")
+        return await self.inner.call(command)
 
 
 # -- the same record wherever it is cut
