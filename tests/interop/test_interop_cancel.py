@@ -1,4 +1,4 @@
-"""Programs of the published SDKs do not notice a request to end, and meet termination as a settled promise."""
+"""Programs of the published SDKs do not notice a request to end; termination is a settled promise to them."""
 
 from __future__ import annotations
 
