@@ -109,8 +109,11 @@ class Cancellations:
         invocation, a promise that others settle, a timer. A repetition must ask again: whoever decides
         that a call ends, records that (`ending_value`) before.
         """
-        if isinstance(future, Choice) and future.give_up is not None:
-            future.give_up()
+        if isinstance(future, Choice):
+            self._asked.add(future.id)  # it may not have begun to decide
+            if future.give_up is not None:
+                future.give_up()
+            return
         call = future.call
         if call is None or future.pending() is None or future.id in self._asked:
             return
@@ -129,6 +132,8 @@ class Cancellations:
         """Let nothing that these calls give from now on be used: they are about to be ended, by a record."""
         for future in futures:
             self._doomed.add(future.id)
+            if isinstance(future, Choice):
+                future.doomed = True
             stop = self._stops.get(future.id)
             if stop is not None and not stop.writing:
                 stop.doomed = True
@@ -139,6 +144,10 @@ class Cancellations:
             stop = self._stops.get(future.id)
             if stop is not None and stop.writing:
                 await stop.settled.wait()
+            elif isinstance(future, Choice) and future.over and future.record is None:
+                settled = asyncio.Event()
+                future.watch(settled.set)
+                await settled.wait()
 
     def asked(self, promise_id: str) -> bool:
         """Tell whether a call is to end."""

@@ -83,10 +83,10 @@ class Choice(DurableFuture[T]):
 
     The record's value is the member's index from 0, or null where all failed. `before` is the choice that
     must be settled before this one decides; `over` says that it decides no more; `give_up` has it end
-    undecided.
+    undecided; `doomed` says that this is about to be asked for.
     """
 
-    __slots__ = ("arrivals", "before", "chosen", "give_up", "over", "rule")
+    __slots__ = ("arrivals", "before", "chosen", "doomed", "give_up", "over", "rule")
 
     def __init__(
         self, promise_id: str, owner: object, rule: str, arrivals: Arrivals, before: DurableFuture[Any] | None
@@ -97,6 +97,7 @@ class Choice(DurableFuture[T]):
         self.before = before
         self.chosen: int | None = None
         self.over = False
+        self.doomed = False
         self.give_up: Callable[[], None] | None = None
 
     def decide(self) -> Value | None:

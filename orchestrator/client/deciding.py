@@ -55,7 +55,7 @@ class _Deciding:
             self._choice.arrivals.tell(self.look)
 
     def look(self) -> None:
-        value = None if self._choice.over else self._choice.decide()
+        value = None if self._choice.over or self._choice.doomed else self._choice.decide()
         if value is not None:
             self._end(PromiseState.RESOLVED, value)
 

@@ -375,7 +375,13 @@ class Cut:
                 await ctx.run(undo, "all")
                 raise
 
-        for function in (endless, undo, waiting, inner, book):
+        async def choose(ctx: Context) -> None:
+            try:
+                await ctx.race(ctx.run(endless), ctx.run(inner), ctx.sleep(60))
+            finally:
+                await ctx.run(undo, "choice")
+
+        for function in (endless, undo, waiting, inner, book, choose):
             app.register(function)
 
 
@@ -397,12 +403,14 @@ async def _ended(transport: LocalTransport) -> dict[str, object]:
         return {record.id: (record.state, record.param, record.value) for record in page.promises}
 
 
-async def _played(store: Callable[[], Store], number: int | None, *, after: bool) -> tuple[bool, object]:
+async def _played(
+    store: Callable[[], Store], number: int | None, *, after: bool, name: str = "book"
+) -> tuple[bool, object]:
     """Play with a crash at a command, and once more to the end; tell whether it came to the crash."""
     cut, settings = Cut(), EngineSettings(retry_timeout_ms=50)
     async with Engine(store(), settings=settings) as engine:
         transport = LocalTransport(engine)
-        target, call = any_of("default"), {"name": "book", "version": 1, "args": (), "kwargs": {}}
+        target, call = any_of("default"), {"name": name, "version": 1, "args": (), "kwargs": {}}
         await transport.call(calls.root(ROOT, target, DEFAULTS, 0, **call))
         crashing = crash_at(transport, number, after=after)
         app = Orchestrator(transport=crashing)
@@ -432,6 +440,19 @@ async def _played(store: Callable[[], Store], number: int | None, *, after: bool
             record = await _ended(transport)
         asking.cancel()
         return True, record
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_the_record_of_a_cancelled_choice_is_the_same_wherever_it_is_cut(after: bool) -> None:
+    _, expected = await _played(MemoryStore, None, after=False, name="choose")
+    assert isinstance(expected, dict)
+    for number in range(1, 60):
+        memory = MemoryStore()
+        crashed, record = await _played(lambda: memory, number, after=after, name="choose")  # noqa: B023
+        assert record == expected, number
+        if not crashed:
+            break
+    assert number > 8
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
