@@ -7,7 +7,7 @@ uninterrupted run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -27,7 +27,7 @@ from orchestrator import (
     TimedOut,
 )
 from orchestrator.store.memory import MemoryStore
-from orchestrator.testing import ExecutionLog, crash_at
+from orchestrator.testing import CrashingTransport, ExecutionLog, SimulatedCrash, crash_at
 from orchestrator.transport.local import LocalTransport
 from tests import sdk_combinators as corpus
 from tests.integration.test_sdk_cuts import (
@@ -37,7 +37,6 @@ from tests.integration.test_sdk_cuts import (
     outcome_of,
     records,
     shown,
-    stopped_by_crash,
 )
 from tests.integration.test_sdk_remote import Published
 
@@ -77,6 +76,25 @@ async def uncut(workflow: Callable[..., Any], wrap: Callable[[Any], Any] = lambd
     async with engine_on(MemoryStore()) as transport, application(wrap(transport), ExecutionLog()) as app:
         outcome = await outcome_of(app, workflow)
         return outcome, compared(await quiet_tree(transport))
+
+
+async def stopped_by_crash(
+    app: Orchestrator, crashing: CrashingTransport, invoke: Callable[[Orchestrator], Coroutine[Any, Any, Any]]
+) -> bool:
+    """Start, invoke, and end at the crash or the outcome; tell whether it was the crash."""
+    try:
+        await app.start()
+        running = asyncio.create_task(invoke(app))
+        crashed = asyncio.create_task(crashing.crashed.wait())
+        await asyncio.wait((running, crashed), return_when=asyncio.FIRST_COMPLETED)
+        running.cancel()
+        crashed.cancel()
+        await asyncio.gather(running, crashed, return_exceptions=True)
+    except SimulatedCrash:
+        pass
+    finally:
+        await app.abort()
+    return crashing.crashed.is_set()
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
