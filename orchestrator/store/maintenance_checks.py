@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.domain import tags as tag
+from orchestrator.store.search import INDEXED_TAGS
 
 EXAMPLES_MAX = 5
 TagReader = Callable[[str], str]
@@ -72,8 +73,8 @@ def _untasked(read: TagReader) -> str:
 
 
 def _misplaced(read: TagReader) -> str:
-    pairs = (("origin", tag.ORIGIN), ("branch", tag.BRANCH), ("parent", tag.PARENT))
-    wrong = (f"coalesce(p.{column}, '') <> coalesce({read(name)}, '')" for column, name in pairs)
+    pairs = INDEXED_TAGS.items()
+    wrong = (f"coalesce(p.{column}, '') <> coalesce({read(name)}, '')" for name, column in pairs)
     return f"SELECT p.id FROM promises p WHERE {' OR '.join(wrong)}"  # noqa: S608
 
 

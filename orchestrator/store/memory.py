@@ -20,7 +20,7 @@ from orchestrator.store import port
 from orchestrator.store.errors import StoreError
 from orchestrator.store.memory_tables import Tables
 from orchestrator.store.memory_trees import TREE_QUERIES
-from orchestrator.store.search import matches, page_of, page_of_schedules
+from orchestrator.store.search import INDEXED_TAGS, indexed_of, matches, page_of, page_of_schedules
 
 T = TypeVar("T")
 
@@ -181,7 +181,7 @@ def _search_promises(tables: Tables, query: port.SearchPromises) -> port.Page[Pr
 
 
 def _behind(tables: Tables, query: port.SearchPromises) -> Iterator[PromiseRecord]:
-    indexed = next((name for name in (tag.ORIGIN, tag.BRANCH, tag.PARENT) if name in query.tags), None)
+    indexed = indexed_of(query.tags)
     ids = tables.ids if indexed is None else sorted(tables.related.get((indexed, query.tags[indexed]), ()))
     start = bisect_right(ids, query.cursor or "")
     return (tables.promises[key] for key in ids[start : start + query.scan_max])
@@ -293,7 +293,7 @@ def _remove_promise(tables: Tables, key: str) -> None:
     tables.remove(tables.tasks, key)
     del tables.ids[bisect_right(tables.ids, key) - 1]
     tables.undo.append(lambda: insort(tables.ids, key))
-    for name in (tag.ORIGIN, tag.BRANCH, tag.PARENT):
+    for name in INDEXED_TAGS:
         if name in promise.tags:
             tables.unlink(tables.related, (name, promise.tags[name]), key)
     for news in [pair for pair in tables.unblocks if pair[0] == key]:
@@ -319,7 +319,7 @@ def _create(tables: Tables, promise: PromiseRecord) -> None:
     tables.put(tables.promises, promise.id, promise)
     insort(tables.ids, promise.id)
     tables.undo.append(lambda: tables.ids.remove(promise.id))
-    for name in (tag.ORIGIN, tag.BRANCH, tag.PARENT):
+    for name in INDEXED_TAGS:
         if name in promise.tags:
             tables.link(tables.related, (name, promise.tags[name]), promise.id)
     if promise.pending:

@@ -15,7 +15,7 @@ from orchestrator.store.errors import StoreError
 from orchestrator.store.schema import HEAD
 
 _SCRIPTS = Path(__file__).parent / "migrations"
-_KNOWN = frozenset({"0001", "0002", HEAD})
+_KNOWN = frozenset({"0001", "0002", "0003", HEAD})
 """The revisions from which this program can upgrade, its own included; a test compares with the scripts."""
 
 
@@ -71,8 +71,8 @@ def _begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def upgrade(connection: sa.Connection) -> None:
-    """Upgrade the database of this connection to HEAD, inside its transaction."""
+def upgrade(connection: sa.Connection, revision: str = HEAD) -> None:
+    """Upgrade the database of this connection to a revision, inside its transaction."""
     from alembic import command  # noqa: PLC0415  # slow to import, and seldom needed
     from alembic.config import Config  # noqa: PLC0415
 
@@ -80,4 +80,4 @@ def upgrade(connection: sa.Connection) -> None:
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.domain import tags as tag
 from orchestrator.domain.ending import TreeEnding
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.schedule import Schedule
@@ -28,10 +27,9 @@ from orchestrator.store.rows import (
     task_of,
     tree_member_of,
 )
-from orchestrator.store.search import matches, page_of, page_of_schedules
+from orchestrator.store.search import INDEXED_TAGS, indexed_of, matches, page_of, page_of_schedules
 
 _TASK_AT = len(PROMISE_COLUMNS)
-_INDEXED = {tag.ORIGIN: "origin", tag.BRANCH: "branch", tag.PARENT: "parent"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +129,9 @@ async def _load_deadline(held: Held, _: port.LoadDeadline) -> int | None:
 
 async def _search_promises(held: Held, query: port.SearchPromises) -> port.Page[PromiseRecord]:
     statement, values = sql.SEARCH_PROMISES, [query.cursor or "", query.scan_max]
-    for name, column in _INDEXED.items():
-        if name in query.tags:
-            statement, values = sql.SEARCH_PROMISES_BY[column], [*values, query.tags[name]]
-            break
+    name = indexed_of(query.tags)
+    if name is not None:
+        statement, values = sql.SEARCH_PROMISES_BY[INDEXED_TAGS[name]], [*values, query.tags[name]]
     candidates = map(promise_of, await held.connection.fetch(statement, *values))
     return page_of(candidates, lambda promise: matches(promise, query), query.limit, query.scan_max)
 

@@ -13,7 +13,13 @@ import sqlalchemy as sa
 
 from orchestrator.domain import tags as tag
 from orchestrator.store.postgres_locks import WHOLE_STORE
-from orchestrator.store.rows import ENDING_COLUMNS, PROMISE_COLUMNS, SCHEDULE_COLUMNS, TASK_COLUMNS
+from orchestrator.store.rows import (
+    ENDING_COLUMNS,
+    PROMISE_ALL_COLUMNS,
+    PROMISE_COLUMNS,
+    SCHEDULE_COLUMNS,
+    TASK_COLUMNS,
+)
 from orchestrator.store.schema import (
     callbacks,
     listeners,
@@ -25,6 +31,7 @@ from orchestrator.store.schema import (
     tasks,
     tree_endings,
 )
+from orchestrator.store.search import INDEXED_TAGS
 
 _ARRAYS = {str: "text[]", int: "bigint[]", bool: "boolean[]"}
 
@@ -97,7 +104,7 @@ LOAD_DUE_ENDINGS = "SELECT id FROM tree_endings WHERE asked_at <= $1 ORDER BY as
 SEARCH_PROMISES = f"SELECT {_PROMISE} FROM promises p WHERE p.id > $1 ORDER BY p.id LIMIT $2"  # noqa: S608
 SEARCH_PROMISES_BY = {
     name: f"SELECT {_PROMISE} FROM promises p WHERE p.{name} = $3 AND p.id > $1 ORDER BY p.id LIMIT $2"  # noqa: S608
-    for name in ("origin", "branch", "parent")
+    for name in INDEXED_TAGS.values()
 }
 LOAD_TREES = """
     SELECT origin, id, settled_at, value_headers, tags FROM promises
@@ -228,43 +235,44 @@ def _upsert(table: sa.Table, columns: Sequence[str]) -> str:
     return f"{_insert(table, columns)} ON CONFLICT ({', '.join(keys)}) DO {action}"
 
 
-INSERT_PROMISES = _insert(promises, (*PROMISE_COLUMNS, "origin", "branch", "parent"))
+INSERT_PROMISES = _insert(promises, PROMISE_ALL_COLUMNS)
 SETTLE_PROMISES = """UPDATE promises p SET state = k.state, value_headers = k.value_headers,
     value_data = k.value_data, settled_at = k.settled_at
     FROM unnest({}::text[], {}::text[], {}::text[], {}::bigint[], {}::text[])
     AS k (state, value_headers, value_data, settled_at, id) WHERE p.id = k.id"""
 
 
-_PROMISE_ALL = (*PROMISE_COLUMNS, "origin", "branch", "parent")
+_NEXT = len(PROMISE_ALL_COLUMNS) + 1
+"""The first parameter behind those of a promise's row: now, or null for the database's; then two locks."""
 _STAMPED = {
     "created_at": "least(o.now, $9::bigint)",
     "settled_at": "CASE WHEN $10::bigint IS NOT NULL THEN o.now END",
 }
 _GIVEN = ", ".join(
     _STAMPED.get(name, f"${place}::{_ARRAYS[promises.c[name].type.python_type].removesuffix('[]')}")
-    for place, name in enumerate(_PROMISE_ALL, 1)
+    for place, name in enumerate(PROMISE_ALL_COLUMNS, 1)
 )
 _LOCKED = f"""
     WITH n AS MATERIALIZED (
-        SELECT coalesce($14::bigint, {_NOW}) AS now
-        WHERE pg_try_advisory_xact_lock_shared({WHOLE_STORE}) AND pg_try_advisory_xact_lock($15::bigint)
-        {{locks}}
+        SELECT coalesce(${_NEXT}::bigint, {_NOW}) AS now
+        WHERE pg_try_advisory_xact_lock_shared({WHOLE_STORE})
+        AND pg_try_advisory_xact_lock(${_NEXT + 1}::bigint) {{locks}}
     )"""
 _ADD = f"""
-    INSERT INTO promises ({", ".join(_PROMISE_ALL)})
+    INSERT INTO promises ({", ".join(PROMISE_ALL_COLUMNS)})
     SELECT {_GIVEN} FROM {{source}} o WHERE o.now < $8::bigint
     ON CONFLICT (id) DO NOTHING RETURNING coalesce(settled_at, created_at)
 """  # noqa: S608
 INSERT_PROMISE_IF_ABSENT = _LOCKED.format(locks="") + _ADD.format(source="n")
 """See postgres_insert. Answers the moment at which the promise was added."""
-_HELD = """, held AS MATERIALIZED (
+_HELD = f""", held AS MATERIALIZED (
         SELECT n.now FROM n CROSS JOIN tasks t JOIN promises p ON p.id = t.id
-        WHERE t.id = $17 AND t.version = $18 AND t.state = 'acquired' AND t.releases = 0
-        AND NOT t.cancelled AND t.touched_at > n.now - $19::bigint
+        WHERE t.id = ${_NEXT + 3} AND t.version = ${_NEXT + 4} AND t.state = 'acquired' AND t.releases = 0
+        AND NOT t.cancelled AND t.touched_at > n.now - ${_NEXT + 5}::bigint
         AND p.state = 'pending' AND p.timeout_at > n.now
         FOR SHARE OF t, p SKIP LOCKED
-    )"""
-_LOCKED_TWO = _LOCKED.format(locks="AND pg_try_advisory_xact_lock($16::bigint)")
+    )"""  # noqa: S608
+_LOCKED_TWO = _LOCKED.format(locks=f"AND pg_try_advisory_xact_lock(${_NEXT + 2}::bigint)")
 INSERT_PROMISE_FENCED = f"{_LOCKED_TWO}{_HELD}{_ADD.format(source='held')}"
 PUT_TASKS = _upsert(tasks, TASK_COLUMNS)
 PUT_CALLBACKS = _upsert(callbacks, ("awaited", "awaiter"))

@@ -32,6 +32,8 @@ PROMISE_COLUMNS = (
     "settled_at",
 )
 """The columns of a promise's record, in the order that `promise_of` reads."""
+PROMISE_ALL_COLUMNS = (*PROMISE_COLUMNS, "origin", "branch", "parent", "schedule", "target")
+"""All columns of a promise, in the order of `promise_row`."""
 TASK_COLUMNS = (
     "id",
     "state",
@@ -156,7 +158,7 @@ def _headers_text(value: Value) -> str | None:
 
 
 def promise_row(promise: PromiseRecord) -> tuple[object, ...]:
-    """Return the columns of a new promise: PROMISE_COLUMNS, then origin, branch and parent."""
+    """Return the columns of a new promise, in the order of PROMISE_ALL_COLUMNS."""
     tags = promise.tags
     return (
         promise.id,
@@ -172,6 +174,8 @@ def promise_row(promise: PromiseRecord) -> tuple[object, ...]:
         tags.get(tag.ORIGIN),
         tags.get(tag.BRANCH),
         tags.get(tag.PARENT),
+        tags.get(tag.SCHEDULE),
+        tags.get(tag.TARGET),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision in `migrations/versions`."""
 
 TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
@@ -33,6 +33,8 @@ promises = sa.Table(
     sa.Column("timeout_at", sa.BigInteger, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("settled_at", sa.BigInteger),
+    sa.Column("schedule", TEXT),
+    sa.Column("target", TEXT),
 )
 _pending = sa.text("state = 'pending'")
 sa.Index(
@@ -44,7 +46,7 @@ sa.Index(
 )
 # Not by origin: the ids of a tree lie side by side, whatever made them.
 sa.Index("promises_open", promises.c.id, sqlite_where=_pending, postgresql_where=_pending)
-for _name in ("origin", "branch", "parent"):
+for _name in ("origin", "branch", "parent", "schedule", "target"):
     _present = sa.text(f"{_name} IS NOT NULL")
     sa.Index(
         f"promises_by_{_name}",

@@ -5,9 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
+from orchestrator.domain import tags as tag
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.schedule import Schedule
 from orchestrator.store.port import Page, SearchPromises, SearchSchedules
+
+INDEXED_TAGS = {
+    tag.PARENT: "parent",
+    tag.BRANCH: "branch",
+    tag.ORIGIN: "origin",
+    tag.SCHEDULE: "schedule",
+    tag.TARGET: "target",
+}
+"""The tags that every store has an index for, and their columns; the one that leaves least comes first."""
+
+
+def indexed_of(tags: dict[str, str]) -> str | None:
+    """Return the tag by whose index a search is answered, or None: then it walks the ids in pages."""
+    return next((name for name in INDEXED_TAGS if name in tags), None)
 
 
 class Identified(Protocol):

@@ -9,8 +9,8 @@ from sqlite3 import Connection
 
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.store.port import Insert
-from orchestrator.store.rows import promise_row
-from orchestrator.store.statements import INSERT_PROMISE, PROMISE_ALL_COLUMNS
+from orchestrator.store.rows import PROMISE_ALL_COLUMNS, promise_row
+from orchestrator.store.statements import INSERT_PROMISE
 
 INSERT_IF_ABSENT = f"{INSERT_PROMISE} ON CONFLICT (id) DO NOTHING"
 INSERT_FENCED = f"""

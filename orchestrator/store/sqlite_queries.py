@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from sqlite3 import Connection
 from typing import Any
 
-from orchestrator.domain import tags as tag
 from orchestrator.domain.ending import TreeEnding
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.schedule import Schedule
@@ -30,10 +29,9 @@ from orchestrator.store.rows import (
     task_row,
     tree_member_of,
 )
-from orchestrator.store.search import matches, page_of, page_of_schedules
+from orchestrator.store.search import INDEXED_TAGS, indexed_of, matches, page_of, page_of_schedules
 
 _TASK_AT = len(PROMISE_COLUMNS)
-_INDEXED = {tag.ORIGIN: "origin", tag.BRANCH: "branch", tag.PARENT: "parent"}
 
 
 def _rows(cursor: Iterable[Sequence[Any]]) -> list[port.Row]:
@@ -117,10 +115,9 @@ def _load_deadline(connection: Connection, _: port.LoadDeadline) -> int | None:
 
 def _search_promises(connection: Connection, query: port.SearchPromises) -> port.Page[PromiseRecord]:
     statement, values = sql.SEARCH_PROMISES, [query.cursor or "", query.scan_max]
-    for name, column in _INDEXED.items():
-        if name in query.tags:
-            statement, values = sql.SEARCH_PROMISES_BY[column], [query.tags[name], *values]
-            break
+    name = indexed_of(query.tags)
+    if name is not None:
+        statement, values = sql.SEARCH_PROMISES_BY[INDEXED_TAGS[name]], [query.tags[name], *values]
     candidates = (promise_of(row) for row in connection.execute(statement, values))
     return page_of(candidates, lambda promise: matches(promise, query), query.limit, query.scan_max)
 

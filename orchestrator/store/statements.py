@@ -13,7 +13,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestrator.domain import tags as tag
-from orchestrator.store.rows import ENDING_COLUMNS, PROMISE_COLUMNS, SCHEDULE_COLUMNS, TASK_COLUMNS
+from orchestrator.store.rows import (
+    ENDING_COLUMNS,
+    PROMISE_ALL_COLUMNS,
+    PROMISE_COLUMNS,
+    SCHEDULE_COLUMNS,
+    TASK_COLUMNS,
+)
 from orchestrator.store.schema import (
     callbacks,
     listeners,
@@ -24,6 +30,7 @@ from orchestrator.store.schema import (
     tasks,
     tree_endings,
 )
+from orchestrator.store.search import INDEXED_TAGS
 from orchestrator.store.sqlite_text import ZERO as _ZERO
 from orchestrator.store.sqlite_text import each as _each
 from orchestrator.store.sqlite_text import given as _given
@@ -181,7 +188,7 @@ SEARCH_PROMISES_BY = {
         "cursor",
         "limit",
     )
-    for name in ("origin", "branch", "parent")
+    for name in INDEXED_TAGS.values()
 }
 SEARCH_TASKS = _text(
     sa.select(*_task)
@@ -347,7 +354,6 @@ def _upsert(table: sa.Table, columns: Sequence[str]) -> str:
     return f"{_insert(table, columns)} ON CONFLICT ({', '.join(keys)}) DO {action}"
 
 
-PROMISE_ALL_COLUMNS = (*PROMISE_COLUMNS, "origin", "branch", "parent")
 INSERT_PROMISE = _insert(promises, PROMISE_ALL_COLUMNS)
 SETTLE_PROMISE = _text(
     sa.update(promises)

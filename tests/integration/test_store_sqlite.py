@@ -29,7 +29,8 @@ from orchestrator.store import (
     sqlite_insert,
     statements,
 )
-from orchestrator.store.migration import _KNOWN, upgrade_file
+from orchestrator.store.migration import _KNOWN, upgrade, upgrade_file
+from orchestrator.store.search import INDEXED_TAGS
 from tests.engine_world import GROUP, RESOLVED, TARGET, Ear, claim, create, settle, suspend, world
 
 
@@ -212,6 +213,27 @@ def test_the_newest_script_is_the_head_that_the_code_knows() -> None:
     assert {script.revision for script in scripts.walk_revisions()} == _KNOWN
 
 
+def test_what_was_stored_before_is_found_by_target_and_schedule(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.pool.NullPool)
+    with engine.begin() as connection:
+        upgrade(connection, "0003")
+        tags = '{"resonate:schedule":"s","resonate:target":"poll://any@g"}'
+        connection.exec_driver_sql(
+            "INSERT INTO promises (id, state, tags, timeout_at, created_at) VALUES ('p', 'pending', ?, 9, 1),"
+            " ('q', 'pending', '{}', 9, 1)",
+            (tags,),
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO tasks (id, state, version, target, resumes, releases, embedded)"
+            " VALUES ('p', 'pending', 0, 'poll://any@g', 0, 0, 0)"
+        )
+    upgrade_file(path)
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT id, schedule, target FROM promises ORDER BY id").all()
+    assert found == [("p", "s", "poll://any@g"), ("q", None, None)]
+
+
 async def test_the_file_is_durable_by_default(tmp_path: Path) -> None:
     async with _opened(tmp_path / "s.db") as store:
         connection = store._connection
@@ -223,7 +245,7 @@ async def test_the_file_is_durable_by_default(tmp_path: Path) -> None:
 def _statements() -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in {**vars(statements), **vars(sqlite_insert)}.items():
-        if not name.isupper() or name.startswith("_") or name.endswith("_COLUMNS"):
+        if not name.isupper() or name.startswith("_") or name.endswith(("_COLUMNS", "_TAGS")):
             continue
         found |= (
             {f"{name}_{key}": text for key, text in value.items()}
@@ -247,6 +269,40 @@ async def test_no_statement_scans_a_table() -> None:
             assert not scan or indexed, (name, step)
             assert "TEMP B-TREE FOR ORDER" not in step or name in _SORTED, (name, step)
     await store.close()
+
+
+@pytest.mark.parametrize("column", INDEXED_TAGS.values())
+async def test_a_search_by_an_indexed_tag_reads_its_index(column: str) -> None:
+    store = SqliteStore(None)
+    await store.open()
+    assert store._connection is not None
+    text = statements.SEARCH_PROMISES_BY[column]
+    plan = store._connection.execute(f"EXPLAIN QUERY PLAN {text}", ("x", "", 10)).fetchall()
+    assert [step for *_, step in plan] == [
+        f"SEARCH promises USING INDEX promises_by_{column} ({column}=? AND id>?)"
+    ]
+    await store.close()
+
+
+async def test_a_search_by_any_other_tag_walks_the_ids_in_bounded_pages() -> None:
+    store = SqliteStore(None)
+    await store.open()
+    assert store._connection is not None
+    plan = store._connection.execute(f"EXPLAIN QUERY PLAN {statements.SEARCH_PROMISES}", ("", 10)).fetchall()
+    assert [step for *_, step in plan] == ["SEARCH promises USING INDEX sqlite_autoindex_promises_1 (id>?)"]
+    await store.close()
+    async with world("sqlite:///:memory:", search_scan_max=10) as w:
+        for number in range(25):
+            await w.do(create(f"p-{number:02}", **({"own": "y"} if number == 24 else {})))
+        found, cursors, cursor = [], 0, None
+        while True:
+            page = await w.do(c.PromiseSearch(tags={"resonate:own": "y"}, cursor=cursor))
+            found += [promise.id for promise in page.promises]
+            cursor = page.cursor
+            if cursor is None:
+                break
+            cursors += 1
+    assert (found, cursors) == (["p-24"], 2)
 
 
 _SORTED = {"LOAD_PRELOAD", "LOAD_CALLBACKS", "LOAD_LISTENERS"}

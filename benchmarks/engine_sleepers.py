@@ -1,4 +1,4 @@
-"""`python -m benchmarks.engine.sleepers FILE COUNT`: let promises sleep; print queries and bytes added.
+"""Let promises sleep: `python -m benchmarks.engine_sleepers FILE COUNT SECONDS` prints queries and bytes added.
 
 A process of its own, so that its memory tells of nothing else. Half of the sleepers are timers of suspended
 workflows, half are tasks of a group for which nobody listens.
@@ -17,7 +17,6 @@ from orchestrator.engine import Engine
 from orchestrator.protocol import commands as c
 from orchestrator.store import SqliteStore
 
-SECONDS = 5
 CHUNK = 200
 FAR = 2**50
 
@@ -34,7 +33,7 @@ def sleeper(number: int) -> c.PromiseCreate:
     return c.PromiseCreate(id=f"sleeper-{number}", timeout_at=FAR + number, tags=tags)
 
 
-async def main(path: Path, count: int) -> None:
+async def sleep(path: Path, count: int, seconds: float) -> None:
     """Create them, look at the memory, then at the queries of some idle seconds."""
     store = SqliteStore(path)
     async with Engine(store) as engine:
@@ -53,13 +52,13 @@ async def main(path: Path, count: int) -> None:
             nonlocal queries
             queries += 1
 
-        await asyncio.sleep(2)
+        await asyncio.sleep(min(seconds, 2))
         assert store._connection is not None
         store._connection.set_trace_callback(traced)
-        await asyncio.sleep(SECONDS)
+        await asyncio.sleep(seconds)
         store._connection.set_trace_callback(None)
     print(queries, added)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(sleep(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))

@@ -1,0 +1,102 @@
+"""An engine with nothing to do asks its store next to nothing, whatever it holds, and takes little memory."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.engine import Engine
+from orchestrator.engine.neighbours import LOOK_PAUSE_S
+from orchestrator.store import SqliteStore, Store
+from orchestrator.store.port import Program
+from orchestrator.store.postgres_connections import Connection, Connections
+from tests.engine_world import FAR, TARGET, create
+
+HELD = 500
+WATCHED_S = 3.0
+
+
+async def _fill(engine: Engine) -> None:
+    """Timers, tasks for which nobody listens, and plain promises: all of them have a deadline, far ahead."""
+    commands = []
+    for number in range(HELD):
+        tags = {"timer": "true"} if number % 3 == 0 else {}
+        target = TARGET if number % 3 == 1 else None
+        commands.append(create(f"p-{number}", timeout_at=FAR + number, target=target, **tags))
+    await asyncio.gather(*(engine.handle(command) for command in commands))
+
+
+async def test_an_idle_engine_on_a_file_asks_nothing(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "s.db")
+    async with Engine(store) as engine:
+        await _fill(engine)
+        await engine.tick()
+        assert store._connection is not None
+        asked: list[str] = []
+        store._connection.set_trace_callback(asked.append)
+        await asyncio.sleep(WATCHED_S)
+        assert not asked
+        await engine.handle(create("another"))
+        assert asked  # it is heard when something is asked
+        store._connection.set_trace_callback(None)
+
+
+async def test_an_idle_engine_on_a_database_asks_once_a_second(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestrator.store.postgres import PostgresStore  # noqa: PLC0415  # an extra
+
+    asked: list[str] = []
+    connect = Connections.connect
+
+    async def heard(self: Connections) -> Connection:
+        connection = await connect(self)
+        connection.add_query_logger(lambda record: asked.append(record.query))
+        return connection
+
+    monkeypatch.setattr(Connections, "connect", heard)
+    async with Engine(PostgresStore(postgres_url)) as engine:
+        await _fill(engine)
+        await engine.tick()
+        assert asked
+        asked.clear()
+        await asyncio.sleep(WATCHED_S)
+        assert 1 <= len(asked) <= WATCHED_S / LOOK_PAUSE_S + 1, asked
+
+
+async def test_an_idle_engine_runs_no_program(tmp_path: Path) -> None:
+    """Neither do its ticker, its courier nor its committer wake up for nothing."""
+    ran = 0
+
+    class Counting(SqliteStore):
+        async def run(self, make_program: Callable[[int], Program[Any]], now_ms: int) -> Any:
+            nonlocal ran
+            ran += 1
+            return await super().run(make_program, now_ms)
+
+    store: Store = Counting(tmp_path / "s.db")
+    async with Engine(store) as engine:
+        await _fill(engine)
+        await engine.tick()
+        before = ran
+        await asyncio.sleep(WATCHED_S)
+    assert before > 0
+    assert ran == before
+
+
+SLEEPERS = 10_000
+BYTES_PER_SLEEPER_MAX = 50 * 2**20 // 100_000
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="tells a process's memory only on Linux")
+def test_sleeping_promises_take_little_memory(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "benchmarks.engine_sleepers", str(tmp_path / "s.db"), str(SLEEPERS), "0")
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    _, added = map(int, told.stdout.split())
+    assert added < SLEEPERS * BYTES_PER_SLEEPER_MAX, f"{added / SLEEPERS:.0f} bytes a sleeper"
