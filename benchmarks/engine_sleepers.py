@@ -1,4 +1,4 @@
-"""Let promises sleep: `python -m benchmarks.engine_sleepers FILE COUNT SECONDS` prints queries and bytes added.
+"""Let promises sleep: `python -m benchmarks.engine_sleepers FILE COUNT SECONDS` prints queries, bytes added.
 
 A process of its own, so that its memory tells of nothing else. Half of the sleepers are timers of suspended
 workflows, half are tasks of a group for which nobody listens.
