@@ -12,7 +12,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator.domain import tags as tag
 from orchestrator.store.rows import (
     ENDING_COLUMNS,
     PROMISE_ALL_COLUMNS,
@@ -309,36 +308,6 @@ LOAD_PUSH_UNBLOCKS = _text(
     "after_address",
     "limit",
 )
-
-COUNT_TASKS = _text(
-    sa.select(tasks.c.state, tasks.c.target, sa.func.count())
-    .where(sa.text("state <> 'fulfilled'"))
-    .group_by(tasks.c.state, tasks.c.target)
-)
-
-
-def _tag(name: str) -> sa.ColumnElement[Any]:
-    return sa.func.json_extract(promises.c.tags, sa.literal_column(f"""'$."{name}"'"""))
-
-
-_due_since = sa.func.coalesce(sa.cast(_tag(tag.DELAY), sa.BigInteger), promises.c.created_at)
-LOAD_WAITING = _text(
-    sa.select(tasks.c.target, sa.func.min(_due_since))
-    .select_from(tasks.join(promises, promises.c.id == tasks.c.id))
-    .where(
-        tasks.c.state == sa.literal_column("'pending'"),
-        sa.text("tasks.state <> 'fulfilled'"),
-        tasks.c.version == _ZERO,
-        _tag(tag.TIMER).is_(None),
-        _due_since <= _given("now"),
-    )
-    .group_by(tasks.c.target),
-    "now",
-)
-"""Since when tasks are due that nobody has ever taken, by target."""
-COUNT_PENDING = _text(sa.select(sa.func.count()).select_from(promises).where(sa.text("state = 'pending'")))
-COUNT_EXECUTES = _text(sa.select(sa.func.count()).select_from(outbox_executes))
-COUNT_UNBLOCKS = _text(sa.select(sa.func.count()).select_from(outbox_unblocks))
 
 
 def _insert(table: sa.Table, columns: Sequence[str]) -> str:
