@@ -13,7 +13,7 @@ from orchestrator.domain.ending import TreeEnding
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
-from orchestrator.store import port, schema, trees
+from orchestrator.store import port, schema, sqlite_gauges, trees
 from orchestrator.store import statements as sql
 from orchestrator.store.rows import (
     PROMISE_COLUMNS,
@@ -185,14 +185,14 @@ def _unblock(row: Sequence[Any]) -> port.QueuedUnblock:
 
 
 def _load_gauges(connection: Connection, query: port.LoadGauges) -> port.Gauges:
-    counts = connection.execute(sql.COUNT_TASKS)
+    counts = connection.execute(sqlite_gauges.COUNT_TASKS)
     return port.Gauges(
         counted_at=query.now_ms,
         tasks={(TaskState(state), target): count for state, target, count in counts},
-        waiting_since=dict(connection.execute(sql.LOAD_WAITING, (query.now_ms,)).fetchall()),
-        outbox_executes=connection.execute(sql.COUNT_EXECUTES).fetchone()[0],
-        outbox_unblocks=connection.execute(sql.COUNT_UNBLOCKS).fetchone()[0],
-        promises_pending=connection.execute(sql.COUNT_PENDING).fetchone()[0],
+        waiting_since=dict(connection.execute(sqlite_gauges.LOAD_WAITING, (query.now_ms,)).fetchall()),
+        outbox_executes=connection.execute(sqlite_gauges.COUNT_EXECUTES).fetchone()[0],
+        outbox_unblocks=connection.execute(sqlite_gauges.COUNT_UNBLOCKS).fetchone()[0],
+        promises_pending=connection.execute(sqlite_gauges.COUNT_PENDING).fetchone()[0],
     )
 
 

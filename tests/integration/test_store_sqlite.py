@@ -26,6 +26,7 @@ from orchestrator.store import (
     StoreError,
     open_store,
     schema,
+    sqlite_gauges,
     sqlite_insert,
     statements,
 )
@@ -244,7 +245,7 @@ async def test_the_file_is_durable_by_default(tmp_path: Path) -> None:
 
 def _statements() -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, value in {**vars(statements), **vars(sqlite_insert)}.items():
+    for name, value in {**vars(statements), **vars(sqlite_insert), **vars(sqlite_gauges)}.items():
         if not name.isupper() or name.startswith("_") or name.endswith(("_COLUMNS", "_TAGS")):
             continue
         found |= (
