@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from orchestrator.domain import tags as tag
 from orchestrator.store.schema import outbox_executes, outbox_unblocks, promises, tasks
-from orchestrator.store.sqlite_text import ZERO, given, text
+from orchestrator.store.sqlite_text import ZERO as _ZERO
+from orchestrator.store.sqlite_text import given, text
 
 COUNT_TASKS = text(
     sa.select(tasks.c.state, tasks.c.target, sa.func.count())
@@ -28,7 +29,7 @@ LOAD_WAITING = text(
     .where(
         tasks.c.state == sa.literal_column("'pending'"),
         sa.text("tasks.state <> 'fulfilled'"),
-        tasks.c.version == ZERO,
+        tasks.c.version == _ZERO,
         _tag(tag.TIMER).is_(None),
         _due_since <= given("now"),
     )
