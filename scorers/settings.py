@@ -106,6 +106,9 @@ class Settings(BaseSettings):
         "DAO_SCORER_TOKEN.",
     )
     token: SecretStr | None = None
+    encryption_key_file: Path | None = Field(
+        default=None, description="File of the keys that values are encrypted with, the writing one first."
+    )
     push_tokens: Annotated[SecretStr, AfterValidator(_push_tokens)] | None = None
     store: StoreUrl = Field(
         default="sqlite:///dao-scorer.db", description="Database: sqlite:///FILE or postgresql://…"

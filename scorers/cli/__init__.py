@@ -13,6 +13,7 @@ from scorers.cli import (
     db,
     demo,
     doctor,
+    encryption_key,
     invoke,
     logs,
     output,
@@ -60,6 +61,7 @@ for run in (
     invoke.invoke,
     tree.tree,
     doctor.doctor,
+    encryption_key.encryption_key,
 ):
     app.command()(run)
 app.add_typer(promise.app, name="promise")

@@ -12,11 +12,11 @@ from orchestrator.protocol.commands import PromiseSearch
 from scorers.cli import options, output
 from scorers.cli.arguments import json_of
 from scorers.cli.flags import configured
-from scorers.cli.session import server
+from scorers.cli.session import keys_of, server
 from scorers.settings import Settings
 
 
-@configured("group", "server")
+@configured("group", "server", "encryption_key_file")
 async def invoke(
     settings: Settings,
     promise_id: Annotated[str, typer.Argument(help="The invocation's id; one that exists is attached to.")],
@@ -33,7 +33,13 @@ async def invoke(
 ) -> None:
     """Invoke a function on a worker group."""
     token = settings.token.get_secret_value() if settings.token else None
-    app = Orchestrator.remote(settings.server, group="command-line", token=token, worker=False)
+    app = Orchestrator.remote(
+        settings.server,
+        group="command-line",
+        token=token,
+        worker=False,
+        encryptor=keys_of(settings),
+    )
     address = _address(target) if target else f"poll://any@{settings.group}"
     arguments = [json_of(text, "--arg") for text in arg or []]
     async with server(settings) as transport:

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from orchestrator.client.clock import SystemClock
 from orchestrator.client.promises import Promises
+from orchestrator.client.sealing import UnopenedValue
 from orchestrator.protocol.commands import PromiseGet, PromiseSearch, PromiseSettle
 from orchestrator.protocol.records import PromiseRecord, PromiseState, Value
 from scorers.cli import options, output
@@ -31,7 +32,7 @@ PromiseId = Annotated[str, typer.Argument(help="The promise's id.")]
 
 
 @app.command("get")
-@configured("server")
+@configured("server", "encryption_key_file")
 async def get(
     settings: Settings,
     promise_id: PromiseId,
@@ -45,7 +46,7 @@ async def get(
 
 
 @app.command("create")
-@configured("server")
+@configured("server", "encryption_key_file")
 async def create(
     settings: Settings,
     promise_id: PromiseId,
@@ -70,7 +71,7 @@ async def create(
 
 
 @app.command("resolve")
-@configured("server")
+@configured("server", "encryption_key_file")
 async def resolve(
     settings: Settings,
     promise_id: PromiseId,
@@ -88,7 +89,7 @@ async def resolve(
 
 
 @app.command("reject")
-@configured("server")
+@configured("server", "encryption_key_file")
 async def reject(
     settings: Settings,
     promise_id: PromiseId,
@@ -199,6 +200,9 @@ def readable(value: Value) -> str:
     """Return a stored value as JSON text where it is that, else as it stands."""
     if value.data is None:
         return "empty"
+    if value.key_id is not None:
+        reason = value.reason if isinstance(value, UnopenedValue) else "--encryption-key-file shows it"
+        return f"encrypted with key {value.key_id}: {reason}"
     try:
         decoded: Any = msgspec.json.decode(base64.b64decode(value.data, validate=True))
     except (binascii.Error, ValueError):

@@ -15,6 +15,8 @@ from contracts.bindings import BindingError, MalformedLogError
 from contracts.rpc import RpcError
 from contracts.transactions import SignerError, WrongSigner
 from listener import ListenerError
+from orchestrator.client.encryption import Keyring
+from orchestrator.client.sealing import SealingTransport
 from orchestrator.commitments.errors import CommitmentError
 from orchestrator.domain.errors import OrchestratorError, Refused
 from orchestrator.protocol.transport import Transport
@@ -123,13 +125,20 @@ def _leaves(error: BaseException) -> list[BaseException]:
     return [error]
 
 
+def keys_of(settings: Settings) -> Keyring | None:
+    """Return the keys that values are encrypted with, if there are any. Raises KeyFault."""
+    file = settings.encryption_key_file
+    return Keyring.from_file(file) if file is not None else None
+
+
 @asynccontextmanager
 async def server(settings: Settings) -> AsyncIterator[Transport]:
-    """Hold a connection to the orchestrator server."""
+    """Hold a connection to the orchestrator server; values pass in plain text where the keys are given."""
     token = settings.token.get_secret_value() if settings.token else None
+    keys = keys_of(settings)
     transport = HttpTransport(settings.server, token=token)
     try:
-        yield transport
+        yield transport if keys is None else SealingTransport(transport, keys)
     finally:
         await transport.close()
 

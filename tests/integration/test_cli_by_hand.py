@@ -123,3 +123,26 @@ def test_schedules_by_hand_and_a_tree_that_is_watched(hand: Hand) -> None:
     out, _ = watching.communicate(timeout=30)
     assert [json.loads(line)["state"] for line in out.splitlines()] == ["resolved"]
     assert watching.returncode == 0
+
+
+def test_encrypted_values_by_hand(hand: Hand, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    assert hand.json("encryption-key", str(file), "--id", "k1") == {
+        "file": str(file),
+        "id": "k1",
+        "writes": "k1",
+    }
+    assert file.stat().st_mode & 0o777 == 0o600
+    keys = ("--encryption-key-file", str(file))
+    hand("promise", "create", "p", "--param", '"in secret"', *keys)
+    assert hand("promise", "resolve", "p", "--value", '"well kept"', *keys).code == 0
+    blind = hand("promise", "get", "p").out
+    assert "in secret" not in blind
+    assert "encrypted with key k1" in blind
+    assert "in secret" in hand("promise", "get", "p", *keys).out
+    assert hand.json("encryption-key", str(file), "--id", "k2", "--last")["writes"] == "k1"
+    assert hand.json("encryption-key", str(file), "--id", "k3")["writes"] == "k3"
+    assert "well kept" in hand("promise", "get", "p", *keys).out
+    hand("encryption-key", str(file), "--id", "k3").told("k3", "comes twice")
+    file.chmod(0o644)
+    hand("promise", "get", "p", *keys).told("chmod 600")
