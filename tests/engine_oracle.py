@@ -5,7 +5,8 @@ Requests and answers are the wire's own objects (`kind`, `data`), times Unix mil
 
 Where the page leaves a choice, the engine's own is taken (docs/engine.md): a promise that is tagged external
 may be awaited from everywhere; a timer's task is never announced, and looked at when it is due; a queued
-announcement goes when its task is no longer pending; a fence carries no preload.
+announcement goes when its task is no longer pending; a fence carries no preload. What a limited group does is
+written from docs/groups.md.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ RETRY_MS = 30_000
 UNNAMED_MS = 3_600_000
 TOUCH_MS = 60_000
 GRACE_MS = 60_000
+RESERVE_MS = 1_000
+TOLD_MAX = 256
+MONTH_MS = 31 * 86_400_000
 PERIODS = {
     "*/10 * * * * *": 10_000,
     "*/30 * * * * ?": 30_000,
@@ -49,18 +53,35 @@ class Oracle:
         self.executes: dict[str, int] = {}
         self.unblocks: set[tuple[str, str]] = set()
         self.schedules: dict[str, Json] = {}
+        self.groups: dict[str, Json] = {}
+        self.buckets: dict[str, tuple[int, int]] = {}
+        self.places: dict[str, str] = {}
+        self.attempts: dict[str, int] = {}
+        self.dead: dict[str, Json] = {}
+        self.heard = True
+        self.stirred: set[str] = set()
+        self.ready: set[str] = set()
+        self.refused: set[str] = set()
         self.now = 0
 
     # -- the door
 
     def batch(self, requests: list[Json], now: int) -> list[tuple[int, Any]]:
-        """Carry requests out in order; searches see what all of them did."""
+        """Carry requests out in order; searches see what all of them did, and so do reads of groups."""
         self.now = now
-        answers = [None if request["kind"].endswith("search") else self.one(request) for request in requests]
+        answers = [self.early(request) for request in requests]
+        self.take_turns()
         return [
             self.one(request) if answer is None else answer
             for request, answer in zip(requests, answers, strict=True)
         ]
+
+    def early(self, request: Json) -> tuple[int, Any] | None:
+        kind, data = request["kind"], request["data"]
+        if kind in ("group.set", "group.pause", "group.resume") and self.one(request)[0] == 200:
+            self.change(kind, data)
+        late = kind.endswith("search") or kind.startswith("group.") or kind == "task.dead"
+        return None if late else self.one(request)
 
     def one(self, request: Json) -> tuple[int, Any]:
         """Carry one request out: its status and, if it succeeded, its data."""
@@ -167,12 +188,16 @@ class Oracle:
         if key not in self.promises:
             self.add(action)
             if self.promises[key]["state"] == "pending":
+                if not self.admits(key):
+                    self.wait(key)
+                    raise No(409)
                 self.hold(key, data["pid"], data["ttl"])
             return 200, self.claimed(key, preload=False)
         need(key in self.tasks, 422)
         state = self.tasks[key]["state"]
         need(state in ("pending", "fulfilled"), 409)
         if state == "pending":
+            need(self.admits(key), 409)
             self.hold(key, data["pid"], data["ttl"])
         return 200, self.claimed(key, preload=state == "pending")
 
@@ -181,6 +206,7 @@ class Oracle:
         self.expire(data["id"])
         task = self.task(data["id"])
         need(task["state"] == "pending" and task["version"] == data["version"], 409)
+        need(self.admits(data["id"]), 409)
         self.hold(data["id"], data["pid"], data["ttl"])
         return 200, self.claimed(data["id"], preload=not data.get("bare", False))
 
@@ -188,8 +214,7 @@ class Oracle:
         need(good_id(data["id"]) and data["version"] >= 0)
         self.expire(data["id"])
         self.fenced(data)
-        self.become(data["id"], "pending")
-        self.wait(data["id"])
+        self.waste(data["id"], "released")
         return 200, {}
 
     def task_fulfill(self, data: Json) -> tuple[int, Any]:
@@ -214,6 +239,7 @@ class Oracle:
         self.fenced(data)
         need(all(one in self.promises for one in awaited), 422)
         self.resumed[key] = set()
+        self.attempts[key] = 0
         settled = {one for one in awaited if self.promises[one]["state"] != "pending"}
         told = {"cancelled": True} if data.get("heeds") and "cancelled" in self.tasks[key] else {}
         if settled or told:
@@ -236,6 +262,7 @@ class Oracle:
         self.fenced(data)
         told = {"cancelled": True} if "cancelled" in self.tasks[data["id"]] else {}
         self.touch(data["id"])
+        self.attempts[data["id"]] = 0
         status, inner = self.one({"kind": kind, "data": action})
         return 200, {"action": (kind, status, inner), "preload": [], **told}
 
@@ -268,6 +295,7 @@ class Oracle:
         need(good_id(data["id"]))
         self.expire(data["id"])
         need(self.task(data["id"])["state"] == "halted", 409)
+        self.attempts[data["id"]] = 0
         self.become(data["id"], "pending")
         self.wait(data["id"])
         return 200, {}
@@ -371,10 +399,23 @@ class Oracle:
         self.expire(*self.promises)
         for key in sorted(self.timers):
             if self.timers.get(key, now + 1) <= now:
-                if self.tasks[key]["state"] == "acquired":
-                    self.become(key, "pending")
-                self.wait(key)
+                self.due(key)
         self.run_schedules()
+        self.take_turns()
+
+    def due(self, key: str) -> None:
+        place = self.places.get(key)
+        if self.tasks[key]["state"] == "acquired":
+            self.waste(key, "lease_ended")
+        elif place in ("told", "overlooked"):
+            self.timers[key] = self.now + RETRY_MS
+            if place == "overlooked":
+                self.executes[key] = self.tasks[key]["version"]
+            elif self.heard or "@" not in self.target(key):
+                self.places[key] = "overlooked"
+                self.stirred.add(self.group_of(key))
+        else:
+            self.wait(key)
 
     def restart(self, now: int) -> None:
         """Announce again what waits and of which no announcement is queued, then let time pass."""
@@ -385,6 +426,7 @@ class Oracle:
             over = self.promises[key]["timeoutAt"] <= now
             if task["state"] == "pending" and key not in self.executes and not held_back and not over:
                 self.wait(key)
+        self.take_turns()
         self.tick(now)
 
     def sent(self, *keys: str) -> None:
@@ -432,6 +474,11 @@ class Oracle:
     def become(self, key: str, state: str) -> None:
         """Change a task's state; what belongs to another state goes."""
         task = self.tasks[key]
+        if task["state"] in ("pending", "acquired") and self.limited(self.group_of(key)):
+            self.places.pop(key, None)
+            self.stirred.add(self.group_of(key))
+        if state != "halted":
+            self.dead.pop(key, None)
         task["state"] = state
         self.touched.pop(key, None)
         self.timers.pop(key, None)
@@ -446,6 +493,12 @@ class Oracle:
         self.timers[key] = self.now + ttl
         self.touched[key] = self.now
         self.resumed[key] = set()
+        name = self.group_of(key)
+        if self.limited(name):
+            self.places[key] = "acquired"
+            self.stirred.add(name)
+            if "rate" in self.groups[name]:
+                self.buckets[name] = self.level(name) - self.groups[name]["period"], self.now
 
     def touch(self, key: str) -> None:
         """Note that the holder of a task lives, at most once a minute."""
@@ -493,7 +546,7 @@ class Oracle:
             return
         self.timers[key] = self.now + RETRY_MS if at is None else at
         if announce:
-            self.executes[key] = self.tasks[key]["version"]
+            self.announce(key)
 
     def add(self, data: Json, born: int | None = None) -> None:
         """Store a new promise, and the task that its target gives it; not dispatched yet."""
@@ -512,7 +565,182 @@ class Oracle:
         if "resonate:target" in promise["tags"]:
             state = "pending" if promise["state"] == "pending" else "fulfilled"
             self.tasks[data["id"]] = {"id": data["id"], "state": state, "version": 0}
+            self.attempts[data["id"]] = 0
             self.resumed[data["id"]] = set()
+
+    # -- groups
+
+    def group_get(self, data: Json) -> tuple[int, Any]:
+        need(data["id"] != "")
+        return 200, {"group": self.shown(data["id"])}
+
+    group_pause = group_resume = group_get
+
+    def group_set(self, data: Json) -> tuple[int, Any]:
+        most = {"concurrency": 100_000, "rate": 10**6, "period": MONTH_MS, "attempts": 10**6}
+        given = {name: data[name] for name in most if name in data}
+        need(all(value is None or 1 <= value <= most[name] for name, value in given.items()))
+        need(("rate" in given) == ("period" in given))
+        need((given.get("rate") is None) == (given.get("period") is None))
+        return self.group_get(data)
+
+    def group_search(self, data: Json) -> tuple[int, Any]:
+        found = [self.shown(name) for name, group in sorted(self.groups.items()) if group]
+        return 200, page(found, "groups", data)
+
+    def task_dead(self, data: Json) -> tuple[int, Any]:
+        need(data.get("group") != "")
+        found = [each for _, each in sorted(self.dead.items())]
+        found = [dict(each) for each in found if each["group"] == data.get("group", each["group"])]
+        return 200, page(found, "tasks", data)
+
+    def change(self, kind: str, data: Json) -> None:
+        """Change what is set about a group, with all that follows for its tasks."""
+        name = data["id"]
+        before, was = self.groups.get(name, {}), self.limited(name)
+        changes = {key: value for key, value in data.items() if key != "id"}
+        if kind != "group.set":
+            changes = {"paused": kind == "group.pause" or None}
+        after = {key: value for key, value in {**before, **changes}.items() if value is not None}
+        if after == before:
+            return
+        self.groups[name] = after
+        own = [key for key in self.tasks if self.group_of(key) == name]
+        if self.limited(name):
+            if not was or any(before.get(half) != after.get(half) for half in ("rate", "period")):
+                self.buckets[name] = after.get("rate", 0) * after.get("period", 0), self.now
+            if not was:
+                for key in own:
+                    self.enrol(key)
+            self.stirred.add(name)
+        elif was:
+            for key in own:
+                if self.places.pop(key, None) == "waiting":
+                    self.timers[key] = self.now + RETRY_MS
+                    self.executes[key] = self.tasks[key]["version"]
+            self.stirred.discard(name)
+
+    def enrol(self, key: str) -> None:
+        task, tags = self.tasks[key], self.promises[key]["tags"]
+        later = task["version"] == 0 and int(tags.get("resonate:delay", 0)) > self.now
+        if task["state"] == "acquired":
+            self.places[key] = "acquired"
+        elif task["state"] == "pending" and tags.get("resonate:timer") != "true" and not later:
+            self.announce(key)
+            self.executes.pop(key, None)
+
+    def announce(self, key: str) -> None:
+        """Announce a task; one of a limited group waits for its turn."""
+        name = self.group_of(key)
+        if self.limited(name):
+            self.places[key] = "waiting"
+            self.ready.add(key)
+            self.stirred.add(name)
+        else:
+            self.executes[key] = self.tasks[key]["version"]
+
+    def take_turns(self) -> None:
+        """Let the first of those who wait be told, as many as may be acquired, and nobody else."""
+        for name in self.stirred:
+            free = min(self.room(name), TOLD_MAX)
+            own = [key for key in self.places if self.group_of(key) == name]
+            if not free:
+                for key in own:
+                    if self.places[key] in ("told", "overlooked"):
+                        self.withdraw(key)
+            line = sorted((key for key in own if self.places[key] in ("waiting", "told")), key=self.turn)
+            for key in line[:free]:
+                if self.places[key] == "waiting" or key in self.refused:
+                    self.places[key] = "told"
+                    self.timers[key] = self.now + RESERVE_MS
+                    self.executes[key] = self.tasks[key]["version"]
+            for key in line[free:]:
+                self.withdraw(key)
+                if key in self.ready:
+                    self.timers[key] = self.now + RETRY_MS
+            token = self.next_token(name)
+            if line[free:] and token is not None:
+                self.timers[line[free]] = token
+        self.stirred, self.ready, self.refused = set(), set(), set()
+
+    def withdraw(self, key: str) -> None:
+        self.places[key] = "waiting"
+        self.executes.pop(key, None)
+
+    def turn(self, key: str) -> tuple[int, int, str]:
+        promise = self.promises[key]
+        return -int(promise["tags"].get("resonate:priority", 0)), promise["createdAt"], key
+
+    def waste(self, key: str, reason: str) -> None:
+        """End an acquisition without progress."""
+        self.attempts[key] += 1
+        group = self.groups.get(self.group_of(key), {})
+        own = self.promises[key]["tags"].get("resonate:attempts")
+        allowed = int(own) if own is not None else group.get("attempts")
+        if allowed is not None and self.attempts[key] >= allowed:
+            self.become(key, "halted")
+            self.dead[key] = {
+                "id": key,
+                "group": self.group_of(key),
+                "version": self.tasks[key]["version"],
+                "attempts": self.attempts[key],
+                "reason": reason,
+                "diedAt": self.now,
+            }
+        else:
+            self.become(key, "pending")
+            self.wait(key)
+
+    def admits(self, key: str) -> bool:
+        name = self.group_of(key)
+        if not self.limited(name) or self.room(name):
+            return True
+        self.refused.add(key)
+        return False
+
+    def limited(self, name: str) -> bool:
+        return bool({"paused", "concurrency", "rate"} & self.groups.get(name, {}).keys())
+
+    def level(self, name: str) -> int:
+        group, (level, at) = self.groups[name], self.buckets[name]
+        return min(group["rate"] * group["period"], level + group["rate"] * max(self.now - at, 0))
+
+    def room(self, name: str) -> int:
+        group = self.groups[name]
+        held = sum(place == "acquired" and self.group_of(key) == name for key, place in self.places.items())
+        free = group["concurrency"] - held if "concurrency" in group else 2**31
+        if "rate" in group:
+            free = min(free, self.level(name) // group["period"])
+        return 0 if "paused" in group else max(free, 0)
+
+    def next_token(self, name: str) -> int | None:
+        """Return the first moment at which there is more room than now, found by looking at each."""
+        group, now, room = self.groups[name], self.now, self.room(name)
+        if "rate" not in group:
+            return None
+        try:
+            for self.now in range(now + 1, now + group["period"] + 2):
+                if self.room(name) > room:
+                    return self.now
+        finally:
+            self.now = now
+        return None
+
+    def target(self, key: str) -> str:
+        target: str = self.promises[key]["tags"]["resonate:target"]
+        return target
+
+    def group_of(self, key: str) -> str:
+        target = self.target(key)
+        return target.partition("@")[2].partition("/")[0] if target.startswith("poll:") else target
+
+    def shown(self, name: str) -> Json:
+        shown = {"id": name, **self.groups.get(name, {})}
+        if self.limited(name):
+            places = [place for key, place in self.places.items() if self.group_of(key) == name]
+            shown |= {"acquired": places.count("acquired")}
+            shown |= {"waiting": len(places) - places.count("acquired")}
+        return shown
 
     # -- looking
 
@@ -565,6 +793,14 @@ class Oracle:
             "executes": self.executes,
             "unblocks": self.unblocks,
             "schedules": self.schedules,
+            "groups": {name: group for name, group in self.groups.items() if group},
+            "places": self.places,
+            "dead": self.dead,
+            "buckets": {
+                name: self.buckets[name]
+                for name, group in self.groups.items()
+                if "rate" in group and name in self.buckets
+            },
         }
 
 
@@ -605,6 +841,9 @@ def check_create(data: Json) -> None:
         need(key == above or key.startswith((above + ":", above + ".")))
     if "resonate:target" in tags:
         need(good_address(tags["resonate:target"]))
+    for name, least, most in (("priority", -1_000, 1_000), ("attempts", 1, 10**6)):
+        text = tags.get(f"resonate:{name}", "1")
+        need(text.removeprefix("-").isdigit() and least <= int(text) <= most)
     if "resonate:delay" in tags:
         need(tags["resonate:delay"].isdigit() and int(tags["resonate:delay"]) < data["timeoutAt"])
         need("resonate:target" in tags)

@@ -30,6 +30,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     `timer_at` is the next moment at which the engine must look at it: the lease's end while acquired, the
     next dispatch while pending; None otherwise (T5). `resumes` counts the awaited promises that have settled
     since it was last acquired or suspended, `releases` how often it was given back in a row without progress.
+    `attempts` counts the acquisitions in a row that ended without progress, by release or the lease's end.
     `embedded` marks a lease held by a worker inside the engine's own process: it ends with that process.
     `cancelled` tells that its promise was asked to end. `touched_at` is when its holder last wrote for it, to
     within a share of the time for which that counts; None while nobody holds it.
@@ -41,6 +42,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     resumes: int = 0
     releases: int = 0
+    attempts: int = 0
     pid: str | None = None
     ttl_ms: int | None = None
     embedded: bool = False

@@ -3,6 +3,7 @@
 Rules for editing this file: every (state, event) pair stands in its table, also those where nothing
 happens and those that are refused; a test fails for a missing one. A row says what happens, never how: the
 engine supplies the moment, the lease and the dispatch. Nothing here reads a clock.
+What stands in the queue of a limited group has a table of its own (`queueing`).
 
 Invariants: P1 rows of settled promises lead to themselves. T1, T2 only ACQUIRE and CLAIM raise the version,
 and only from `pending`. T3 PROMISE_SETTLED leads every task to `fulfilled`. T5 every row that ends in
@@ -110,6 +111,8 @@ class TaskEvent(StrEnum):
     CONTINUE = "continue"
     AWAITED_SETTLED = "awaited_settled"
     LEASE_ENDED = "lease_ended"
+    ATTEMPTS_SPENT = "attempts_spent"
+    """In the place of RELEASE or LEASE_ENDED, when that was the last attempt."""
     DISPATCH_DUE = "dispatch_due"
     PROMISE_SETTLED = "promise_settled"
 
@@ -154,7 +157,8 @@ class Outcome:
 
     `claims` raises the version and takes a new lease; `resumes` counts awaited promises that have settled
     since the task was last acquired or suspended; `releases` counts how often it was given back in a row
-    without any progress. `touches` marks what only a holder that lives can cause; `cancels` is remembered.
+    without any progress, `attempts` leases that ended too. `touches` marks what only a holder that lives can
+    cause; `cancels` is remembered.
     """
 
     state: TaskState | None
@@ -162,6 +166,7 @@ class Outcome:
     timer: Timer = Timer.KEEP
     resumes: Count = Count.KEEP
     releases: Count = Count.KEEP
+    attempts: Count = Count.KEEP
     touches: bool = False
     cancels: bool = False
 
@@ -192,26 +197,36 @@ TASK_TRANSITIONS: dict[tuple[TaskState, TaskEvent], Outcome] = {
     (_S.PENDING, _V.CONTINUE): _REFUSED,
     (_S.PENDING, _V.AWAITED_SETTLED): _same(_S.PENDING, resumes=Count.ADD),
     (_S.PENDING, _V.LEASE_ENDED): _same(_S.PENDING),
+    (_S.PENDING, _V.ATTEMPTS_SPENT): _REFUSED,
     (_S.PENDING, _V.DISPATCH_DUE): Outcome(state=_S.PENDING, timer=Timer.DISPATCH),
     (_S.PENDING, _V.PROMISE_SETTLED): _FULFILLED,
     (_S.ACQUIRED, _V.CLAIM): _REFUSED,
     (_S.ACQUIRED, _V.ACQUIRE): _REFUSED,
-    (_S.ACQUIRED, _V.RELEASE): Outcome(state=_S.PENDING, timer=Timer.DISPATCH, releases=Count.ADD),
+    (_S.ACQUIRED, _V.RELEASE): Outcome(
+        state=_S.PENDING, timer=Timer.DISPATCH, releases=Count.ADD, attempts=Count.ADD
+    ),
     (_S.ACQUIRED, _V.FULFILL): _FULFILLED,
     (_S.ACQUIRED, _V.SUSPEND): Outcome(
-        state=_S.SUSPENDED, timer=Timer.NONE, resumes=Count.CLEAR, releases=Count.CLEAR
+        state=_S.SUSPENDED,
+        timer=Timer.NONE,
+        resumes=Count.CLEAR,
+        releases=Count.CLEAR,
+        attempts=Count.CLEAR,
     ),
     (_S.ACQUIRED, _V.STAY_AWAKE): Outcome(
-        state=_S.ACQUIRED, resumes=Count.CLEAR, releases=Count.CLEAR, touches=True
+        state=_S.ACQUIRED, resumes=Count.CLEAR, releases=Count.CLEAR, attempts=Count.CLEAR, touches=True
     ),
-    (_S.ACQUIRED, _V.FENCE): Outcome(state=_S.ACQUIRED, releases=Count.CLEAR, touches=True),
+    (_S.ACQUIRED, _V.FENCE): Outcome(
+        state=_S.ACQUIRED, releases=Count.CLEAR, attempts=Count.CLEAR, touches=True
+    ),
     (_S.ACQUIRED, _V.RENEW): Outcome(state=_S.ACQUIRED, timer=Timer.LEASE, touches=True),
     (_S.ACQUIRED, _V.RENEW_UNNAMED): Outcome(state=_S.ACQUIRED, timer=Timer.LEASE),
     (_S.ACQUIRED, _V.CANCEL): Outcome(state=_S.ACQUIRED, cancels=True),
     (_S.ACQUIRED, _V.HALT): _HALTED,
     (_S.ACQUIRED, _V.CONTINUE): _REFUSED,
     (_S.ACQUIRED, _V.AWAITED_SETTLED): _same(_S.ACQUIRED, resumes=Count.ADD),
-    (_S.ACQUIRED, _V.LEASE_ENDED): Outcome(state=_S.PENDING, timer=Timer.DISPATCH),
+    (_S.ACQUIRED, _V.LEASE_ENDED): Outcome(state=_S.PENDING, timer=Timer.DISPATCH, attempts=Count.ADD),
+    (_S.ACQUIRED, _V.ATTEMPTS_SPENT): Outcome(state=_S.HALTED, timer=Timer.NONE, attempts=Count.ADD),
     (_S.ACQUIRED, _V.DISPATCH_DUE): _same(_S.ACQUIRED),
     (_S.ACQUIRED, _V.PROMISE_SETTLED): _FULFILLED,
     (_S.SUSPENDED, _V.CLAIM): _REFUSED,
@@ -228,6 +243,7 @@ TASK_TRANSITIONS: dict[tuple[TaskState, TaskEvent], Outcome] = {
     (_S.SUSPENDED, _V.CONTINUE): _REFUSED,
     (_S.SUSPENDED, _V.AWAITED_SETTLED): Outcome(state=_S.PENDING, timer=Timer.DISPATCH, resumes=Count.ADD),
     (_S.SUSPENDED, _V.LEASE_ENDED): _same(_S.SUSPENDED),
+    (_S.SUSPENDED, _V.ATTEMPTS_SPENT): _REFUSED,
     (_S.SUSPENDED, _V.DISPATCH_DUE): _same(_S.SUSPENDED),
     (_S.SUSPENDED, _V.PROMISE_SETTLED): _FULFILLED,
     (_S.HALTED, _V.CLAIM): _REFUSED,
@@ -241,9 +257,10 @@ TASK_TRANSITIONS: dict[tuple[TaskState, TaskEvent], Outcome] = {
     (_S.HALTED, _V.RENEW_UNNAMED): _REFUSED,
     (_S.HALTED, _V.CANCEL): Outcome(state=_S.HALTED, cancels=True),
     (_S.HALTED, _V.HALT): _same(_S.HALTED),
-    (_S.HALTED, _V.CONTINUE): Outcome(state=_S.PENDING, timer=Timer.DISPATCH),
+    (_S.HALTED, _V.CONTINUE): Outcome(state=_S.PENDING, timer=Timer.DISPATCH, attempts=Count.CLEAR),
     (_S.HALTED, _V.AWAITED_SETTLED): _same(_S.HALTED, resumes=Count.ADD),
     (_S.HALTED, _V.LEASE_ENDED): _same(_S.HALTED),
+    (_S.HALTED, _V.ATTEMPTS_SPENT): _REFUSED,
     (_S.HALTED, _V.DISPATCH_DUE): _same(_S.HALTED),
     (_S.HALTED, _V.PROMISE_SETTLED): _FULFILLED,
     (_S.FULFILLED, _V.CLAIM): _same(_S.FULFILLED),
@@ -260,6 +277,7 @@ TASK_TRANSITIONS: dict[tuple[TaskState, TaskEvent], Outcome] = {
     (_S.FULFILLED, _V.CONTINUE): _REFUSED,
     (_S.FULFILLED, _V.AWAITED_SETTLED): _same(_S.FULFILLED),
     (_S.FULFILLED, _V.LEASE_ENDED): _same(_S.FULFILLED),
+    (_S.FULFILLED, _V.ATTEMPTS_SPENT): _REFUSED,
     (_S.FULFILLED, _V.DISPATCH_DUE): _same(_S.FULFILLED),
     (_S.FULFILLED, _V.PROMISE_SETTLED): _same(_S.FULFILLED),
 }
@@ -313,6 +331,7 @@ def advance(
         target=task.target,
         resumes=_counted(task.resumes, outcome.resumes),
         releases=_counted(task.releases, outcome.releases),
+        attempts=_counted(task.attempts, outcome.attempts),
         pid=pid,
         ttl_ms=ttl_ms,
         embedded=embedded,

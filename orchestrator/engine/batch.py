@@ -13,10 +13,12 @@ import msgspec
 
 from orchestrator.domain.ending import EndingKind
 from orchestrator.domain.errors import Refused
+from orchestrator.domain.group import DeadLetter
 from orchestrator.domain.ids import between, descendants_between, extends
 from orchestrator.domain.promise import PromiseState
 from orchestrator.domain.task import TaskState
 from orchestrator.domain.transitions import TaskEvent, with_timer
+from orchestrator.engine import turns
 from orchestrator.engine.handlers import decide, endings, schedules
 from orchestrator.engine.handlers.tasks import branch_of
 from orchestrator.engine.needs import Needs, needs_of
@@ -26,6 +28,7 @@ from orchestrator.engine.settlement import apply, expire_named
 from orchestrator.engine.shortcut import answer_of, insert_of
 from orchestrator.engine.workspace import Outgoing, TreePage, Workspace
 from orchestrator.protocol import commands as c
+from orchestrator.protocol import groups as g
 from orchestrator.store.port import (
     LoadChain,
     LoadDeadline,
@@ -71,13 +74,15 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
     """An answer or a refusal for each command, in order; what to send; the earliest new deadline.
 
-    `cancelled` are tasks that were asked to end while this process holds them, by pid.
+    `cancelled` are tasks that were asked to end while this process holds them, by pid; `dead` ones have
+    spent their attempts.
     """
 
     outcomes: list[c.Answer | Refused]
     outgoing: list[Outgoing]
     deadline: int | None
     cancelled: list[tuple[str, c.TaskReference]] = []
+    dead: Sequence[DeadLetter] = ()
 
 
 def batch_program(
@@ -90,18 +95,26 @@ def batch_program(
             return result
     workspace = Workspace(now_ms, settings)
     yield from _load(workspace, [needs_of(work.command) for work in works])
-    outcomes = [_outcome(workspace, work) for work in works]
+    if workspace.queues.groups:
+        yield from turns.load_claimed(workspace, [work.command for work in works])
+    outcomes: list[c.Answer | Refused | None] = []
+    for work in works:
+        if isinstance(work.command, g.GroupChange):
+            yield from turns.change_group(workspace, work.command)
+        outcomes.append(_outcome(workspace, work))
+    if workspace.queues.touched:
+        yield from turns.take_turns(workspace)
     yield from _write(workspace, sent)
     if None in outcomes:
         for position, work in enumerate(works):
             if isinstance(work.command, Search):
                 outcomes[position] = yield from search(work.command, settings)
-    answered = cast(list[c.Answer | Refused], outcomes)
     return BatchResult(
-        outcomes=answered,
+        outcomes=cast(list[c.Answer | Refused], outcomes),
         outgoing=workspace.outgoing(),
         deadline=workspace.deadline(),
         cancelled=endings.held_and_cancelled(workspace) if workspace.cancelled else [],
+        dead=workspace.queues.dead(),
     )
 
 
@@ -127,6 +140,7 @@ def _outcome(workspace: Workspace, work: Work) -> c.Answer | Refused | None:
 
 
 def _load(workspace: Workspace, needs: Sequence[Needs]) -> Steps:
+    """Take in what commands touch; rows first, since what is asked first tells a store what to lock."""
     named: dict[str, None] = {}
     settling, pids, schedules, preloading = set[str](), [], [], []
     trees: dict[str, None] = {}
@@ -143,6 +157,7 @@ def _load(workspace: Workspace, needs: Sequence[Needs]) -> Steps:
         if need.tree is not None:
             trees[need.tree] = None
     yield from _load_named(workspace, named, settling)
+    yield from turns.load_limits(workspace)
     if schedules:
         yield from _load_schedules(workspace, schedules)
     if pids:
@@ -242,7 +257,7 @@ def _write(workspace: Workspace, sent: Sent, unblocks_before: int | None = None)
 class TickResult:
     """What to send; the next deadline in the store (None: nothing is timed); whether more is due now.
 
-    `runs` counts the promises that schedules have created; `cancelled` is that of a BatchResult.
+    `runs` counts the promises that schedules have created; `cancelled` and `dead` are those of a BatchResult.
     """
 
     outgoing: list[Outgoing]
@@ -250,6 +265,7 @@ class TickResult:
     more: bool
     runs: int = 0
     cancelled: list[tuple[str, c.TaskReference]] = field(default_factory=list)
+    dead: Sequence[DeadLetter] = ()
 
 
 def tick_program(
@@ -263,11 +279,14 @@ def tick_program(
     due = yield from ask(LoadDue(now_ms=now_ms, limit=settings.tick_page))
     ids = list(dict.fromkeys(due))
     yield from _load_named(workspace, ids, ())
+    yield from turns.load_limits(workspace)
+    yield from turns.load_places(workspace, ids)
     expire_named(workspace, ids)
     for key in ids:
         _tick_task(workspace, key)
     yield from _end_trees(workspace)
     runs = yield from _run_schedules(workspace)
+    yield from turns.take_turns(workspace)
     yield from _write(workspace, Sent(), now_ms - settings.unblock_keep_ms)
     deadline = yield from ask(LoadDeadline())
     return TickResult(
@@ -276,6 +295,7 @@ def tick_program(
         more=deadline is not None and deadline <= now_ms,
         runs=runs,
         cancelled=endings.held_and_cancelled(workspace),
+        dead=workspace.queues.dead(),
     )
 
 
@@ -297,7 +317,7 @@ def _tick_task(workspace: Workspace, task_id: str) -> None:
         return
     if task.state is TaskState.ACQUIRED:
         apply(workspace, task, TaskEvent.LEASE_ENDED)
-    elif task.state is TaskState.PENDING:
+    elif task.state is TaskState.PENDING and not turns.look_again(workspace, task):
         apply(workspace, task, TaskEvent.DISPATCH_DUE)
 
 
@@ -306,12 +326,16 @@ def recover_program(now_ms: int, settings: EngineSettings) -> Program[TickResult
     workspace = Workspace(now_ms, settings)
     rows = yield from ask(LoadEmbedded(limit=settings.tick_page))
     workspace.add_rows((), rows)
+    yield from turns.load_limits(workspace)
     for _, task in rows:
         if task is not None:
             apply(workspace, task, TaskEvent.LEASE_ENDED)
+    yield from turns.take_turns(workspace)
     yield from _write(workspace, Sent())
     more = len(rows) == settings.tick_page
-    return TickResult(outgoing=workspace.outgoing(), deadline=workspace.deadline(), more=more)
+    return TickResult(
+        outgoing=workspace.outgoing(), deadline=workspace.deadline(), more=more, dead=workspace.queues.dead()
+    )
 
 
 def dispatch_program(
@@ -319,11 +343,15 @@ def dispatch_program(
 ) -> Program[list[Outgoing]]:
     """Announce again those tasks that still wait at the version of which a lost connection was told."""
     workspace = Workspace(now_ms, settings)
-    yield from _load_named(workspace, [task_id for task_id, _ in references], ())
+    ids = [task_id for task_id, _ in references]
+    yield from _load_named(workspace, ids, ())
+    yield from turns.load_limits(workspace)
+    yield from turns.load_places(workspace, ids)
     for task_id, version in references:
         task = workspace.task(task_id)
         if task is not None and task.state is TaskState.PENDING and task.version == version:
             apply(workspace, task, TaskEvent.DISPATCH_DUE)
+    yield from turns.take_turns(workspace)
     yield from _write(workspace, Sent())
     return workspace.outgoing()
 

@@ -138,6 +138,7 @@ class Engine:
         self._ticker.lower(deadline)
 
     def _committed(self, result: BatchResult) -> None:
+        self.statistics.count_dead(result.dead)
         self._ticker.lower(result.deadline)
         self._deliver(result.outgoing)
         self._switchboard.tell_cancelled(result.cancelled)

@@ -19,6 +19,7 @@ from orchestrator.domain import tags as tag
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.task import Task, TaskState
 from orchestrator.domain.transitions import TaskEvent
+from orchestrator.engine import turns
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.settlement import apply
@@ -58,10 +59,13 @@ def announce_program(now_ms: int, settings: EngineSettings, after: tuple[int, st
     ids = [each.task_id for each in page if each.unannounced]
     if ids:
         workspace.add_rows(ids, (yield from ask(LoadRows(ids=ids))))
+    yield from turns.load_limits(workspace)
+    yield from turns.load_places(workspace, ids)
     for key in ids:
         promise, task = workspace.promise(key), workspace.task(key)
         if promise is not None and task is not None and _waits(promise, task, now_ms):
             apply(workspace, task, TaskEvent.DISPATCH_DUE)
+    yield from turns.take_turns(workspace)
     changes = workspace.changes()
     if not changes.empty():
         yield from ask(Write(changes=changes))

@@ -10,11 +10,13 @@ from collections.abc import Iterable
 
 from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import Refused
+from orchestrator.domain.group import DeathReason, attempts_allowed
 from orchestrator.domain.promise import PromiseRecord, PromiseState
 from orchestrator.domain.task import Task, TaskState
 from orchestrator.domain.transitions import (
     FENCED,
     TASK_TRANSITIONS,
+    Count,
     Dispatch,
     Lease,
     TaskEvent,
@@ -76,11 +78,16 @@ def apply(
 ) -> Task:
     """Move a task by an event of the table, store it and announce it where the table says so.
 
-    Raises Refused(409) where the table refuses, or where a fenced event carries another version (T2).
+    An attempt that was the last one ends in a dead letter. Raises Refused(409) where the table refuses, where
+    a fenced event carries another version (T2), and where a limited group has no room.
     """
     outcome = TASK_TRANSITIONS[task.state, event]
     if outcome.state is None or (event in FENCED and version != task.version):
         raise Refused(409, _refusal(task, event, version))
+    if outcome.claims:
+        workspace.queues.admit(task)
+    elif outcome.attempts is Count.ADD and _last_attempt(workspace, task):
+        return _give_up(workspace, task, event)
     dispatch = None
     if outcome.timer is Timer.DISPATCH:
         dispatch = _dispatch(workspace, task, event)
@@ -92,6 +99,21 @@ def apply(
         workspace.announce(moved)
     elif event is TaskEvent.RELEASE:
         workspace.hold(moved)
+    return moved
+
+
+def _last_attempt(workspace: Workspace, task: Task) -> bool:
+    group = workspace.queues.of(task.target)
+    allowed = attempts_allowed(workspace.promise(task.id), group)
+    return allowed is not None and task.attempts + 1 >= allowed
+
+
+def _give_up(workspace: Workspace, task: Task, event: TaskEvent) -> Task:
+    outcome = TASK_TRANSITIONS[task.state, TaskEvent.ATTEMPTS_SPENT]
+    moved = advance(task, outcome, workspace.now_ms)
+    workspace.move(moved)
+    released = event is TaskEvent.RELEASE
+    workspace.queues.bury(moved, DeathReason.RELEASED if released else DeathReason.LEASE_ENDED)
     return moved
 
 
@@ -115,13 +137,14 @@ def _dispatch(workspace: Workspace, task: Task, event: TaskEvent) -> Dispatch:
         if wait_ms > 0:
             return Dispatch(timer_at=workspace.now_ms + wait_ms, send=False)
     retry_ms = workspace.settings.retry_timeout_ms
-    if event is TaskEvent.DISPATCH_DUE and not _heard(workspace, task):
+    if event is TaskEvent.DISPATCH_DUE and not is_heard(workspace, task):
         # It waits in the outbox for whoever connects: writing it down ever again would help nobody.
         retry_ms = max(retry_ms, workspace.settings.retry_unheard_ms)
     return Dispatch(timer_at=workspace.now_ms + retry_ms, send=True)
 
 
-def _heard(workspace: Workspace, task: Task) -> bool:
+def is_heard(workspace: Workspace, task: Task) -> bool:
+    """Tell whether anybody may listen for a task."""
     group = group_of(task.target)
     return group is None or workspace.listened(group)
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from orchestrator.domain.group import DeadLetter
 
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 SECONDS_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -38,7 +41,7 @@ class Statistics:
 
     `requests` by (kind, status), `messages` sent by kind, `unroutable` messages left in the outbox by kind,
     `pushes` by outcome, `batches` in commands, `commits` in seconds, `scheduled` promises that schedules have
-    created, `removed` those that retention has removed.
+    created, `removed` those that retention has removed, `died` tasks whose attempts were spent by reason.
     """
 
     requests: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -51,5 +54,10 @@ class Statistics:
     scheduled: int = 0
     removed: int = 0
     failed_batches: int = 0
+    died: Counter[str] = field(default_factory=Counter)
     connections: int = 0
     queued: int = 0
+
+    def count_dead(self, letters: Iterable[DeadLetter]) -> None:
+        """Count tasks whose attempts were spent."""
+        self.died.update(letter.reason.value for letter in letters)

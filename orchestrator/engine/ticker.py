@@ -70,6 +70,7 @@ class Ticker:
                 raise
             self._statistics.ticks += 1
             self._statistics.scheduled += result.runs
+            self._statistics.count_dead(result.dead)
             self.lower(result.deadline)
             self._deliver(result.outgoing)
             self._tell_cancelled(result.cancelled)
@@ -87,6 +88,7 @@ class Ticker:
         while more:
             now_ms = self._clock.now_ms()
             result = await self._store.run(lambda now: recover_program(now, self._settings), now_ms)
+            self._statistics.count_dead(result.dead)
             self._deliver(result.outgoing)
             more = result.more
 

@@ -13,11 +13,13 @@ from orchestrator.domain import tags as tag
 from orchestrator.domain.address import Address, parse_address
 from orchestrator.domain.cron import InvalidCron, parse_cron
 from orchestrator.domain.errors import Refused
+from orchestrator.domain.group import ATTEMPTS_MAX, fault_of_attempts, fault_of_priority
 from orchestrator.domain.ids import CHILD_SEPARATOR, extends, fault_of_id
 from orchestrator.domain.promise import Value
 from orchestrator.domain.schedule import RUN_TAGS, promise_id_of
 from orchestrator.domain.transitions import SETTLING_EVENTS, TIME_MS_MAX
 from orchestrator.protocol import commands as c
+from orchestrator.protocol import groups as g
 from orchestrator.protocol import schedules as s
 
 TAGS_MAX = 64
@@ -28,6 +30,10 @@ LIMIT_MAX = 1_000
 HEADERS_MAX = 64
 DATA_LENGTH_MAX = 16 * 1024 * 1024
 TTL_MS_MAX = 2**53 - 1
+GROUP_LENGTH_MAX = 1_024
+CONCURRENCY_MAX = 100_000
+RATE_MAX = 1_000_000
+PERIOD_MS_MAX = 31 * 24 * 60 * 60 * 1_000
 
 
 def refuse(condition: object, message: str) -> None:
@@ -81,8 +87,15 @@ def _check_tags(command: c.PromiseCreate | c.PromiseRecordStep) -> None:
             ancestor is not None and not extends(command.id, ancestor),
             f"the id {command.id!r} does not extend its {name} {ancestor!r}",
         )
+    _check_numbers(tags)
     # resonate:prefix may hold anything: an SDK of the old id dialect that is called from a graph of the
     # new one names the id of its own workflow there, dots included.
+
+
+def _check_numbers(tags: dict[str, str]) -> None:
+    for name, fault_of in ((tag.PRIORITY, fault_of_priority), (tag.ATTEMPTS, fault_of_attempts)):
+        fault = fault_of(tags[name]) if name in tags else None
+        refuse(fault is not None, f"Invalid tag: {fault}")
 
 
 def check_create(command: c.PromiseCreate) -> None:
@@ -254,6 +267,7 @@ def _check_schedule_create(command: s.ScheduleCreate) -> None:
     tags = command.promise_tags
     refuse(len(tags) > TAGS_MAX - len(RUN_TAGS), f"more than {TAGS_MAX - len(RUN_TAGS)} promiseTags")
     _check_texts("promiseTags", tags)
+    _check_numbers(tags)
     refuse(tag.TARGET not in tags, f"promiseTags must include {tag.TARGET}")
     _check_target(tags[tag.TARGET])
     refuse(tag.DELAY in tags, f"promiseTags take no {tag.DELAY}: a run starts at its moment")
@@ -263,6 +277,54 @@ def _check_schedule_search(command: s.ScheduleSearch) -> None:
     _check_limit(command.limit)
     refuse(len(command.tags) > TAGS_MAX, f"more than {TAGS_MAX} tags")
     _check_cursor(command.cursor)
+
+
+def _check_group(command: g.GroupGet | g.GroupChange) -> None:
+    _check_group_name(command.id)
+
+
+def _check_group_name(name: str) -> None:
+    refuse(
+        not 1 <= len(name) <= GROUP_LENGTH_MAX or "\x00" in name,
+        f"Invalid group: its name must have 1 to {GROUP_LENGTH_MAX} characters and no NUL",
+    )
+
+
+def _check_group_set(command: g.GroupSet) -> None:
+    _check_group_name(command.id)
+    for name, most in (
+        ("concurrency", CONCURRENCY_MAX),
+        ("rate", RATE_MAX),
+        ("period", PERIOD_MS_MAX),
+        ("attempts", ATTEMPTS_MAX),
+    ):
+        value = getattr(command, name)
+        refuse(
+            isinstance(value, int) and not 1 <= value <= most,
+            f"{name} must be between 1 and {most}, or null for no limit, not {value}",
+        )
+    halves = command.rate, command.period
+    together = all(isinstance(half, int) for half in halves) or command.rate is command.period
+    refuse(not together, "rate and period (milliseconds) belong together: give both, or null for both")
+
+
+def _check_group_search(command: g.GroupSearch) -> None:
+    _check_limit(command.limit)
+    _check_group_cursor(command.cursor)
+
+
+def _check_group_cursor(cursor: str | None) -> None:
+    refuse(
+        cursor is not None and (not cursor or len(cursor) > GROUP_LENGTH_MAX or "\x00" in cursor),
+        "Invalid cursor: take it from a page",
+    )
+
+
+def _check_dead(command: g.TaskDead) -> None:
+    _check_limit(command.limit)
+    _check_cursor(command.cursor)
+    if command.group is not None:
+        _check_group_name(command.group)
 
 
 _CHECKS: dict[type[c.Command[Any]], Callable[[Any], None]] = {
@@ -291,6 +353,12 @@ _CHECKS: dict[type[c.Command[Any]], Callable[[Any], None]] = {
     s.ScheduleSearch: _check_schedule_search,
     s.SchedulePause: _check_named,
     s.ScheduleResume: _check_named,
+    g.GroupGet: _check_group,
+    g.GroupSet: _check_group_set,
+    g.GroupPause: _check_group,
+    g.GroupResume: _check_group,
+    g.GroupSearch: _check_group_search,
+    g.TaskDead: _check_dead,
 }
 
 

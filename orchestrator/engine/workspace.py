@@ -18,11 +18,19 @@ from orchestrator.domain.ending import TreeEnding
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
+from orchestrator.engine.queues import Queues
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.validation import address_of
 from orchestrator.protocol.commands import TaskReference
 from orchestrator.protocol.messages import Execute, Message, Unblock
-from orchestrator.store.port import Chain, Changes, Outbox, QueuedExecute, QueuedUnblock, Row
+from orchestrator.store.port import (
+    Chain,
+    Changes,
+    Outbox,
+    QueuedExecute,
+    QueuedUnblock,
+    Row,
+)
 from orchestrator.store.sharing import Waiting
 
 NEVER = math.inf
@@ -90,6 +98,7 @@ class Workspace(msgspec.Struct):
     _schedules: dict[str, Schedule | None] = {}
     _schedules_changed: dict[str, None] = {}
     _endings: dict[str, TreeEnding | None] = {}
+    queues: Queues = msgspec.field(default_factory=Queues)
 
     # -- loading
 
@@ -133,6 +142,14 @@ class Workspace(msgspec.Struct):
         """Return a task as it stands now, or None if there is none."""
         return self._tasks[task_id]
 
+    def knows(self, promise_id: str) -> bool:
+        """Tell whether a promise and its task have been taken in."""
+        return promise_id in self._promises
+
+    def tasks(self) -> list[Task]:
+        """Return all tasks that have been taken in, as they stand now."""
+        return [task for task in self._tasks.values() if task is not None]
+
     def schedule(self, schedule_id: str) -> Schedule | None:
         """Return a schedule as it stands now, or None if it does not exist."""
         return self._schedules[schedule_id]
@@ -143,8 +160,7 @@ class Workspace(msgspec.Struct):
 
     def held_by(self, pid: str) -> list[Task]:
         """Return the acquired tasks of a pid; they have been taken in."""
-        tasks = [task for task in self._tasks.values() if task is not None]
-        return [task for task in tasks if task.state is TaskState.ACQUIRED and task.pid == pid]
+        return [task for task in self.tasks() if task.state is TaskState.ACQUIRED and task.pid == pid]
 
     # -- writing
 
@@ -177,6 +193,10 @@ class Workspace(msgspec.Struct):
         if task.cancelled and before is not None and not before.cancelled:
             self.cancelled.append(task.id)
         self._moved[task.id] = None
+        if self.queues.groups:
+            self.queues.moved(before, task, self._promises.get(task.id))
+        if before is not None and before.state is TaskState.HALTED and task.state is not TaskState.HALTED:
+            self.queues.revive(task)
         left_queue = before is not None and before.state is TaskState.PENDING
         if left_queue and task.state is not TaskState.PENDING:
             self._executes[task.id] = None
@@ -218,7 +238,12 @@ class Workspace(msgspec.Struct):
             del self._callbacks_added[pair]
 
     def announce(self, task: Task) -> None:
-        """Queue the message that a pending task waits to be acquired."""
+        """Queue the message that a task waits to be acquired; in a limited group once it is its turn."""
+        if not self.queues.ready(task, self._promises.get(task.id)):
+            self.tell(task)
+
+    def tell(self, task: Task) -> None:
+        """Queue the message that a pending task can be acquired."""
         self._executes[task.id] = QueuedExecute(
             task_id=task.id,
             version=task.version,
@@ -227,13 +252,17 @@ class Workspace(msgspec.Struct):
             queued_at=self.now_ms,
         )
 
+    def unannounce(self, ids: Iterable[str]) -> None:
+        """Remove the messages of tasks that must not be acquired now."""
+        self._executes.update(dict.fromkeys(ids))
+
     def hold(self, task: Task) -> None:
         """Queue the message of a task that waits for its timer; whoever connects before is sent it.
 
-        It is not sent now: those who listen now have just given the task back.
+        It is not sent now: those who listen now have just given the task back, or it is not its turn.
         """
-        group = group_of(task.target)
-        if group is not None and task.timer_at is not None and not self._is_timer(task):
+        group, limited = group_of(task.target), self.queues.limited(task.target)
+        if group is not None and not limited and task.timer_at is not None and not self._is_timer(task):
             self._executes[task.id] = QueuedExecute(
                 task_id=task.id,
                 version=task.version,
@@ -294,6 +323,7 @@ class Workspace(msgspec.Struct):
         if self._endings:
             changes.endings = [ending for ending in self._endings.values() if ending is not None]
             changes.endings_removed = [key for key, ending in self._endings.items() if ending is None]
+        changes.grouping = self.queues.changes()
         return changes
 
     def _add_chain_changes(self, changes: Changes) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from orchestrator.protocol.debugging import DebugReset, DebugSnap, DebugStart, DebugStop, DebugTick
+from orchestrator.protocol.groups import GROUP_COMMANDS
 from orchestrator.protocol.operations import Answer, Command, Empty
 from orchestrator.protocol.records import PromiseRecord, PromiseState, TaskRecord, TaskState, Value
 from orchestrator.protocol.schedules import (
@@ -293,6 +294,12 @@ EXTENSION_PROGRESS = "progress"
 """`task.fence` accepts `promise.progress`, also of the task's own promise: the value of an open promise."""
 EXTENSION_BARE_CLAIM = "bare-claim"
 """`task.acquire` and `task.suspend` accept `bare`: no preload for a worker that remembers the workflow."""
+EXTENSION_GROUP_LIMITS = "group-limits"
+"""`group.get`, `set`, `pause`, `resume` and `search`: tasks of a group wait while its limits are reached."""
+EXTENSION_TASK_PRIORITY = "task-priority"
+"""The tag `resonate:priority` orders the tasks that wait for a limited group."""
+EXTENSION_DEAD_LETTERS = "dead-letters"
+"""The tag `resonate:attempts` and a group's `attempts` cap fruitless attempts; `task.dead` lists the dead."""
 EXTENSIONS = (
     EXTENSION_RECORD_STEP,
     EXTENSION_EXTERNAL_AWAIT,
@@ -301,6 +308,9 @@ EXTENSIONS = (
     EXTENSION_CANCEL,
     EXTENSION_PROGRESS,
     EXTENSION_BARE_CLAIM,
+    EXTENSION_GROUP_LIMITS,
+    EXTENSION_TASK_PRIORITY,
+    EXTENSION_DEAD_LETTERS,
 )
 
 
@@ -372,5 +382,5 @@ COMMANDS: dict[str, type[Command[Answer]]] = {
         DebugSnap,
         Describe,
     )
-}
+} | {command.KIND: command for command in GROUP_COMMANDS}
 """The operations that an endpoint accepts, by kind."""

@@ -12,7 +12,7 @@ import msgspec
 
 from orchestrator.domain.errors import Refused
 from orchestrator.protocol import commands as c
-from orchestrator.protocol import debugging, schedules
+from orchestrator.protocol import debugging, groups, schedules
 from orchestrator.protocol.messages import Cancel, Execute, Message, Unblock
 from orchestrator.protocol.nesting import DEPTH_MAX, too_deep
 from orchestrator.protocol.records import PromiseRecord
@@ -121,6 +121,12 @@ _ANSWERS: dict[str, type[c.Answer]] = {
     schedules.ScheduleSearch.KIND: schedules.SchedulePage,
     schedules.SchedulePause.KIND: schedules.ScheduleAnswer,
     schedules.ScheduleResume.KIND: schedules.ScheduleAnswer,
+    groups.GroupGet.KIND: groups.GroupAnswer,
+    groups.GroupSet.KIND: groups.GroupAnswer,
+    groups.GroupPause.KIND: groups.GroupAnswer,
+    groups.GroupResume.KIND: groups.GroupAnswer,
+    groups.GroupSearch.KIND: groups.GroupPage,
+    groups.TaskDead.KIND: groups.DeadPage,
     debugging.DebugStart.KIND: c.Empty,
     debugging.DebugStop.KIND: c.Empty,
     debugging.DebugReset.KIND: c.Empty,

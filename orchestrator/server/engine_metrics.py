@@ -51,6 +51,9 @@ class EngineCollector(Collector):
         yield CounterMetricFamily(
             "orchestrator_promises_removed", "Promises removed by retention.", value=statistics.removed
         )
+        yield _by(
+            "orchestrator_tasks_died", "Tasks halted with their attempts spent.", "reason", statistics.died
+        )
         yield CounterMetricFamily(
             "orchestrator_batches_failed",
             "Commits that failed as a whole and were taken apart.",

@@ -81,7 +81,23 @@ def shown(gauges: Gauges) -> Iterator[Metric]:
     outbox.add_metric(("execute",), gauges.outbox_executes)
     outbox.add_metric(("unblock",), gauges.outbox_unblocks)
     yield outbox
+    yield _dead(gauges)
     yield GaugeMetricFamily("orchestrator_promises_pending", "Open promises.", value=gauges.promises_pending)
+
+
+def _dead(gauges: Gauges) -> Metric:
+    """Return the dead letters by group; the groups with the most keep their names."""
+    largest = {group for group, _ in Counter(gauges.dead).most_common(GROUPS_MAX)}
+    counts: Counter[str] = Counter()
+    for group, count in gauges.dead.items():
+        name = URL if group.startswith(("http://", "https://")) else group
+        counts[name if group in largest else OTHERS] += count
+    family = GaugeMetricFamily(
+        "orchestrator_dead_letters", "Tasks that rest because their attempts are spent.", labels=("group",)
+    )
+    for group, count in sorted(counts.items()):
+        family.add_metric((group,), count)
+    return family
 
 
 def _labels(gauges: Gauges) -> dict[str, str]:

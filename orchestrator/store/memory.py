@@ -16,6 +16,7 @@ from orchestrator.domain import tags as tag
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
+from orchestrator.store import memory_groups as groups
 from orchestrator.store import port
 from orchestrator.store.errors import StoreError
 from orchestrator.store.memory_tables import Tables
@@ -251,6 +252,7 @@ def _load_gauges(tables: Tables, query: port.LoadGauges) -> port.Gauges:
         outbox_executes=len(tables.executes),
         outbox_unblocks=len(tables.unblocks),
         promises_pending=sum(promise.pending for promise in tables.promises.values()),
+        dead=dict(Counter(letter.group for letter in tables.dead.values())),
     )
 
 
@@ -266,6 +268,7 @@ def _write(tables: Tables, query: port.Write) -> None:
         if task.timer_at is not None:
             heapq.heappush(tables.timers, (task.timer_at, task.id))
     _write_waiters(tables, changes)
+    groups.write_groups(tables, changes.grouping)
     for key in changes.executes_removed:
         tables.remove(tables.executes, key)
     for execute in changes.executes_queued:
@@ -369,6 +372,7 @@ _QUERIES: dict[type[port.Query[Any]], Callable[[Tables, Any], Any]] = {
     port.LoadSchedules: _load_schedules,
     port.LoadDueSchedules: _load_due_schedules,
     port.SearchSchedules: _search_schedules,
+    **groups.QUERIES,
     port.LoadGroups: _load_groups,
     port.Clear: _clear,
     port.Write: _write,

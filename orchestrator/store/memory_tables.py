@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from orchestrator.domain.ending import TreeEnding
+from orchestrator.domain.group import DeadLetter, Group, Usage
 from orchestrator.domain.promise import PromiseRecord
+from orchestrator.domain.queueing import Queued
 from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task
 from orchestrator.store import port
@@ -33,6 +35,10 @@ class Tables:
         self.listening: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
         self.related: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self.schedules: dict[str, Schedule] = {}
+        self.groups: dict[str, Group] = {}
+        self.usages: dict[str, Usage] = {}
+        self.queued: dict[str, Queued] = {}
+        self.dead: dict[str, DeadLetter] = {}
         self.deadlines: list[tuple[int, str]] = []
         self.timers: list[tuple[int, str]] = []
         self.endings: dict[str, TreeEnding] = {}

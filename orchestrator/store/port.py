@@ -12,7 +12,7 @@ it; ids compare by code point; two programs never interleave on the same promise
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
@@ -21,6 +21,7 @@ from orchestrator.domain.ending import TreeEnding
 from orchestrator.domain.promise import PromiseRecord, PromiseState
 from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
+from orchestrator.store.group_changes import GroupChanges
 
 T = TypeVar("T")
 RowsT = TypeVar("RowsT", covariant=True)
@@ -264,7 +265,7 @@ class Gauges:
 
     `tasks` are by state and target. `waiting_since` tells, by target, since when (Unix milliseconds) the
     oldest task has been due that nobody has ever taken; timers are not among them. `counted_at` is the
-    moment of the count.
+    moment of the count. `dead` letters are by group.
     """
 
     counted_at: int
@@ -273,6 +274,7 @@ class Gauges:
     outbox_executes: int
     outbox_unblocks: int
     promises_pending: int
+    dead: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,7 +298,8 @@ class Changes(msgspec.Struct, kw_only=True):
     """What a program wants written, as lists of rows. Applied in the order of the fields.
 
     `sent` rows are removed only if they were queued no later than what was sent. Promises that are removed
-    are settled: nobody waits for them, and their tasks and news go with them.
+    are settled: nobody waits for them, and their tasks and news go with them. `grouping` is
+    written before announcements are.
     """
 
     executes_sent: list[tuple[str, int]] = []
@@ -318,6 +321,7 @@ class Changes(msgspec.Struct, kw_only=True):
     promises_removed: list[str] = []
     endings: list[TreeEnding] = []
     endings_removed: list[str] = []
+    grouping: GroupChanges | None = None
 
     def empty(self) -> bool:
         """Tell whether there is nothing to write."""

@@ -25,11 +25,13 @@ from orchestrator.store.port import Insert, LoadRows, Outbox, Program, Query, Ro
 from orchestrator.store.postgres_clock import DatabaseClock, TimeSource
 from orchestrator.store.postgres_connections import Connection, Connections
 from orchestrator.store.postgres_faults import FAULTS, LOST, REPEATABLE, UNSENT, running_error
+from orchestrator.store.postgres_groups import Remembered
+from orchestrator.store.postgres_held import Held
 from orchestrator.store.postgres_insert import insert
 from orchestrator.store.postgres_locks import TRY_KEYS, TRY_WHOLE, Locks, LocksTooFew
 from orchestrator.store.postgres_migration import bring_up_to_date
 from orchestrator.store.postgres_notices import Notices
-from orchestrator.store.postgres_queries import Held, answer, execute_of, rows_of, unblock_of
+from orchestrator.store.postgres_queries import answer, execute_of, rows_of, unblock_of
 from orchestrator.store.sharing import Sighting, Waiting
 
 T = TypeVar("T")
@@ -58,6 +60,7 @@ class PostgresStore:
         self._notices = Notices(self._connections)
         self._time_from = time_from
         self._open = False
+        self.remembered = Remembered()
 
     async def open(self) -> None:
         """Connect, upgrade the schema, listen to other servers. Raises StoreError."""
@@ -140,11 +143,15 @@ class PostgresStore:
         """The database, named without its password."""
         return self._connections.place
 
-    async def moment(self, connection: Connection, now_ms: int) -> int:
-        """Return the time of a transaction; `now_ms` is the caller's."""
+    async def moment(self, connection: Connection, now_ms: int) -> tuple[int, int | None]:
+        """Return the time of a transaction, and the revision of what is set about groups if it came with it.
+
+        `now_ms` is the caller's time.
+        """
         if self._time_from == "caller":
-            return now_ms
-        return self.told(await connection.fetchval(sql.NOW), now_ms)
+            return now_ms, None
+        database_ms, revision = await connection.fetchrow(sql.NOW)
+        return self.told(database_ms, now_ms), revision
 
     def told(self, database_ms: int, now_ms: int) -> int:
         """Return which of both counts, and take in the database's."""
@@ -258,8 +265,9 @@ class _Transaction:
         return bool(taken)
 
     async def _drive(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:
-        rows, moment = await self._read_first(now_ms)
-        program, held = make_program(moment), Held(self._connection, self._locks)
+        rows, moment, revision = await self._read_first(now_ms)
+        held = Held(self._connection, self._locks, self._store.remembered, revision)
+        program = make_program(moment)
         answered: Any = None
         try:
             while True:
@@ -275,10 +283,10 @@ class _Transaction:
         finally:
             program.close()
 
-    async def _read_first(self, now_ms: int) -> tuple[list[Row] | None, int]:
-        """Return the rows of the first query, if it is one for rows, and the transaction's time."""
+    async def _read_first(self, now_ms: int) -> tuple[list[Row] | None, int, int | None]:
+        """Return the rows of the first query, if it is one for rows, the transaction's time and revision."""
         store = self._store
         if not isinstance(self._first, LoadRows):
-            return None, await store.moment(self._connection, now_ms)
+            return None, *await store.moment(self._connection, now_ms)
         records = await self._connection.fetch(sql.LOAD_ROWS_AND_NOW, self._first.ids)
-        return rows_of(records), store.told(records[0]["now"], now_ms)
+        return rows_of(records), store.told(records[0]["now"], now_ms), records[0]["revision"]

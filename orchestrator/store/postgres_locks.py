@@ -2,7 +2,8 @@
 
 Invariants: the key of a promise follows from its id alone, so that it can be locked before anything is
 read; all promises of one origin share it; whoever holds several took them in ascending order, or took the
-later ones without waiting, so that no two wait for one another. All are bound to their transaction.
+later ones without waiting, so that no two wait for one another. All are bound to their transaction. A limited
+group has one, too; an unlimited one has none.
 
 A set beyond LOCKS_MAX takes the whole store instead: the server's table of locks has a fixed size.
 """
@@ -43,16 +44,22 @@ def schedule_key_of(schedule_id: str) -> int:
     return _key(f"\x00schedule {schedule_id}")
 
 
+@lru_cache(maxsize=4_096)
+def group_key_of(group: str) -> int:
+    """Return the lock of a limited group."""
+    return _key(f"\x00group {group}")
+
+
 @dataclass(frozen=True, slots=True)
 class Locks:
-    """A set of locks; `whole` means every promise there is."""
+    """A set of locks; `whole` means everything there is."""
 
     keys: frozenset[int] = frozenset()
 
     @property
     def whole(self) -> bool:
-        """Tell whether the set is so large that it locks the whole store."""
-        return len(self.keys) > LOCKS_MAX
+        """Tell whether the set is so large that it locks the whole store, or names it."""
+        return len(self.keys) > LOCKS_MAX or WHOLE_STORE in self.keys
 
     def missing(self, ids: Iterable[str]) -> frozenset[int]:
         """Return the keys of these promises that are not held."""

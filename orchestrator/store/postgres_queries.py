@@ -7,7 +7,6 @@ raises LocksTooFew, and nothing that it has read is used.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.domain.ending import TreeEnding
@@ -15,9 +14,10 @@ from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
 from orchestrator.store import port, trees
+from orchestrator.store import postgres_groups as groups
 from orchestrator.store import postgres_statements as sql
-from orchestrator.store.postgres_connections import Connection
-from orchestrator.store.postgres_locks import LOCK_WHOLE, Locks, LocksTooFew, key_of, schedule_key_of
+from orchestrator.store.postgres_held import Held
+from orchestrator.store.postgres_locks import LOCK_WHOLE, schedule_key_of
 from orchestrator.store.postgres_writes import write
 from orchestrator.store.rows import (
     PROMISE_COLUMNS,
@@ -30,24 +30,6 @@ from orchestrator.store.rows import (
 from orchestrator.store.search import INDEXED_TAGS, indexed_of, matches, page_of, page_of_schedules
 
 _TASK_AT = len(PROMISE_COLUMNS)
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A connection in a transaction, and the locks that it holds."""
-
-    connection: Connection
-    locks: Locks
-
-    def check(self, ids: Iterable[str]) -> None:
-        """Raise LocksTooFew unless all these promises are locked."""
-        self.check_keys(map(key_of, ids))
-
-    def check_keys(self, keys: Iterable[int]) -> None:
-        """Raise LocksTooFew unless all these locks are held."""
-        missing = self.locks.missing_keys(keys)
-        if missing:
-            raise LocksTooFew(missing)
 
 
 async def answer(held: Held, query: port.Query[Any]) -> Any:
@@ -171,6 +153,7 @@ async def _load_groups(held: Held, _: port.LoadGroups) -> list[str | None]:
 async def _clear(held: Held, _: port.Clear) -> None:
     await held.connection.execute(LOCK_WHOLE)
     await held.connection.execute(sql.CLEAR)
+    held.changed = True
 
 
 async def _load_outbox(held: Held, query: port.LoadOutbox) -> port.Outbox:
@@ -204,6 +187,7 @@ async def _load_gauges(held: Held, query: port.LoadGauges) -> port.Gauges:
     rows = await held.connection.fetch(sql.LOAD_GAUGES)
     counts = {(kind, target): count for kind, target, count in rows}
     waiting = await held.connection.fetch(sql.LOAD_WAITING, query.now_ms)
+    dead = await held.connection.fetch(groups.COUNT_DEAD)
     return port.Gauges(
         counted_at=query.now_ms,
         outbox_executes=counts.pop(("executes", "")),
@@ -211,6 +195,7 @@ async def _load_gauges(held: Held, query: port.LoadGauges) -> port.Gauges:
         promises_pending=counts.pop(("promises", "")),
         tasks={(TaskState(state), target): count for (state, target), count in counts.items()},
         waiting_since={row[0]: row[1] for row in waiting},
+        dead={row[0]: row[1] for row in dead},
     )
 
 
@@ -229,6 +214,9 @@ async def _write(held: Held, query: port.Write) -> None:
     held.check_keys(
         map(schedule_key_of, [*(each.id for each in changes.schedules), *changes.schedules_removed])
     )
+    if changes.grouping is not None:
+        held.check_keys(groups.keys_of(changes.grouping))
+        await groups.write_groups(held, changes.grouping)
     await write(held.connection, changes)
 
 
@@ -253,6 +241,7 @@ _QUERIES: dict[type[port.Query[Any]], Callable[[Held, Any], Awaitable[Any]]] = {
     port.LoadDueSchedules: _load_due_schedules,
     port.SearchSchedules: _search_schedules,
     trees.LoadTrees: _load_trees,
+    **groups.QUERIES,
     port.LoadGroups: _load_groups,
     port.Clear: _clear,
     port.Write: _write,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from orchestrator.domain import tags as tag
+from orchestrator.store.postgres_groups import LOAD_REVISION
 from orchestrator.store.postgres_locks import WHOLE_STORE
 from orchestrator.store.rows import (
     ENDING_COLUMNS,
@@ -45,17 +46,20 @@ _TASK = _columns("t", TASK_COLUMNS)
 _ROW = f"SELECT {_PROMISE}, {_TASK} FROM promises p LEFT JOIN tasks t ON t.id = p.id"  # noqa: S608
 _NOW = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
-NOW = f"SELECT {_NOW}"
-"""The database's time in Unix milliseconds; not that of the transaction's start, but of this very call."""
+NOW = f"SELECT {_NOW}, ({LOAD_REVISION})"
+"""The database's time in Unix milliseconds; not that of the transaction's start, but of this very call.
+
+With it comes the revision of what is set about groups.
+"""
 LOAD_ROWS = f"{_ROW} WHERE p.id = ANY($1::text[])"
 LOAD_ROWS_AND_NOW = f"""
-    SELECT r.*, n.now FROM (SELECT {_NOW} AS now) n
+    SELECT r.*, n.now, n.revision FROM (SELECT {_NOW} AS now, ({LOAD_REVISION}) AS revision) n
     LEFT JOIN (
         SELECT {_PROMISE}, {", ".join(f"t.{name} AS task_{name}" for name in TASK_COLUMNS)}
         FROM promises p LEFT JOIN tasks t ON t.id = p.id WHERE p.id = ANY($1::text[])
     ) r ON true
 """  # noqa: S608  # our own names
-"""LOAD_ROWS with NOW in its last column; one row of nulls where nothing was found."""
+"""LOAD_ROWS with NOW in its last columns; one row of nulls where nothing was found."""
 LOAD_WAITERS = """
     SELECT awaited, awaiter, true FROM callbacks WHERE awaited = ANY($1::text[])
     UNION ALL
@@ -268,6 +272,7 @@ INSERT_PROMISE_IF_ABSENT = _LOCKED.format(locks="") + _ADD.format(source="n")
 _HELD = f""", held AS MATERIALIZED (
         SELECT n.now FROM n CROSS JOIN tasks t JOIN promises p ON p.id = t.id
         WHERE t.id = ${_NEXT + 3} AND t.version = ${_NEXT + 4} AND t.state = 'acquired' AND t.releases = 0
+        AND t.attempts = 0
         AND NOT t.cancelled AND t.touched_at > n.now - ${_NEXT + 5}::bigint
         AND p.state = 'pending' AND p.timeout_at > n.now
         FOR SHARE OF t, p SKIP LOCKED

@@ -47,6 +47,7 @@ TASK_COLUMNS = (
     "timer_at",
     "cancelled",
     "touched_at",
+    "attempts",
 )
 """The columns of a task, in the order that `task_of` reads."""
 ENDING_COLUMNS = ("id", "kind", "asked_at", "after_id")
@@ -122,6 +123,7 @@ def task_of(row: Sequence[Any]) -> Task | None:
         timer_at=row[9],
         cancelled=bool(row[10]),
         touched_at=row[11],
+        attempts=row[12],
     )
 
 
@@ -140,6 +142,7 @@ def task_row(task: Task) -> tuple[object, ...]:
         task.timer_at,
         task.cancelled,
         task.touched_at,
+        task.attempts,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision in `migrations/versions`."""
 
 TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
@@ -71,6 +71,7 @@ tasks = sa.Table(
     sa.Column("timer_at", sa.BigInteger),
     sa.Column("cancelled", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("touched_at", sa.BigInteger),
+    sa.Column("attempts", sa.BigInteger, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
 )
 _timed = sa.text("timer_at IS NOT NULL")
@@ -164,3 +165,44 @@ sa.Index(
     sqlite_where=_running,
     postgresql_where=_running,
 )
+
+groups = sa.Table(
+    "groups",
+    metadata,
+    sa.Column("id", TEXT, primary_key=True),
+    sa.Column("concurrency", sa.BigInteger),
+    sa.Column("rate", sa.BigInteger),
+    sa.Column("period", sa.BigInteger),
+    sa.Column("attempts", sa.BigInteger),
+    sa.Column("paused", sa.Boolean, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("level", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("leveled_at", sa.BigInteger, nullable=False, server_default="0"),
+)
+"""Rows are never removed: the greatest revision tells servers whether what they remember still holds."""
+sa.Index("groups_by_revision", groups.c.revision)
+
+queued = sa.Table(
+    "queued",
+    metadata,
+    sa.Column("task_id", TEXT, primary_key=True),
+    sa.Column("group_id", TEXT, nullable=False),
+    sa.Column("place", sa.BigInteger, nullable=False),
+    sa.Column("rank", sa.BigInteger, nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+sa.Index("queued_by_turn", queued.c.group_id, queued.c.place, queued.c.rank, queued.c.since, queued.c.task_id)
+
+dead_letters = sa.Table(
+    "dead_letters",
+    metadata,
+    sa.Column("id", TEXT, primary_key=True),
+    sa.Column("group_id", TEXT, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("attempts", sa.BigInteger, nullable=False),
+    sa.Column("reason", TEXT, nullable=False),
+    sa.Column("died_at", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+sa.Index("dead_letters_by_group", dead_letters.c.group_id, dead_letters.c.id)

@@ -26,6 +26,7 @@ from orchestrator.store.errors import InvalidRow, StoreError
 from orchestrator.store.migration import check_revision, revision_of, upgrade_file
 from orchestrator.store.ownership import Ownership
 from orchestrator.store.port import Insert, Program, Query
+from orchestrator.store.sqlite_groups import Connection, forget_limits
 from orchestrator.store.sqlite_insert import insert
 from orchestrator.store.sqlite_queries import QUERIES
 
@@ -51,7 +52,7 @@ class SqliteStore:
         self._path = path
         self._name = str(path) if path else ":memory:"
         self._ownership = Ownership(path) if path else None
-        self._connection: sqlite3.Connection | None = None
+        self._connection: Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._turn = threading.Lock()
@@ -79,9 +80,10 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise _opening_error(self._name, error) from error
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> Connection:
         connection = sqlite3.connect(
             self._path or ":memory:",
+            factory=Connection,
             timeout=BUSY_TIMEOUT_S,
             isolation_level=None,
             check_same_thread=False,
@@ -186,6 +188,7 @@ def _carry_out(connection: sqlite3.Connection, program: Program[T], now_ms: int)
         result = _drive(connection, program, query)
         connection.execute("COMMIT")
     except BaseException:
+        forget_limits(connection)
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise

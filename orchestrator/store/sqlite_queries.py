@@ -13,7 +13,9 @@ from orchestrator.domain.ending import TreeEnding
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
+from orchestrator.store import group_statements as group_sql
 from orchestrator.store import port, schema, sqlite_gauges, trees
+from orchestrator.store import sqlite_groups as groups
 from orchestrator.store import statements as sql
 from orchestrator.store.rows import (
     PROMISE_COLUMNS,
@@ -156,6 +158,7 @@ def _load_groups(connection: Connection, _: port.LoadGroups) -> list[str | None]
 
 
 def _clear(connection: Connection, _: port.Clear) -> None:
+    groups.forget_limits(connection)
     for table in schema.metadata.tables:
         connection.execute(f"DELETE FROM {table}")  # noqa: S608  # our own names
 
@@ -193,11 +196,14 @@ def _load_gauges(connection: Connection, query: port.LoadGauges) -> port.Gauges:
         outbox_executes=connection.execute(sqlite_gauges.COUNT_EXECUTES).fetchone()[0],
         outbox_unblocks=connection.execute(sqlite_gauges.COUNT_UNBLOCKS).fetchone()[0],
         promises_pending=connection.execute(sqlite_gauges.COUNT_PENDING).fetchone()[0],
+        dead=dict(connection.execute(group_sql.COUNT_DEAD).fetchall()),
     )
 
 
 def _write(connection: Connection, query: port.Write) -> None:
     changes = query.changes
+    if changes.grouping is not None:
+        groups.write_groups(connection, changes.grouping)
     if changes.unblocks_before is not None:
         connection.execute(sql.REMOVE_UNBLOCKS_BEFORE, (changes.unblocks_before,))
     for name, statement, row_of in _WRITTEN:
@@ -271,6 +277,7 @@ QUERIES: dict[type[port.Query[Any]], Callable[[Connection, Any], Any]] = {
     port.LoadDueSchedules: _load_due_schedules,
     port.SearchSchedules: _search_schedules,
     trees.LoadTrees: _load_trees,
+    **groups.QUERIES,
     port.LoadGroups: _load_groups,
     port.Clear: _clear,
     port.Write: _write,

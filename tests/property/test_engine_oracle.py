@@ -22,11 +22,18 @@ import msgspec
 import pytest
 
 from orchestrator.domain.errors import Refused
+from orchestrator.domain.group import Group
 from orchestrator.engine import Engine, EngineSettings, ManualClock
 from orchestrator.protocol.commands import COMMANDS
 from orchestrator.protocol.envelope import VERSION, decode_request, encode_answer, encode_refusal
 from orchestrator.protocol.records import task_record
 from orchestrator.store import MemoryStore, SqliteStore, Store
+from orchestrator.store.grouping import (
+    LoadPlaces,
+    LoadUsages,
+    SearchDead,
+    SearchGroups,
+)
 from orchestrator.store.port import (
     Changes,
     LoadChain,
@@ -52,6 +59,7 @@ IDS = ["a", "a:1", "a:2", "a:1.1", "a.3", "b", "b:1", "e", DETACHED]
 ODD_IDS = ["a/x%2F", "ü:1", ""]
 PIDS = ["w1", "w2"]
 GROUPS = ["workers", "clients", None]
+GROUP_NAMES = ["workers", "workers", "workers", "clients", "https://f.example/x", "none"]
 FAR = 2**53 - 1
 SETTINGS = EngineSettings(release_backoff_ms=0, retry_unheard_ms=30_000, unblock_keep_ms=2**53)
 
@@ -107,8 +115,14 @@ class Chance:
         for name in ("branch", "origin", "parent"):
             if self.odds(0.4):
                 tags[f"resonate:{name}"] = self.pick(key, key[:1], key.rpartition(".")[0] or key[:1])
+        if self.odds(0.3):
+            tags["resonate:priority"] = self.pick("-1000", "-1", "0", "2", "7")
+        if self.odds(0.15):
+            tags["resonate:attempts"] = self.pick("1", "2", "3")
         if self.odds(0.02):
             tags |= self.pick(
+                {"resonate:priority": "1001"},
+                {"resonate:attempts": "0"},
                 {"resonate:target": "ftp://x"},
                 {"resonate:target": "poll://all@g"},
                 {"resonate:delay": "soon"},
@@ -230,6 +244,7 @@ class Chance:
             ("task.continue", {"id": key}),
             ("task.search", self.search({"limit": limit})),
             *self.scheduling(),
+            *self.grouping(),
         )
         if self.odds(0.03):
             data |= {"id": ""} if "id" in data else {}
@@ -245,6 +260,31 @@ class Chance:
             *[(f"schedule.{name}", {"id": key}) for name in ("get", "pause", "resume")],
             ("schedule.delete", {"id": key if self.odds(0.5) else "none"}),
             ("schedule.search", {"limit": 0 if self.odds(0.1) else self.pick(1, 2, 10), "tags": tags}),
+        ]
+
+    def grouping(self) -> list[tuple[str, Json]]:
+        name = self.pick(*GROUP_NAMES) if self.odds(0.95) else ""
+        changes: Json = {"id": name}
+        if self.odds(0.7):
+            changes["concurrency"] = self.pick(1, 1, 2, 3, None, 0 if self.odds(0.1) else 1)
+        if self.odds(0.3):
+            changes |= self.pick(
+                {"rate": 1, "period": 100}, {"rate": 2, "period": 7_001}, {"rate": 3, "period": 700},
+                {"rate": None, "period": None}, {"rate": 1},
+            )  # fmt: skip
+        if self.odds(0.3):
+            changes["attempts"] = self.pick(1, 2, 3, None, -1 if self.odds(0.1) else 2)
+        limit = 0 if self.odds(0.1) else self.pick(1, 2, 10)
+        dead = {"group": name} if self.odds(0.5) else {}
+        return [
+            ("group.set", changes),
+            ("group.set", changes),
+            ("group.pause", {"id": name if self.odds(0.3) else "none"}),
+            ("group.resume", {"id": name}),
+            ("group.resume", {"id": name}),
+            ("group.get", {"id": name}),
+            ("group.search", {"limit": limit} | ({"cursor": "none"} if self.odds(0.3) else {})),
+            ("task.dead", {"limit": limit} | dead),
         ]
 
     def search(self, data: Json) -> Json:
@@ -302,7 +342,20 @@ def _contents(ids: list[str]) -> Program[Json]:
         unblocks |= {(row.promise_id, row.address) for row, _ in page.unblocks}
     schedules = yield from ask(SearchSchedules(tags={}, limit=100, cursor=None, scan_max=1000))
     tasks = [task for _, task in rows if task is not None]
+    groups = yield from ask(SearchGroups(limit=100, cursor=None, scan_max=1000))
+    names = [group.id for group in groups.items]
+    usages = yield from ask(LoadUsages(groups=names))
+    places = yield from ask(LoadPlaces(groups=names, ids=ids))
+    dead = yield from ask(SearchDead(group=None, limit=1000, cursor=None))
     return {
+        "groups": {group.id: _without_id(group) for group in groups.items},
+        "buckets": {
+            group.id: (usages[group.id].level, usages[group.id].leveled_at)
+            for group in groups.items
+            if group.rate is not None
+        },
+        "places": {queued.task_id: queued.place.name.lower() for queued in places},
+        "dead": {letter.id: msgspec.to_builtins(letter) for letter in dead.items},
         "promises": {promise.id: msgspec.to_builtins(promise) for promise, _ in rows},
         "tasks": {task.id: msgspec.to_builtins(task_record(task)) for task in tasks},
         "timers": {task.id: task.timer_at for task in tasks if task.timer_at is not None},
@@ -314,14 +367,20 @@ def _contents(ids: list[str]) -> Program[Json]:
     }
 
 
+def _without_id(group: Group) -> Json:
+    return {key: value for key, value in msgspec.to_builtins(group).items() if key != "id"}
+
+
 class Subject:
     """One engine over one store, and how to start it anew."""
 
     def __init__(self, store: Store, clock: ManualClock, again: Callable[[], Store]) -> None:
         self.store, self.clock, self.again = store, clock, again
         self.engine = Engine(store, clock, SETTINGS)
+        self.heard = True
 
     async def start(self) -> None:
+        self.engine._ticker._listened = lambda _: self.heard
         await self.engine.__aenter__()
         await self.engine.tick()
 
@@ -402,6 +461,7 @@ class History:
     def __init__(self, chance: random.Random, where: str, seen: Counter[tuple[str, Any]]) -> None:
         self.chance, self.where, self.seen = chance, where, seen
         self.clock, self.oracle = StillClock(), Oracle()
+        self.oracle.heard = chance.random() < 0.5
         self.before: Json = {"promises": {}, "tasks": {}}
         self.subjects: list[Subject] = []
         self.did: list[Any] = []
@@ -418,6 +478,7 @@ class History:
         async with AsyncExitStack() as stack:
             for again in stores:
                 self.subjects.append(await stack.enter_async_context(_subject(self.clock, again)))
+                self.subjects[-1].heard = self.oracle.heard
             for _ in range(STEPS):
                 await self.pass_time(restarting=path is not None)
                 await self.step()
@@ -512,6 +573,12 @@ EXPECTED = {
     "schedule.search": [(200,), (400,)],
     "schedule.pause": [(200,), (400,), (404,)],
     "schedule.resume": [(200,), (400,), (404,)],
+    "group.get": [(200,), (400,)],
+    "group.set": [(200,), (400,)],
+    "group.pause": [(200,), (400,)],
+    "group.resume": [(200,), (400,)],
+    "group.search": [(200,), (400,)],
+    "task.dead": [(200,), (400,)],
 }
 """Every way in which an operation can end; all of them must have been seen."""
 

@@ -11,6 +11,7 @@ import pytest
 from orchestrator.domain.errors import Refused
 from orchestrator.domain.promise import PromiseState
 from orchestrator.protocol import commands as c
+from orchestrator.protocol import groups as g
 from orchestrator.protocol import schedules as s
 from orchestrator.server.auth_identity import EVERYBODY, Identity
 from orchestrator.server.auth_scope import TOUCHED, authorize
@@ -54,6 +55,15 @@ SAMPLES: list[c.Command[Any]] = [
     s.SchedulePause(id=f"{PREFIX}1"),
     s.ScheduleResume(id=f"{PREFIX}1"),
 ]
+GROUPS: list[c.Command[Any]] = [
+    g.GroupGet(id=f"{PREFIX}g"),
+    g.GroupSet(id=f"{PREFIX}g", concurrency=1),
+    g.GroupPause(id=f"{PREFIX}g"),
+    g.GroupResume(id=f"{PREFIX}g"),
+    g.GroupSearch(),
+    g.TaskDead(group=f"{PREFIX}g"),
+]
+"""A group holds everybody's tasks, whatever its name."""
 WITHOUT_IDS = (c.Describe,)
 
 
@@ -89,7 +99,7 @@ def test_every_id_of_an_operation_is_held_against_the_prefix(command: c.Command[
         authorize(EVERYBODY, each)
 
 
-@pytest.mark.parametrize("command", [c.PromiseSearch(), c.TaskSearch(), s.ScheduleSearch()])
+@pytest.mark.parametrize("command", [c.PromiseSearch(), c.TaskSearch(), s.ScheduleSearch(), *GROUPS])
 def test_a_search_is_not_for_a_prefix(command: c.Command[Any]) -> None:
     with pytest.raises(Refused, match="prefix") as caught:
         authorize(TEAM, command)

@@ -7,10 +7,12 @@ import msgspec
 import pytest
 
 from orchestrator.domain.errors import Refused
+from orchestrator.domain.group import DeadLetter, DeathReason
 from orchestrator.domain.schedule import CatchUp, Schedule
 from orchestrator.protocol import commands as c
 from orchestrator.protocol import debugging as d
 from orchestrator.protocol import envelope
+from orchestrator.protocol import groups as g
 from orchestrator.protocol import schedules as s
 from orchestrator.protocol.messages import Execute, Unblock
 from orchestrator.protocol.records import PromiseRecord, PromiseState, TaskRecord, TaskState, Value
@@ -45,6 +47,8 @@ SNAPSHOT = d.DebugSnapAnswer(
     messages=[d.DebugMessage(address="poll://any@g", message={"kind": "execute", "head": {}, "data": {}})],
 )
 
+LIMITED = g.GroupRecord(id="g", concurrency=1, paused=True, acquired=1, waiting=0)
+DEAD = DeadLetter(id="a", group="g", version=3, attempts=2, reason=DeathReason.RELEASED, died_at=5)
 EXCHANGES: list[tuple[c.Command, c.Answer]] = [
     (c.PromiseGet(id="a"), c.PromiseAnswer(promise=PROMISE)),
     (CREATE, c.PromiseAnswer(promise=PROMISE)),
@@ -97,6 +101,12 @@ EXCHANGES: list[tuple[c.Command, c.Answer]] = [
     (s.ScheduleSearch(tags={"a": "b"}), s.SchedulePage(schedules=[SCHEDULE], cursor="s")),
     (s.SchedulePause(id="s"), s.ScheduleAnswer(schedule=SCHEDULE)),
     (s.ScheduleResume(id="s"), s.ScheduleAnswer(schedule=SCHEDULE)),
+    (g.GroupGet(id="g"), g.GroupAnswer(group=g.GroupRecord(id="g"))),
+    (g.GroupSet(id="g", concurrency=1, rate=None, period=None), g.GroupAnswer(group=LIMITED)),
+    (g.GroupPause(id="g"), g.GroupAnswer(group=LIMITED)),
+    (g.GroupResume(id="g"), g.GroupAnswer(group=LIMITED)),
+    (g.GroupSearch(cursor="f"), g.GroupPage(groups=[LIMITED], cursor="g")),
+    (g.TaskDead(group="g"), g.DeadPage(tasks=[DEAD])),
     (d.DebugStart(), c.Empty()),
     (d.DebugStop(), c.Empty()),
     (d.DebugReset(), c.Empty()),

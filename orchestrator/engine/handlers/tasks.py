@@ -45,8 +45,15 @@ def create(workspace: Workspace, command: c.TaskCreate, *, embedded: bool) -> c.
 
 
 def _create_claimed(workspace: Workspace, action: c.PromiseCreate, lease: Lease) -> c.TaskClaim:
+    """Create and acquire at once; without room in its group the task waits, as if somebody else had it."""
     promise = promises.new_promise(action, workspace.now_ms)
     task = fresh_task(promise)
+    try:
+        if promise.pending:
+            workspace.queues.admit(task)
+    except Refused:
+        promises.add_promise(workspace, promise)
+        raise
     if promise.pending:
         claim = TASK_TRANSITIONS[TaskState.PENDING, TaskEvent.CLAIM]
         task = advance(task, claim, workspace.now_ms, lease=lease)
