@@ -25,6 +25,7 @@ from orchestrator.domain.errors import Refused, Unavailable
 from orchestrator.protocol.commands import Answer, Command
 from orchestrator.protocol.envelope import decode_answer, encode_request
 from orchestrator.protocol.transport import Receiver
+from orchestrator.transport.skew import ClockWatch
 from orchestrator.transport.stream import PollStream, StreamSettings
 from orchestrator.transport.token import Token, TokenSource, authorization
 
@@ -69,6 +70,7 @@ class HttpTransport:
     ) -> None:
         self._url = _parse_url(url)
         self._tokens = TokenSource(token)
+        self._clock = ClockWatch(str(self._url))
         self._settings = session or SessionSettings()
         self._timeout_s = timeout_s if timeout_s is not None else self._settings.timeout_s
         self._stream_settings = stream or StreamSettings()
@@ -96,6 +98,7 @@ class HttpTransport:
                 allow_redirects=False,
             ) as response:
                 payload = await response.read()
+                self._clock.look(response.headers.get("Date"))
         except TimeoutError as error:
             raise Unavailable(
                 f"{self._url} did not answer {command.KIND} within {self._timeout_s:g} s: "

@@ -20,6 +20,7 @@ from orchestrator import (
     ApplicationError,
     Context,
     EncodingError,
+    Keyring,
     Never,
     NotRegistered,
     Orchestrator,
@@ -91,8 +92,9 @@ async def flow(ctx: Context, value: Everything) -> list[Everything]:
     return [await ctx.run(same, value), await ctx.rpc(same, value)]
 
 
-async def test_everything_comes_back_as_what_it_was(place: Place) -> None:
-    app = place.make()
+@pytest.mark.parametrize("keys", [None, Keyring({"k": bytes(32)})], ids=["plain", "encrypted"])
+async def test_everything_comes_back_as_what_it_was(place: Place, keys: Keyring | None) -> None:
+    app = place.make(encryptor=keys)
     app.register(same)
     app.register(flow)
     async with app, asyncio.timeout(PATIENCE_S):
