@@ -72,7 +72,7 @@ async def rpc_gateway(stage: Stage) -> str:
     await stage.keep(program, "--at", url, "service", "payment", crash=Crash(step="work"))
     gateway = await stage.start(program, "--at", url, "gateway", "--port", "0")
     where = (await gateway.line("serving ")).removeprefix("serving ")
-    first = {"service": "stock"}
+    first: dict[str, object] = {"service": "stock"}
     asked = (("await_chain", 1, first), ("detached_chain", 2, first), ("fan_out", 3, {}))
     answers = [
         await _outcome(f"{where}/{function}/order-{order}?wait=50", {**arguments, "order": order})
