@@ -73,6 +73,7 @@ async def rpc_gateway(stage: Stage) -> str:
     gateway = await stage.start(program, "--at", url, "gateway", "--port", "0")
     where = (await gateway.line("serving ")).removeprefix("serving ")
     first: dict[str, object] = {"service": "stock"}
+    asked: tuple[tuple[str, int, dict[str, object]], ...]
     asked = (("await_chain", 1, first), ("detached_chain", 2, first), ("fan_out", 3, {}))
     answers = [
         await _outcome(f"{where}/{function}/order-{order}?wait=50", {**arguments, "order": order})
