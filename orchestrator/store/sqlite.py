@@ -2,7 +2,7 @@
 
 Invariants: a transaction runs from BEGIN to COMMIT in one thread and never beside another; WAL with
 synchronous=FULL makes a commit durable before `run` returns; whatever a program raises, the transaction is
-rolled back; a file that was moved or deleted meanwhile takes no more commits, which nobody would find again.
+rolled back; a file that was moved or deleted meanwhile soon takes no more commits: nobody would find them.
 Transactions run in the store's own thread, so that the loop goes on while the disk writes; but
 where they have lately been shorter than the hop to that thread and back is worth, they run in the caller's.
 """
@@ -36,6 +36,8 @@ INLINE_BELOW_S = 0.0006
 """A lone commit on a fast disk takes 0.15 ms, and the hop as much again. The loop is not held for longer."""
 PACE_WEIGHT = 0.1
 """How much the newest transaction counts in the moving average; a slow one counts whole."""
+LOOK_PAUSE_S = 0.05
+"""How often it is made sure that the file still has its name."""
 CACHE_KIB = 65_536
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -54,6 +56,7 @@ class SqliteStore:
         self._ownership = Ownership(path) if path else None
         self._connection: Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._look_at = 0.0
         self._thread: ThreadPoolExecutor | None = None
         self._turn = threading.Lock()
         self._pace_s = math.inf
@@ -155,16 +158,23 @@ class SqliteStore:
             slow = elapsed >= INLINE_BELOW_S or self._pace_s == math.inf
             self._pace_s = elapsed if slow else self._pace_s + PACE_WEIGHT * (elapsed - self._pace_s)
 
-    def _run(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:
-        connection = self._connection
-        if connection is None:
-            raise StoreError(f"store {self._name} is closed; open it first")
+    def _check_file(self) -> None:
+        """Refuse to go on with a file that nobody would find again. Looks now and then: it is a system call."""
+        if self._path is None or perf_counter() < self._look_at:
+            return
         if _identity_of(self._path) != self._identity:
             raise StoreError(
                 f"store {self._name} was moved, deleted or replaced while it was open: put it back, or start "
                 "this process again on the right file",
                 transient=True,
             )
+        self._look_at = perf_counter() + LOOK_PAUSE_S
+
+    def _run(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:
+        connection = self._connection
+        if connection is None:
+            raise StoreError(f"store {self._name} is closed; open it first")
+        self._check_file()
         try:
             result = _carry_out(connection, make_program(now_ms), now_ms)
         except (UnicodeEncodeError, OverflowError, sqlite3.InterfaceError) as error:

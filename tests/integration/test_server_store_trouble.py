@@ -106,8 +106,11 @@ async def test_a_file_that_another_program_holds(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("how", ["moved", "deleted and replaced"])
-async def test_a_file_that_is_moved_takes_no_commits(tmp_path: Path, how: str) -> None:
+async def test_a_file_that_is_moved_takes_no_commits(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A connection would go on writing to it, and nobody would find what was acknowledged."""
+    monkeypatch.setattr(sqlite, "LOOK_PAUSE_S", 0.0)
     path, elsewhere = tmp_path / "s.db", tmp_path / "elsewhere.db"
     async with on_file(path) as (url, _):
 
