@@ -159,7 +159,7 @@ class SqliteStore:
             self._pace_s = elapsed if slow else self._pace_s + PACE_WEIGHT * (elapsed - self._pace_s)
 
     def _check_file(self) -> None:
-        """Refuse to go on with a file that nobody would find again. Looks now and then: it is a system call."""
+        """Refuse to go on with a file that nobody would find again; looks now and then, for it costs."""
         if self._path is None or perf_counter() < self._look_at:
             return
         if _identity_of(self._path) != self._identity:
