@@ -8,6 +8,7 @@ from typing import TypedDict
 
 from orchestrator.domain import tags as tag
 from orchestrator.domain.address import any_of
+from orchestrator.domain.group import fault_of_priority
 from orchestrator.domain.retry import RetryPolicy
 
 NO_DEADLINE_MS = 2**53 - 1
@@ -71,6 +72,9 @@ class CallOptions:
             raise ValueError("delay_s and delay_until_ms exclude each other: give one of them")
         if self.delay_s is not None and self.delay_s < 0:
             raise ValueError(f"delay_s is {self.delay_s}: give 0 or more seconds")
+        fault = None if self.priority is None else fault_of_priority(str(self.priority))
+        if fault is not None:
+            raise ValueError(fault)
 
     @property
     def delayed(self) -> bool:

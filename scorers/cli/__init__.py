@@ -14,6 +14,7 @@ from scorers.cli import (
     demo,
     doctor,
     encryption_key,
+    group,
     invoke,
     logs,
     output,
@@ -66,6 +67,7 @@ for run in (
     app.command()(run)
 app.add_typer(promise.app, name="promise")
 app.add_typer(task.app, name="task")
+app.add_typer(group.app, name="group")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(proof.app, name="proof")
 app.add_typer(db.app, name="db")

@@ -12,13 +12,14 @@ from rich.markup import escape
 from orchestrator.client.codec import encode_value
 from orchestrator.client.outcomes import failure_value
 from orchestrator.protocol import commands as c
+from orchestrator.protocol.groups import TaskDead
 from orchestrator.protocol.records import PromiseState, TaskRecord, TaskState
 from scorers.cli import options, output
 from scorers.cli.arguments import json_of, milliseconds_of
 from scorers.cli.flags import configured
 from scorers.cli.promise import show as show_promise
 from scorers.cli.session import naming, server
-from scorers.cli.when import duration
+from scorers.cli.when import duration, moment
 from scorers.settings import Settings
 
 app = typer.Typer(help="Look at tasks, and step in by hand.", no_args_is_help=True, rich_markup_mode=None)
@@ -153,6 +154,58 @@ async def resume(
 ) -> None:
     """Let a halted task go on."""
     await _act(settings, c.TaskContinue(id=task_id), "continued", as_json=as_json)
+
+
+@app.command("dead")
+@configured("server")
+async def dead(
+    settings: Settings,
+    group: Annotated[str | None, typer.Option("--of", help="Only tasks of this group.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Tasks a page.")] = 100,
+    cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """List the tasks that were halted because their attempts are spent."""
+    async with server(settings) as transport:
+        page = await transport.call(TaskDead(group=group, limit=limit, cursor=cursor))
+    if as_json:
+        for letter in page.tasks:
+            output.emit(letter)
+        return
+    rows = [
+        (escape(each.id), escape(each.group), each.attempts, each.reason, moment(each.died_at))
+        for each in page.tasks
+    ]
+    output.table(f"{len(rows)} dead tasks", ("id", "group", "attempts", "last one", "died"), rows)
+    if page.cursor:
+        output.say(f"more: --cursor {escape(page.cursor)}")
+
+
+@app.command("revive")
+@configured("server")
+async def revive(
+    settings: Settings,
+    task_id: Annotated[str | None, typer.Argument(help="The task's id; or --all.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All dead tasks, or all of --of.")] = False,
+    group: Annotated[str | None, typer.Option("--of", help="With --all: of this group.")] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Let a dead task go on, with all its attempts."""
+    if (task_id is None) is not everything or (group is not None and not everything):
+        output.fail("name either the id of one task, or --all, with --of GROUP for those of one group")
+    if task_id is not None:
+        await _act(settings, c.TaskContinue(id=task_id), "revived", as_json=as_json)
+        return
+    async with server(settings) as transport:
+        after: str | None = None
+        while True:
+            page = await transport.call(TaskDead(group=group, cursor=after))
+            for letter in page.tasks:
+                await transport.call(c.TaskContinue(id=letter.id))
+                _tell("revived", letter.id, as_json=as_json)
+            after = page.cursor
+            if after is None:
+                return
 
 
 async def _act(
