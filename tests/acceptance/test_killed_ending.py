@@ -42,7 +42,13 @@ async def test_a_tree_is_ended_though_its_process_dies(
     url = request.getfixturevalue("postgres_url") if kind == "postgresql" else f"sqlite:///{tmp_path}/s.db"
     first = await _process(url, what, where)
     assert first.returncode == -9, first.stderr
-    second = await _process(url, "wait", "")
+    try:
+        second = await _process(url, "wait", "")
+    except subprocess.TimeoutExpired as late:
+        async with world(url, ManualClock(round(time.time() * 1000))) as w:
+            tasks = (await w.do(c.TaskSearch(limit=1000))).tasks
+            stuck = [task for task in tasks if task.state.value != "fulfilled"]
+        pytest.fail(f"it does not end: {stuck}\n{late.stdout!r}\n{late.stderr!r}")
     assert (second.returncode, second.stdout.strip()) == (0, "canceled"), second.stderr
     # By a clock that goes on where theirs was: what is left to be ended is due.
     async with world(url, ManualClock(round(time.time() * 1000)), tick_page=5) as w:
