@@ -14,9 +14,13 @@ import structlog
 from orchestrator.client.application import THREADS_MAX, Application, NotStarted
 from orchestrator.client.clock import Clock
 from orchestrator.client.encryption import Encryptor
+from orchestrator.client.history import History
 from orchestrator.client.listening import REFRESH_S, Subscriptions
 from orchestrator.client.processes import PROCESSES_MAX
+from orchestrator.client.replaying import Replay, replay
 from orchestrator.client.sealing import SealingTransport
+from orchestrator.client.surroundings import Surroundings
+from orchestrator.domain.address import only
 from orchestrator.domain.errors import Refused, Unavailable
 from orchestrator.protocol.commands import Describe
 from orchestrator.protocol.transport import Transport
@@ -164,6 +168,18 @@ class Orchestrator(Application):
         twin = type(self)(opening=opening, clock=clock, **merged)
         twin._share(self)
         return twin
+
+    async def replay(self, history: History) -> list[Replay]:
+        """Replay a recorded execution on the functions registered here; none of them is executed.
+
+        Needs no engine, and the application need not run. Returns how each workflow of the tree repeated its
+        record, differences included. Raises NotRegistered where the function of its root is not known here.
+        """
+
+        def around(transport: Transport) -> Surroundings:
+            return self._surrounded_by(transport, Subscriptions(transport, only(self.group, self.pid)))
+
+        return await replay(around, history, history.records(self._encryptor))
 
     async def start(self) -> None:
         """Connect and begin to work. A server that is away is waited for."""

@@ -5,11 +5,14 @@ processes that seem to end at a chosen command (`crash_at`), and a count of what
 (`ExecutionLog`). `ManualClock` stands still until it is moved.
 """
 
+from orchestrator.client.history import History, fetch_history, read_history
+from orchestrator.client.replaying import OutcomeDiffers, Replay
 from orchestrator.engine import ManualClock
 from orchestrator.testing.crashes import CrashingTransport, ExecutionLog, SimulatedCrash, crash_at
 from orchestrator.testing.cuts import Ground, assert_survives_crashes
 from orchestrator.testing.local import local
 from orchestrator.testing.network import CALM, FaultyTransport, Weather
+from orchestrator.testing.replay import assert_replays
 from orchestrator.testing.virtual_time import SeededLoop, StandStill, VirtualClock
 
 __all__ = [
@@ -18,13 +21,19 @@ __all__ = [
     "ExecutionLog",
     "FaultyTransport",
     "Ground",
+    "History",
     "ManualClock",
+    "OutcomeDiffers",
+    "Replay",
     "SeededLoop",
     "SimulatedCrash",
     "StandStill",
     "VirtualClock",
     "Weather",
+    "assert_replays",
     "assert_survives_crashes",
     "crash_at",
+    "fetch_history",
     "local",
+    "read_history",
 ]

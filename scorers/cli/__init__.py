@@ -15,6 +15,7 @@ from scorers.cli import (
     doctor,
     encryption_key,
     group,
+    history,
     invoke,
     logs,
     output,
@@ -65,6 +66,8 @@ for run in (
     encryption_key.encryption_key,
 ):
     app.command()(run)
+app.command("replay-history")(history.replay_history)
+app.add_typer(history.app, name="history")
 app.add_typer(promise.app, name="promise")
 app.add_typer(task.app, name="task")
 app.add_typer(group.app, name="group")
