@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from random import Random
 from types import TracebackType
@@ -14,7 +14,7 @@ import structlog
 from orchestrator.client.application import THREADS_MAX, Application, NotStarted
 from orchestrator.client.clock import Clock
 from orchestrator.client.encryption import Encryptor
-from orchestrator.client.history import History
+from orchestrator.client.history import History, fetch_history
 from orchestrator.client.listening import REFRESH_S, Subscriptions
 from orchestrator.client.processes import PROCESSES_MAX
 from orchestrator.client.replaying import Replay, replay
@@ -112,6 +112,7 @@ class Orchestrator(Application):
                 )
             opening = _borrowed(transport)
         self._given = settings
+        self._unsealed: Transport | None = None
         self._opening: Opening = opening
         self._settings = WorkerSettings(
             ttl_ms=ttl_ms,
@@ -168,6 +169,15 @@ class Orchestrator(Application):
         twin = type(self)(opening=opening, clock=clock, **merged)
         twin._share(self)
         return twin
+
+    async def history(self, promise_id: str, *, also: Sequence[str] = ()) -> History:
+        """Return the recorded execution to which a promise belongs, its values as they are stored.
+
+        `also` are promises with ids of their own that it awaits. Raises Refused(404) for an unknown one.
+        """
+        around = self._started()
+        transport = self._unsealed if self._unsealed is not None else around.transport
+        return await fetch_history(transport, promise_id, now_ms=self._clock.now_ms(), also=also)
 
     async def replay(self, history: History) -> list[Replay]:
         """Replay a recorded execution on the functions registered here; none of them is executed.
@@ -273,6 +283,7 @@ class Orchestrator(Application):
                 self._threads = None
 
     def _sealing(self, transport: Transport) -> Transport:
+        self._unsealed = transport
         return transport if self._encryptor is None else SealingTransport(transport, self._encryptor)
 
     async def _serve(self, transport: Transport, ready: asyncio.Future[None]) -> None:

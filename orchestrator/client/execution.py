@@ -275,7 +275,7 @@ class Execution:
         """
         if self._verdict is not None:
             raise Abandoned(f"{self.promise.id} does not execute any more")
-        self.guard.note(call.id)
+        self.guard.note(call.id, call.label)
         record = self.records.get(call.id)
         if record is not None:
             self.compare(call, record)

@@ -12,26 +12,32 @@ from orchestrator.protocol.records import PromiseRecord
 
 BEFORE_MAX = 3
 """How many earlier calls a report names."""
+LATEST_MAX = 64
+"""Of how many calls the labels are kept, for a report."""
 
 
 class ReplayGuard:
     """Compares the calls of one execution's workflows with the `records` that it began with."""
 
-    __slots__ = ("_asked", "_met", "_recorded", "_records")
+    __slots__ = ("_asked", "_latest", "_met", "_recorded", "_records")
 
     def __init__(self, records: Mapping[str, PromiseRecord]) -> None:
         self._records = records
         self._recorded: dict[str, list[str]] = {}
         self._asked: set[str] = set()
+        self._latest: dict[str, str] = {}
         self._met: dict[str, int] = {}
 
     def load(self) -> None:
         """Learn which calls each workflow has made, once all records are there."""
         self._recorded = recorded_calls(self._records.values())
 
-    def note(self, promise_id: str) -> None:
+    def note(self, promise_id: str, label: str = "") -> None:
         """Note that a recorded call has been made again, or a new one was made."""
         self._asked.add(promise_id)
+        self._latest[promise_id] = label
+        if len(self._latest) > LATEST_MAX:
+            del self._latest[next(iter(self._latest))]
 
     def at_frontier(self, workflow_id: str) -> bool:
         """Tell whether a workflow has met again all that is recorded of it."""
@@ -65,7 +71,13 @@ class ReplayGuard:
         recorded = self._recorded.get(workflow_id, [])
         end = recorded.index(promise_id) if promise_id in recorded else len(recorded)
         named = recorded[max(0, end - BEFORE_MAX) : end]
-        return tuple(f"{one} {label_of(self._records[one]) or 'a call'}" for one in named)
+        return tuple(f"{one} {self._label(one)}" for one in named)
+
+    def _label(self, promise_id: str) -> str:
+        # What has been met again may be forgotten: its call has told its label.
+        record = self._records.get(promise_id)
+        known = label_of(record) if record is not None else self._latest.get(promise_id)
+        return known or "a call"
 
     def _first_missing(self, workflow_id: str) -> str | None:
         """Return the first recorded call that was not made again; walked once, however often it is asked."""

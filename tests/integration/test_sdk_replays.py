@@ -15,13 +15,13 @@ import pytest
 
 from orchestrator import Context, Keyring, NotRegistered, Orchestrator
 from orchestrator.client.history import UnreadableHistory
-from orchestrator.testing import ExecutionLog, History, assert_replays, fetch_history, local, read_history
+from orchestrator.testing import ExecutionLog, History, assert_replays, local, read_history
 from tests.integration import test_sdk_cuts as cuts
 from tests.workflow_programs import generate, interpret, register_programs
 
 
 async def recorded(app: Orchestrator, promise_id: str = "cut", also: tuple[str, ...] = ()) -> History:
-    return await fetch_history(app._started().transport, promise_id, now_ms=1, also=also)
+    return await app.history(promise_id, also=also)
 
 
 async def history_of(workflow: Callable[..., Any]) -> History:
@@ -184,7 +184,7 @@ async def test_encrypted_histories_are_opened_by_the_applications_keys() -> None
     keys = Keyring({"k1": bytes(range(32))})
     async with with_functions(local(encryptor=keys), before) as app:
         await app.run("w", "flow", 3)
-        history = await fetch_history(app._started().transport._inner, "w", now_ms=1)
+        history = await recorded(app, "w")
     assert b"resonate" in history.to_json()
     assert history.records()["w"].param.key_id == "k1"
     await assert_replays(with_functions(Orchestrator.local(":memory:", encryptor=keys), same), history)
