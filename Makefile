@@ -34,7 +34,7 @@ check: $(READY) ## lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-examples: $(PRODUCT) ## play every example, each with a crash in the middle
+examples: $(READY) ## play every example, each with a crash in the middle
 	@$(BIN)/python -m examples
 
 bench: $(READY) ## run the benchmarks

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from examples.stage import Crash, Stage
+from examples.stage import Crash, Program, Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,34 @@ async def rpc_gateway(stage: Stage) -> str:
     return f"{', '.join(answers[0])}; detached: {', '.join(answers[1])}; at once: {', '.join(answers[2])}"
 
 
+async def fastapi_orders(stage: Stage) -> str:
+    """Crash the site between the two steps of an order."""
+    return await _placed(stage, "fastapi_orders/site.py")
+
+
+async def flask_orders(stage: Stage) -> str:
+    """Crash the site between the two steps of an order."""
+    return await _placed(stage, "flask_orders/site.py")
+
+
+async def _placed(stage: Stage, program: str) -> str:
+    site = await stage.start(program, "--port", "0", crash=Crash(step="send"))
+    async with aiohttp.ClientSession() as session:
+        async with session.post(f"{await _where(site)}/orders/7") as response:
+            placed = (await response.json())["id"]
+        if stage.crashing:
+            await stage.crashed(site)
+            site = await stage.start(program, "--port", "0")
+        async with session.get(f"{await _where(site)}/orders/7") as response:
+            return f"{placed}: {(await response.json())['result']}"
+
+
+async def _where(site: Program) -> str:
+    """Return the URL that a site of either framework prints when it listens."""
+    line = await site.line("http://127.0.0.1:")
+    return line[line.index("http://") :].split()[0]
+
+
 async def _outcome(url: str, arguments: dict[str, object]) -> list[str]:
     async with aiohttp.ClientSession() as session, session.post(url, json=arguments) as response:
         value: list[str] = (await response.json())["value"]
@@ -129,5 +157,21 @@ EXAMPLES = (
         root="order-1",
         store="server.db",
         play=rpc_gateway,
+    ),
+    Example(
+        folder="fastapi_orders",
+        problem="Work behind a FastAPI handler",
+        crash="of the site, between two steps",
+        root="order-7",
+        store="orders.db",
+        play=fastapi_orders,
+    ),
+    Example(
+        folder="flask_orders",
+        problem="Work behind a Flask handler",
+        crash="of the site, between two steps",
+        root="order-7",
+        store="orders.db",
+        play=flask_orders,
     ),
 )

@@ -20,7 +20,8 @@ INDEX = (ROOT / "examples/README.md").read_text(encoding="utf-8")
 PROGRAMS = [path for path in sorted((ROOT / "examples").glob("*/*.py")) if not path.name.startswith("__")]
 FOLDERS = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.folder)
 LINES_MAX = 120
-CHATTER = ("working", "serving", "20")
+CHATTER = ("working", "serving", "20", "INFO:", " * ", "\x1b", "127.0.0.1 - -")
+"""What programs and frameworks print beside the steps; "20" begins the lines of the log."""
 
 
 async def play(example: Example, folder: Path, *, crashing: bool) -> tuple[str, list[str]]:
