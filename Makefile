@@ -25,7 +25,7 @@ matrix: $(READY) ## kill every process at every durable boundary (some minutes)
 RECORDS := tests/acceptance/test_linearizable.py tests/acceptance/test_server_killed_under_load.py \
 	tests/property/test_engine_oracle.py
 
-records: $(READY) ## hold the engine against its oracle at full length (about half an hour)
+records: $(READY) ## hold the engine against its oracle at full length (about an hour)
 	DAO_SCORER_RECORDS=1 $(BIN)/python -m pytest -s $(RECORDS)
 
 check: $(READY) ## lint, types, import contracts
