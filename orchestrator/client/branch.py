@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,11 +13,13 @@ from orchestrator.client.future import Durable, DurableFuture, Outcome, Returned
 from orchestrator.client.info import WorkflowInfo
 from orchestrator.client.registry import RegisteredFunction
 from orchestrator.commitments.wrapper import BoundStep
+from orchestrator.protocol.records import PromiseRecord
 
 
 class Branch:
     """The root workflow of a task, or a workflow that it runs as a local child.
 
+    `promise` and `arguments` are what it was called with.
     `held` are the open children by id: the branch settles only after them; `timers` are called off then.
     `outcome` is set once the body has ended. `future` is None for the root. `awaits` counts the awaits;
     `recording` that its cancellation is being recorded, `cancelled` that it was raised.
@@ -25,6 +27,7 @@ class Branch:
 
     __slots__ = (
         "_number",
+        "arguments",
         "awaited",
         "awaits",
         "bound",
@@ -37,6 +40,7 @@ class Branch:
         "held",
         "info",
         "outcome",
+        "promise",
         "promise_creations",
         "recording",
         "resumption",
@@ -49,6 +53,8 @@ class Branch:
     def __init__(
         self,
         *,
+        promise: PromiseRecord,
+        arguments: tuple[Sequence[Any], Mapping[str, Any]],
         caller: Caller,
         first_number: int,
         info: WorkflowInfo,
@@ -57,6 +63,8 @@ class Branch:
         future: DurableFuture[Any] | None,
         start: Callable[[Branch], Driver],
     ) -> None:
+        self.promise = promise
+        self.arguments = arguments
         self.caller = caller
         self.info = info
         self.function = function

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from orchestrator.client import calls, choices, performing, versions
 from orchestrator.client.branch import Branch
 from orchestrator.client.combinators import Combinators
+from orchestrator.client.continuing import Continuation
 from orchestrator.client.future import Durable, DurableFuture
 from orchestrator.client.info import WorkflowInfo
 from orchestrator.client.options import DEFAULTS, CallOptions
@@ -272,6 +273,14 @@ class Context(ContextCalls, Combinators, ContextMark):
     def patched(self, name: str) -> Durable[bool]:
         """Return whether this workflow follows a change: `version(name) == 1`."""
         return versions.patched(self._execution, self._branch, name)
+
+    def continue_as(self, *args: Any, **kwargs: Any) -> T:  # type: ignore[type-var] # whatever is returned
+        """Start this workflow over with other arguments: `return ctx.continue_as(...)`, as its last word.
+
+        All that it has called is waited for and then forgotten, so that a loop without end stays small. The
+        promise is the same; its deadline too. Arguments that do not fit, or cannot be stored, fail it.
+        """
+        return cast("T", Continuation(args=args, kwargs=kwargs))
 
     def now(self) -> DurableFuture[int]:
         """Return the present as Unix milliseconds, recorded: a replay sees the same."""

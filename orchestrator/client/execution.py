@@ -19,6 +19,7 @@ from orchestrator.client import performing, steps
 from orchestrator.client.branch import Branch
 from orchestrator.client.calls import Call
 from orchestrator.client.cancellation import Cancellations
+from orchestrator.client.continuing import Continuations
 from orchestrator.client.driver import ADVICE, Finished, ForeignAwait
 from orchestrator.client.future import Durable, DurableFuture, Outcome, Raised
 from orchestrator.client.guard import ReplayGuard
@@ -58,6 +59,7 @@ class Execution:
         self.committing: set[str] = set()
         self.cancellations = Cancellations(self)
         self.guard = ReplayGuard(self.records)
+        self.continuations = Continuations(self.records)
         self.rested_on: list[str] = []
         self._claim: c.TaskClaim | None = None
         self._remembers = c.EXTENSION_BARE_CLAIM in around.extensions
@@ -141,6 +143,7 @@ class Execution:
             return
         if self._preload_cut:
             await performing.load_rest(self)
+        self.continuations.load()
         self.guard.load()
         self.cancellations.load(self.records.values())
         if function.kind is FunctionKind.WORKFLOW:
@@ -157,13 +160,10 @@ class Execution:
             if self._verdict is not None:
                 return
             if self._jobs:
-                await self._wait_for_jobs()
+                self._wake.clear()
+                await self._wake.wait()
             else:
                 await rest(self)
-
-    async def _wait_for_jobs(self) -> None:
-        self._wake.clear()
-        await self._wake.wait()
 
     def watch_remote(self) -> None:
         """Look, a little later, whether remote outcomes have to be listened for beside a running step."""
@@ -276,6 +276,7 @@ class Execution:
         if self._verdict is not None:
             raise Abandoned(f"{self.promise.id} does not execute any more")
         self.guard.note(call.id, call.label)
+        self.continuations.note(branch.caller.id, call.id)
         record = self.records.get(call.id)
         if record is not None:
             self.compare(call, record)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from orchestrator.client.calls import Call
 from orchestrator.client.invocation import label_of, recorded_calls
@@ -38,6 +38,12 @@ class ReplayGuard:
         self._latest[promise_id] = label
         if len(self._latest) > LATEST_MAX:
             del self._latest[next(iter(self._latest))]
+
+    def forget(self, workflow_id: str, promise_ids: Iterable[str]) -> None:
+        """Forget the calls of a workflow that starts over."""
+        self._asked.difference_update(promise_ids)
+        self._recorded.pop(workflow_id, None)
+        self._met.pop(workflow_id, None)
 
     def at_frontier(self, workflow_id: str) -> bool:
         """Tell whether a workflow has met again all that is recorded of it."""

@@ -9,12 +9,13 @@ from orchestrator.client import steps
 from orchestrator.client.branch import Branch
 from orchestrator.client.calls import Caller
 from orchestrator.client.context import Context
+from orchestrator.client.continuing import arguments_of, number_of
 from orchestrator.client.driver import Driver
 from orchestrator.client.future import DurableFuture
 from orchestrator.client.info import WorkflowInfo
 from orchestrator.client.registry import RegisteredFunction
 from orchestrator.domain import tags as tag
-from orchestrator.domain.ids import numbering_of
+from orchestrator.domain.ids import child_id, numbering_of
 from orchestrator.domain.trace import under_promise
 from orchestrator.protocol.records import PromiseRecord
 
@@ -35,7 +36,13 @@ def new_branch(
     task = execution.promise
     branch_id = task.tags.get(tag.BRANCH) or task.id
     children, first_number = numbering_of(record.id, execution.records)
+    start, (given, named) = execution.continuations.of(record.id), (args, kwargs)
+    if start is not None:
+        given, named = arguments_of(start, function)
+        children, first_number = child_id(record.id, 1).removesuffix("1"), number_of(start.id) + 1
     return Branch(
+        promise=record,
+        arguments=(args, kwargs),
         caller=Caller(
             id=record.id,
             origin=execution.origin,
@@ -59,5 +66,5 @@ def new_branch(
         function=function,
         bound=steps.bind(function, args, kwargs),
         future=future,
-        start=lambda branch: Driver(function.fn(Context(execution, branch), *args, **kwargs), str(function)),
+        start=lambda branch: Driver(function.fn(Context(execution, branch), *given, **named), str(function)),
     )

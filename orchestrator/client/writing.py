@@ -7,7 +7,7 @@ version ends the execution: somebody else goes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TypeVar
 
 from orchestrator.client.lease import Lease
@@ -26,12 +26,13 @@ _NOT_OURS = (404, 409)
 class FencedWriter:
     """Writes for one task."""
 
-    __slots__ = ("_heeds_cancellation", "_records_steps", "_remembers", "_transport", "lease")
+    __slots__ = ("_forgets", "_heeds_cancellation", "_records_steps", "_remembers", "_transport", "lease")
 
     def __init__(self, transport: Transport, lease: Lease, extensions: frozenset[str]) -> None:
         self._transport = transport
         self._records_steps = c.EXTENSION_RECORD_STEP in extensions
         self._heeds_cancellation = c.EXTENSION_CANCEL in extensions
+        self._forgets = c.EXTENSION_FORGET in extensions
         self._remembers = c.EXTENSION_BARE_CLAIM in extensions
         self.lease = lease
 
@@ -44,11 +45,18 @@ class FencedWriter:
         return await self._fence(c.PromiseSettle(id=promise_id, state=state, value=value))
 
     async def record(
-        self, create: c.PromiseCreate, state: PromiseState, value: Value, begun_ms: int
+        self,
+        create: c.PromiseCreate,
+        state: PromiseState,
+        value: Value,
+        begun_ms: int,
+        *,
+        forgets: Sequence[str] = (),
     ) -> PromiseRecord:
         """Write a finished child at once; in two writes where the server does not know how to.
 
         `begun_ms` (Unix milliseconds) becomes the record's creation, so that it shows how long the step took.
+        `forgets` are descendants that go in the same write, where the engine knows how to.
         """
         if self._records_steps:
             return await self._fence(
@@ -60,6 +68,7 @@ class FencedWriter:
                     param=create.param,
                     value=value,
                     tags=create.tags,
+                    forgets=list(forgets) if self._forgets else [],
                 )
             )
         created = await self.create(create)

@@ -22,11 +22,12 @@ from orchestrator.engine import turns
 from orchestrator.engine.handlers import decide, endings, schedules
 from orchestrator.engine.handlers.tasks import branch_of
 from orchestrator.engine.needs import Needs, needs_of
+from orchestrator.engine.outgoing import Outgoing
 from orchestrator.engine.searching import Search, search
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.settlement import apply, expire_named
 from orchestrator.engine.shortcut import answer_of, insert_of
-from orchestrator.engine.workspace import Outgoing, TreePage, Workspace
+from orchestrator.engine.workspace import TreePage, Workspace
 from orchestrator.protocol import commands as c
 from orchestrator.protocol import groups as g
 from orchestrator.store.port import (

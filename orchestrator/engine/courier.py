@@ -16,9 +16,9 @@ from orchestrator.domain.address import PollAddress
 from orchestrator.engine.batch import FlushResult, dispatch_program, flush_program, is_held
 from orchestrator.engine.delivery import Connection
 from orchestrator.engine.faults import trace_of
+from orchestrator.engine.outgoing import Outgoing, outgoing_of, waiting_of
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.validation import address_of
-from orchestrator.engine.workspace import Outgoing, outgoing_of, waiting_of
 from orchestrator.protocol.messages import Execute, Message
 from orchestrator.store.port import LoadOutbox
 from orchestrator.store.sharing import SharedStore

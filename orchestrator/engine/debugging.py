@@ -15,9 +15,9 @@ from orchestrator.domain.task import Task, TaskState
 from orchestrator.domain.transitions import TIME_MS_MAX
 from orchestrator.engine.batch import BatchResult, Sent, Work, batch_program
 from orchestrator.engine.courier import Courier
+from orchestrator.engine.outgoing import Outgoing, outgoing_of
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.ticker import Ticker
-from orchestrator.engine.workspace import Outgoing, outgoing_of
 from orchestrator.protocol import commands as c
 from orchestrator.protocol import debugging as d
 from orchestrator.protocol.envelope import encode_message

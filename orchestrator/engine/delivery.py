@@ -16,9 +16,9 @@ import structlog
 
 from orchestrator.domain.address import Cast, PollAddress
 from orchestrator.engine.batch import Sent
+from orchestrator.engine.outgoing import Outgoing
 from orchestrator.engine.statistics import Statistics
 from orchestrator.engine.validation import address_of
-from orchestrator.engine.workspace import Outgoing
 from orchestrator.protocol.commands import TaskReference
 from orchestrator.protocol.messages import Cancel, Execute, Message, Unblock
 

@@ -20,6 +20,7 @@ from orchestrator.engine.debugging import DebugCommand, Debugger
 from orchestrator.engine.delivery import Connection, MayHearOf, Receive, Switchboard
 from orchestrator.engine.neighbours import Neighbours
 from orchestrator.engine.observing import CommitObserver
+from orchestrator.engine.outgoing import Outgoing
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.recovery import announce_again
 from orchestrator.engine.retention import Retention
@@ -27,7 +28,6 @@ from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.statistics import Statistics
 from orchestrator.engine.ticker import Ticker
 from orchestrator.engine.validation import validate
-from orchestrator.engine.workspace import Outgoing
 from orchestrator.protocol import commands as c
 from orchestrator.store import Store, StoreError
 from orchestrator.store.port import Gauges, LoadGauges, Program, ask

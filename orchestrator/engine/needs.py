@@ -69,7 +69,10 @@ def _suspend(command: c.TaskSuspend) -> Needs:
 
 def _fence(command: c.TaskFence) -> Needs:
     settles = not isinstance(command.action, c.PromiseCreate)
-    return Needs(named=(command.id, command.action.id), settling=(command.action.id,) if settles else ())
+    forgets = command.action.forgets if isinstance(command.action, c.PromiseRecordStep) else ()
+    return Needs(
+        named=(command.id, command.action.id, *forgets), settling=(command.action.id,) if settles else ()
+    )
 
 
 def _heartbeat(command: c.TaskHeartbeat) -> Needs:

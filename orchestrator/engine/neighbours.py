@@ -16,9 +16,9 @@ import structlog
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.engine.courier import Courier
 from orchestrator.engine.faults import trace_of
+from orchestrator.engine.outgoing import Outgoing, outgoing_of, waiting_of
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.ticker import Ticker
-from orchestrator.engine.workspace import Outgoing, outgoing_of, waiting_of
 from orchestrator.store.sharing import SharedStore, Waiting, WaitingRow
 
 _log = structlog.get_logger(__name__)

@@ -20,10 +20,11 @@ from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.task import Task, TaskState
 from orchestrator.domain.transitions import TaskEvent
 from orchestrator.engine import turns
+from orchestrator.engine.outgoing import Outgoing
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.settlement import apply
-from orchestrator.engine.workspace import Outgoing, Workspace
+from orchestrator.engine.workspace import Workspace
 from orchestrator.store.port import LoadRows, LoadTimed, Program, Write, ask
 
 _START = (-1, "")

@@ -20,6 +20,7 @@ import structlog
 
 from orchestrator.domain import tags as tag
 from orchestrator.engine.faults import trace_of
+from orchestrator.engine.handlers.promises import EVIDENCE
 from orchestrator.engine.parts import Parts
 from orchestrator.store.port import Changes, LoadRows, Program, Write, ask
 from orchestrator.store.trees import LoadTrees, TreeMember
@@ -34,8 +35,6 @@ ROUNDS_AN_AGE = 10
 """How often the store is walked through in the time after which children are removed."""
 _BEHIND_ALL = "\U0010ffff"
 """An id behind those of a tree; one that were greater still would be left alone."""
-_EVIDENCE = "commitment-"
-"""How the headers begin that a proof is built from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +69,7 @@ def removable(member: TreeMember) -> bool:
     """Tell whether a promise of an ended tree may go: no root, no evidence, not settled from outside."""
     if member.id == member.origin or member.tags.get(tag.EXTERNAL) == tag.TRUE:
         return False
-    return not any(name.startswith(_EVIDENCE) for name in member.value_headers or ())
+    return not any(name.startswith(EVIDENCE) for name in member.value_headers or ())
 
 
 def sweep_program(page: int, place: tuple[str, str], before_ms: int) -> Program[Swept]:

@@ -24,6 +24,8 @@ def insert_of(command: Command[c.Answer], touch_ms: int) -> Insert | None:
         return _create(command, None)
     if isinstance(command, c.TaskFence):
         action, fence = command.action, Fence(task_id=command.id, version=command.version, touch_ms=touch_ms)
+        if isinstance(action, c.PromiseRecordStep) and action.forgets:
+            return None
         if isinstance(action, c.PromiseRecordStep):
             return Insert(
                 made=partial(new_step, action),

@@ -13,8 +13,8 @@ import structlog
 
 from orchestrator.engine.batch import TickResult, recover_program, tick_program
 from orchestrator.engine.faults import trace_of
+from orchestrator.engine.outgoing import Outgoing
 from orchestrator.engine.parts import Parts
-from orchestrator.engine.workspace import Outgoing
 from orchestrator.store.port import Program
 from orchestrator.store.sharing import SharedStore
 

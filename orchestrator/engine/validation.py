@@ -230,6 +230,14 @@ def _check_suspend(command: c.TaskSuspend) -> None:
         refuse(action.awaiter != command.id, f"the awaiter {action.awaiter!r} is not the task {command.id!r}")
 
 
+def _check_forgets(task_id: str, forgets: list[str]) -> None:
+    refuse(len(forgets) > LIST_MAX, f"forgets may be {LIST_MAX} at most")
+    for promise_id in forgets:
+        check_id(promise_id)
+        below = extends(promise_id, task_id) and promise_id != task_id
+        refuse(not below, f"{promise_id!r} is no descendant of {task_id!r}, which therefore cannot forget it")
+
+
 def _check_fence(command: c.TaskFence) -> None:
     _check_version(command.id, command.version)
     match command.action:
@@ -239,6 +247,7 @@ def _check_fence(command: c.TaskFence) -> None:
             check_settle(command.action)
         case c.PromiseRecordStep():
             _check_record(command.action)
+            _check_forgets(command.id, command.action.forgets)
         case c.PromiseProgress():
             check_id(command.action.id)
             _check_value("value", command.action.value)

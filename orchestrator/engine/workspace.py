@@ -18,36 +18,19 @@ from orchestrator.domain.ending import TreeEnding
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
+from orchestrator.engine.outgoing import Outgoing, outgoing_execute, outgoing_unblock
 from orchestrator.engine.queues import Queues
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.validation import address_of
-from orchestrator.protocol.commands import TaskReference
-from orchestrator.protocol.messages import Execute, Message, Unblock
 from orchestrator.store.port import (
     Chain,
     Changes,
-    Outbox,
     QueuedExecute,
     QueuedUnblock,
     Row,
 )
-from orchestrator.store.sharing import Waiting
 
 NEVER = math.inf
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
-    """A message to be sent once its batch is committed. `key` and `queued_at` name its outbox row.
-
-    `held` marks one whose moment has not come yet, and which is sent to somebody new before.
-    """
-
-    address: str
-    message: Message
-    key: str
-    queued_at: int
-    held: bool = False
 
 
 def group_of(address: str) -> str | None:
@@ -99,6 +82,7 @@ class Workspace(msgspec.Struct):
     _schedules_changed: dict[str, None] = {}
     _endings: dict[str, TreeEnding | None] = {}
     queues: Queues = msgspec.field(default_factory=Queues)
+    _forgotten: dict[str, None] = {}
 
     # -- loading
 
@@ -299,6 +283,13 @@ class Workspace(msgspec.Struct):
         """Note that a request to end a tree is carried out."""
         self._endings[promise_id] = None
 
+    def forget(self, promise_id: str) -> None:
+        """Remove a promise with its task; one that this very batch has changed is left as it is."""
+        if any(promise_id in changed for changed in (self._created, self._settled, self._moved)):
+            return
+        self._forgotten[promise_id] = None
+        self._promises[promise_id] = self._tasks[promise_id] = None
+
     # -- results
 
     def changes(self) -> Changes:
@@ -324,6 +315,8 @@ class Workspace(msgspec.Struct):
             changes.endings = [ending for ending in self._endings.values() if ending is not None]
             changes.endings_removed = [key for key, ending in self._endings.items() if ending is None]
         changes.grouping = self.queues.changes()
+        if self._forgotten:
+            changes.promises_removed = list(self._forgotten)
         return changes
 
     def _add_chain_changes(self, changes: Changes) -> None:
@@ -369,31 +362,3 @@ class Workspace(msgspec.Struct):
             if ending is not None:
                 earliest = min(earliest, ending.asked_at)
         return None if earliest == NEVER else int(earliest)
-
-
-def outgoing_execute(row: QueuedExecute) -> Outgoing:
-    """Return the message that an outbox row stands for."""
-    message = Execute(task=TaskReference(id=row.task_id, version=row.version))
-    return Outgoing(address=row.address, message=message, key=row.task_id, queued_at=row.queued_at)
-
-
-def outgoing_unblock(row: QueuedUnblock, promise: PromiseRecord) -> Outgoing:
-    """Return the message that an outbox row stands for."""
-    return Outgoing(
-        address=row.address, message=Unblock(promise=promise), key=row.promise_id, queued_at=row.queued_at
-    )
-
-
-def outgoing_of(page: Outbox) -> list[Outgoing]:
-    """Return the messages for which outbox rows stand."""
-    executes = [outgoing_execute(row) for row in page.executes]
-    return executes + [outgoing_unblock(row, promise) for row, promise in page.unblocks]
-
-
-def waiting_of(outgoing: Iterable[Outgoing]) -> Waiting:
-    """Return the outbox rows of messages, named so that another engine can take them over."""
-    waiting = Waiting()
-    for each in outgoing:
-        rows = waiting.executes if isinstance(each.message, Execute) else waiting.unblocks
-        rows.append((each.key, each.queued_at, each.address))
-    return waiting

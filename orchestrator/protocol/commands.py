@@ -300,6 +300,8 @@ EXTENSION_TASK_PRIORITY = "task-priority"
 """The tag `resonate:priority` orders the tasks that wait for a limited group."""
 EXTENSION_DEAD_LETTERS = "dead-letters"
 """The tag `resonate:attempts` and a group's `attempts` cap fruitless attempts; `task.dead` lists the dead."""
+EXTENSION_FORGET = "forget"
+"""`promise.record` accepts `forgets`: descendants that a workflow needs no more."""
 EXTENSIONS = (
     EXTENSION_RECORD_STEP,
     EXTENSION_EXTERNAL_AWAIT,
@@ -311,11 +313,16 @@ EXTENSIONS = (
     EXTENSION_GROUP_LIMITS,
     EXTENSION_TASK_PRIORITY,
     EXTENSION_DEAD_LETTERS,
+    EXTENSION_FORGET,
 )
 
 
 class PromiseRecordStep(Command[PromiseAnswer], frozen=True):
-    """Write a promise that is settled from the start; one that is pending is settled, one settled stays."""
+    """Write a promise that is settled from the start; one that is pending is settled, one settled stays.
+
+    `forgets` (extension `forget`) are settled descendants of the fencing task's promise that go in the same
+    write; evidence and what was settled from outside stay, whatever is asked.
+    """
 
     KIND = "promise.record"
     id: str
@@ -325,6 +332,7 @@ class PromiseRecordStep(Command[PromiseAnswer], frozen=True):
     param: Value = Value()
     value: Value = Value()
     tags: dict[str, str] = msgspec.field(default_factory=dict)
+    forgets: list[str] = msgspec.field(default_factory=list)
 
 
 class PromiseProgress(Command[PromiseAnswer], frozen=True):

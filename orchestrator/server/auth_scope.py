@@ -58,6 +58,8 @@ def _fenced(command: c.TaskFence) -> Iterator[str]:
         yield command.action.id
     else:
         yield from _created(command.action)
+    if isinstance(command.action, c.PromiseRecordStep):
+        yield from command.action.forgets
 
 
 def _scheduled(command: s.ScheduleCreate) -> Iterator[str]:

@@ -15,6 +15,9 @@ from orchestrator.engine.workspace import Workspace
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.envelope import PROMISE_NOT_FOUND
 
+EVIDENCE = "commitment-"
+"""How the headers begin that a proof is built from."""
+
 
 def get(workspace: Workspace, command: c.PromiseGet) -> c.PromiseAnswer:
     """promise.get."""
@@ -154,6 +157,15 @@ def record_step(workspace: Workspace, command: c.PromiseRecordStep) -> PromiseRe
     return settle_existing(
         workspace, c.PromiseSettle(id=command.id, state=command.state, value=command.value)
     )
+
+
+def forget(workspace: Workspace, promise_id: str) -> None:
+    """Remove a settled promise that no replay and no proof needs; another is left as it is."""
+    promise = workspace.promise(promise_id)
+    if promise is None or promise.pending or promise.tags.get(tag.EXTERNAL) == tag.TRUE:
+        return
+    if not any(name.startswith(EVIDENCE) for name in promise.value.headers or ()):
+        workspace.forget(promise_id)
 
 
 def new_step(command: c.PromiseRecordStep, now_ms: int) -> PromiseRecord:

@@ -138,6 +138,8 @@ def fence(workspace: Workspace, command: c.TaskFence) -> c.FenceAnswer:
             promise: PromiseRecord | None = promises.create_promise(workspace, action)
         case c.PromiseRecordStep():
             promise = promises.record_step(workspace, action)
+            for forgotten in action.forgets:
+                promises.forget(workspace, forgotten)
         case c.PromiseSettle():
             known = workspace.promise(action.id) is not None
             promise = promises.settle_existing(workspace, action) if known else None

@@ -1,0 +1,163 @@
+"""Loops without end: a workflow starts over with new arguments, and what came before is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from orchestrator import ApplicationError, Context, Never, Orchestrator, PromiseState, Refused, Value
+from orchestrator.protocol import commands as c
+from orchestrator.store.memory import MemoryStore
+from orchestrator.store.sqlite import SqliteStore
+from orchestrator.testing import ExecutionLog, assert_survives_crashes
+from tests.integration.test_sdk_cuts import ROOT, engine_on, records
+from tests.integration.test_sdk_remote import Published
+
+ROUND = 100
+LOOKS = 10_000
+
+
+async def look(number: int) -> int:
+    return number + 1
+
+
+async def monitor(ctx: Context, limit: int, seen: int = 0) -> int:
+    for _ in range(ROUND):
+        seen = await ctx.run(look, seen)
+    if seen >= limit:
+        await ctx.promise("enough")
+        return seen
+    return ctx.continue_as(limit, seen=seen)
+
+
+async def part(ctx: Context, number: int) -> int:
+    return await ctx.run(look, number)
+
+
+async def rounds(ctx: Context, left: int = 3, total: int = 0) -> int:
+    """Every kind of call in each round."""
+    later = ctx.begin_run(part, left)
+    total += await ctx.rpc(look, left)
+    await ctx.sleep(0.001)
+    total += await ctx.timeout(ctx.rpc(part, left), 3600)
+    if not left:
+        return total + await later
+    return ctx.continue_as(left - 1, total=total)
+
+
+async def inner_rounds(ctx: Context) -> int:
+    return await ctx.run(rounds, 2) + await ctx.run(look, 1)
+
+
+def generated_rounds(ctx: Context, left: int = 2) -> Generator[Any, Any, int]:
+    seen = yield from ctx.run(look, left)
+    if left:
+        return ctx.continue_as(left - 1)
+    return seen
+
+
+WORKFLOWS = [rounds, inner_rounds, generated_rounds]
+
+
+def application(transport: Any, log: ExecutionLog | None = None) -> Orchestrator:
+    app = Orchestrator(transport=transport)
+    for function in (look, monitor, part, *WORKFLOWS):
+        app.register(function, retry=Never())
+    if log is not None:
+        app.observe(log)
+    return app
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.__name__)
+async def test_same_answer_wherever_it_is_cut(workflow: Any) -> None:
+    app = Orchestrator.local(":memory:")
+    for function in (look, part, *WORKFLOWS):
+        app.register(function, retry=Never())
+    assert await assert_survives_crashes(app, workflow) > 4
+
+
+async def test_without_extensions_nothing_is_forgotten_and_all_goes_on() -> None:
+    async with engine_on(MemoryStore()) as transport, asyncio.timeout(10):
+        async with application(Published(transport)) as app:
+            assert await app.run(ROOT, rounds) == 21
+        assert len(await records(transport)) > 20
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_a_monitor_of_ten_thousand_looks_is_replayed_in_bounded_time(kind: str, tmp_path: Any) -> None:
+    looks = LOOKS if kind == "memory" else LOOKS // 10
+    store = MemoryStore() if kind == "memory" else SqliteStore(tmp_path / "monitor.db")
+    async with engine_on(store) as transport:
+        async with application(transport) as app:
+            await app.begin_run(ROOT, monitor, looks)
+            while "enough" not in await records(transport):  # noqa: ASYNC110 - the store tells nobody
+                await asyncio.sleep(0.05)
+        kept = await records(transport)
+        assert len(kept) <= ROUND + 3
+        log = ExecutionLog()
+        async with application(transport, log) as app:
+            await app.promises.resolve("enough")
+            assert await (await app.get(ROOT)).result() == looks
+        assert not log.started
+        claim = await transport.call(c.TaskGet(id=ROOT))
+        assert claim.task.state == "fulfilled"
+
+
+async def test_arguments_that_do_not_fit_fail_the_workflow() -> None:
+    async def wrong(ctx: Context, number: int) -> int:
+        return ctx.continue_as(number, unknown=1)
+
+    async with engine_on(MemoryStore()) as transport, asyncio.timeout(10):
+        app = Orchestrator(transport=transport)
+        app.register(wrong)
+        async with app:
+            with pytest.raises(ApplicationError, match="unknown"):
+                await app.run(ROOT, wrong, 1)
+
+
+async def test_a_tail_call_by_a_detached_invocation_has_a_record_of_its_own() -> None:
+    async def tail(ctx: Context, left: int) -> int:
+        if left:
+            ctx.detached(tail, left - 1)
+        else:
+            await ctx.promise("last")
+        return left
+
+    async with engine_on(MemoryStore()) as transport, asyncio.timeout(10):
+        app = Orchestrator(transport=transport)
+        app.register(tail)
+        async with app:
+            assert await app.run(ROOT, tail, 5) == 5
+            while "last" not in await records(transport):  # noqa: ASYNC110 - the store tells nobody
+                await asyncio.sleep(0.005)
+            await app.promises.resolve("last")
+        # The first has ended while the last still ran, and each holds one call at most.
+        assert len(await records(transport)) == 7
+
+
+async def test_only_descendants_are_forgotten_and_evidence_stays() -> None:
+    async with engine_on(MemoryStore()) as transport:
+        root = c.PromiseCreate(id=ROOT, timeout_at=2**50, tags={"resonate:target": "poll://any@x"})
+        await transport.call(c.TaskCreate(pid="x", ttl=5_000, action=root))
+
+        async def record(promise_id: str, headers: dict[str, str], forgets: list[str]) -> None:
+            step = c.PromiseRecordStep(
+                id=promise_id,
+                timeout_at=2**50,
+                created_at=0,
+                state=PromiseState.RESOLVED,
+                value=Value(headers=headers),
+                forgets=forgets,
+            )
+            await transport.call(c.TaskFence(id=ROOT, version=1, action=step))
+
+        await record("cut:1", {}, [])
+        await record("cut:2", {"commitment-scheme": "1"}, [])
+        with pytest.raises(Refused, match="no descendant"):
+            await record("cut:3", {}, ["cuts:1"])
+        await record("cut:3", {}, ["cut:1", "cut:2", "cut:9"])
+        assert sorted(await records(transport)) == ["cut", "cut:2", "cut:3"]
