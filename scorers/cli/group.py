@@ -20,7 +20,7 @@ NONE = "none"
 app = typer.Typer(
     help="Limit worker groups, pause and resume them.", no_args_is_help=True, rich_markup_mode=None
 )
-GroupId = Annotated[str, typer.Argument(help="The group's name; of a push target its URL.")]
+GroupId = Annotated[str, typer.Argument(metavar="GROUP", help="The group's name; of a push target its URL.")]
 Limit = int | UnsetType | None
 
 
@@ -28,18 +28,18 @@ Limit = int | UnsetType | None
 @configured("server")
 async def show(
     settings: Settings,
-    group: GroupId,
+    name: GroupId,
     as_json: options.AsJson = False,
 ) -> None:
     """Show a group's limits, and how many of its tasks run and wait."""
-    await _call(settings, g.GroupGet(id=group), as_json=as_json)
+    await _call(settings, g.GroupGet(id=name), as_json=as_json)
 
 
 @app.command("set")
 @configured("server")
 async def set_limits(
     settings: Settings,
-    group: GroupId,
+    name: GroupId,
     concurrency: Annotated[str | None, typer.Option(help="Tasks acquired at once, or none.")] = None,
     rate: Annotated[str | None, typer.Option(help="Acquisitions in a time, as 10/1s or 500/1h.")] = None,
     attempts: Annotated[
@@ -50,7 +50,7 @@ async def set_limits(
     """Set limits of a group; what is not named stays as it is."""
     count, period = _rate(rate)
     request = g.GroupSet(
-        id=group,
+        id=name,
         concurrency=_number(concurrency, "--concurrency"),
         rate=count,
         period=period,
@@ -63,22 +63,22 @@ async def set_limits(
 @configured("server")
 async def pause(
     settings: Settings,
-    group: GroupId,
+    name: GroupId,
     as_json: options.AsJson = False,
 ) -> None:
     """Hand out no task of a group until it is resumed; those that run go on."""
-    await _call(settings, g.GroupPause(id=group), as_json=as_json)
+    await _call(settings, g.GroupPause(id=name), as_json=as_json)
 
 
 @app.command("resume")
 @configured("server")
 async def resume(
     settings: Settings,
-    group: GroupId,
+    name: GroupId,
     as_json: options.AsJson = False,
 ) -> None:
     """Let a paused group go on."""
-    await _call(settings, g.GroupResume(id=group), as_json=as_json)
+    await _call(settings, g.GroupResume(id=name), as_json=as_json)
 
 
 @app.command("list")

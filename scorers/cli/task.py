@@ -160,14 +160,14 @@ async def resume(
 @configured("server")
 async def dead(
     settings: Settings,
-    group: Annotated[str | None, typer.Option("--of", help="Only tasks of this group.")] = None,
+    of_group: Annotated[str | None, typer.Option("--of", help="Only tasks of this group.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Tasks a page.")] = 100,
     cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """List the tasks that were halted because their attempts are spent."""
     async with server(settings) as transport:
-        page = await transport.call(TaskDead(group=group, limit=limit, cursor=cursor))
+        page = await transport.call(TaskDead(group=of_group, limit=limit, cursor=cursor))
     if as_json:
         for letter in page.tasks:
             output.emit(letter)
@@ -187,11 +187,11 @@ async def revive(
     settings: Settings,
     task_id: Annotated[str | None, typer.Argument(help="The task's id; or --all.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All dead tasks, or all of --of.")] = False,
-    group: Annotated[str | None, typer.Option("--of", help="With --all: of this group.")] = None,
+    of_group: Annotated[str | None, typer.Option("--of", help="With --all: of this group.")] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Let a dead task go on, with all its attempts."""
-    if (task_id is None) is not everything or (group is not None and not everything):
+    if (task_id is None) is not everything or (of_group is not None and not everything):
         output.fail("name either the id of one task, or --all, with --of GROUP for those of one group")
     if task_id is not None:
         await _act(settings, c.TaskContinue(id=task_id), "revived", as_json=as_json)
@@ -199,7 +199,7 @@ async def revive(
     async with server(settings) as transport:
         after: str | None = None
         while True:
-            page = await transport.call(TaskDead(group=group, cursor=after))
+            page = await transport.call(TaskDead(group=of_group, cursor=after))
             for letter in page.tasks:
                 await transport.call(c.TaskContinue(id=letter.id))
                 _tell("revived", letter.id, as_json=as_json)
