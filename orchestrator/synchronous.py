@@ -27,7 +27,7 @@ from orchestrator.client.signatures import (
     Leaf,
     P,
 )
-from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.errors import ApplicationError, OrchestratorError
 from orchestrator.protocol.commands import PromisePage
 from orchestrator.protocol.records import PromiseRecord, PromiseState
 
@@ -154,6 +154,10 @@ class SyncHandle(Generic[T]):
     def result(self, timeout_s: float | None = None) -> T:
         """Wait for the result. Raises as `Handle.result` does, and TimeoutError after `timeout_s`."""
         return self._portal.call(self._handle.result, timeout_s)
+
+    def exception(self, timeout_s: float | None = None) -> ApplicationError | None:
+        """Wait as `result` does; return the error that it would raise, None if there is a result."""
+        return self._portal.call(self._handle.exception, timeout_s)
 
     def done(self) -> bool:
         """Tell whether the promise has settled."""

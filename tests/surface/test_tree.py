@@ -67,6 +67,13 @@ def test_no_source_uses_what_has_a_better_way(pattern: str, allowed: tuple[str, 
     assert not found, f"use {instead}: {found}"
 
 
+def test_neither_distribution_holds_the_examples() -> None:
+    targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    assert not [
+        name for name in (*targets["sdist"]["include"], *targets["wheel"]["packages"]) if "example" in name
+    ]
+
+
 def test_lock_files_name_no_index() -> None:
     assert "://" not in (ROOT / "constraints.txt").read_text(encoding="utf-8")
     packages = json.loads((ROOT / "contracts/package-lock.json").read_text(encoding="utf-8"))["packages"]
@@ -79,7 +86,12 @@ def test_pre_releases_are_pinned_exactly() -> None:
     assert {"eth-tester==0.14.0b1", "py-evm==0.12.1b1"} <= set(chain)
 
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(ROOT / "docs").rglob("*.md"),
+    *(ROOT / "examples").rglob("*.md"),
+]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
