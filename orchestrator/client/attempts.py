@@ -39,6 +39,14 @@ class LeafCancelledItself(OrchestratorError):
         self.__cause__ = cause
 
 
+class LeafExited(OrchestratorError):
+    """A leaf function called `sys.exit`, which must not end its worker: the others' work goes on."""
+
+    def __init__(self, function: RegisteredFunction, cause: SystemExit) -> None:
+        super().__init__(f"{function} called sys.exit({cause.code!r}): raise an error instead")
+        self.__cause__ = cause
+
+
 class Attempt:
     """Runs a function once. What limits it counts from when it begins, not while it waits for a thread."""
 
@@ -85,6 +93,8 @@ class Attempt:
                 raise
             # Not ours: the function cancelled something of its own and let it escape.
             return Raised(LeafCancelledItself(self._function, error))
+        except SystemExit as error:
+            return Raised(LeafExited(self._function, error))
         except (Exception, Cancelled) as error:
             return Raised(error)
 
@@ -185,5 +195,7 @@ class Attempt:
             if self._limits.bounds_anything():
                 self._loop.call_soon_threadsafe(self._begin)
             return Returned(self._function.fn(*args, **self._kwargs))
+        except SystemExit as error:
+            return Raised(LeafExited(self._function, error))
         except (Exception, Cancelled) as error:
             return Raised(error)

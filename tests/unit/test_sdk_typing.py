@@ -12,7 +12,7 @@ PROGRAM = """
 from collections.abc import Generator
 from typing import Any
 from typing_extensions import assert_type
-from orchestrator import Context, DurableFuture, Handle, Info, Orchestrator
+from orchestrator import ApplicationError, Context, DurableFuture, Handle, Info, Orchestrator
 
 app = Orchestrator.local(":memory:")
 
@@ -38,6 +38,19 @@ async def flow(ctx: Context, number: int) -> bytes:
     assert_type(await ctx.options(timeout_s=1).run(generated, "a"), bool)
     assert_type(await ctx.rpc("by_name", 1), Any)
     assert_type(ctx.info.timeout_at, int)
+    figure, word = ctx.begin_run(plain, 1), ctx.begin_rpc(generated, "a")
+    assert_type(await ctx.gather(figure, figure), list[float])
+    assert_type(await ctx.gather(*[figure, figure]), list[float])
+    assert_type(await ctx.gather(figure, word), tuple[float, bool])
+    assert_type(await ctx.gather(figure, figure, return_exceptions=True), list[float | ApplicationError])
+    assert_type(await ctx.race(figure, figure), float)
+    assert_type(await ctx.race(ctx.run(fetch, 1), word), list[str] | bool)
+    assert_type(await ctx.any(*[word, word]), bool)
+    assert_type(await ctx.timeout(word, 1), bool)
+    assert_type(await ctx.shield(figure), float)
+    assert_type([await one async for one in ctx.as_completed(word, word)], list[bool])
+    if not await word:
+        return ctx.continue_as(2)
     return b""
 
 @app.register
