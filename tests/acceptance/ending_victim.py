@@ -1,7 +1,8 @@
 """A process that calls a tree of workflows, ends it, and is killed in the middle: see test_killed_ending.
 
 Arguments: the store, `cancel`, `terminate` or `wait`, and where to die: a point of tests/acceptance/killing,
-or `commit:N`, which is after the N-th transaction since the request (from 1). `wait` prints how it ended.
+or `commit:N`, which is after the N-th transaction since the request, which is the first. `wait` prints how it
+ended.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from orchestrator import Context, Orchestrator, PromiseCanceled
 from orchestrator.engine import Engine, EngineSettings
 from orchestrator.protocol import commands as c
 from orchestrator.store import Store, open_store
+from orchestrator.store.port import Program, PromptStore, Write
 from orchestrator.transport.local import LocalTransport
 from tests.acceptance.killing import Killer, KillingTransport, KillPoint
 
@@ -44,21 +46,59 @@ async def parent(ctx: Context) -> None:
 
 
 class Dying:
-    """Ends the process after so many transactions, counted once it is armed."""
+    """Ends the process after so many transactions, of which the first is the one that writes the request.
+
+    Others may be under way when the request is made, and say nothing about it.
+    """
 
     def __init__(self, store: Store, number: int) -> None:
-        self.armed = False
+        self._asked = False
         self._left = number
         self._run: Any = store.run
-        store.run = self.run  # type: ignore[method-assign]
+        self._run_at_once: Any = store.run_at_once if isinstance(store, PromptStore) else None
+        for name in ("run", "run_at_once"):
+            if hasattr(store, name):
+                setattr(store, name, getattr(self, name))
 
     async def run(self, make_program: Any, now_ms: int) -> Any:
-        answer = await self._run(make_program, now_ms)
-        if self.armed:
+        heeding = _Heeding(make_program)
+        answer = await self._run(heeding, now_ms)
+        self._committed(heeding)
+        return answer
+
+    def run_at_once(self, make_program: Any, now_ms: int) -> Any:
+        heeding = _Heeding(make_program)
+        answer = self._run_at_once(heeding, now_ms)
+        if answer is not None:
+            self._committed(heeding)
+        return answer
+
+    def _committed(self, heeding: _Heeding) -> None:
+        self._asked = self._asked or heeding.asks
+        if self._asked:
             self._left -= 1
             if self._left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-        return answer
+
+
+class _Heeding:
+    """Makes a program, and sees whether it writes down that a tree is to be ended."""
+
+    def __init__(self, make_program: Any) -> None:
+        self.asks = False
+        self._make_program = make_program
+
+    def __call__(self, now_ms: int) -> Program[Any]:
+        self.asks = False  # it may start again
+        program, answered = self._make_program(now_ms), None
+        while True:
+            try:
+                query = program.send(answered)
+            except StopIteration as stop:
+                return stop.value
+            # The tree is larger than a page, so that there is a rest to be carried out.
+            self.asks = self.asks or (isinstance(query, Write) and bool(query.changes.endings))
+            answered = yield query
 
 
 async def main(url: str, what: str, where: str) -> None:
@@ -80,8 +120,6 @@ async def main(url: str, what: str, where: str) -> None:
                 return
             handle = await app.begin_rpc(ROOT, parent)
             await _at_rest(app)
-            if dying is not None:
-                dying.armed = True
             await (handle.cancel() if what == "cancel" else handle.terminate())
             await asyncio.Event().wait()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable
 from time import perf_counter
 
@@ -32,11 +33,14 @@ AWAY_PAUSE_S = 0.02
 
 
 class Script:
-    """What is asked next: mostly something that can succeed, as far as the answers so far tell."""
+    """What is asked next: mostly something that can succeed, as far as the answers so far tell.
+
+    `answered` counts the answers by (kind, status).
+    """
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
-        self.asked = 0
+        self.answered = Counter[tuple[str, int]]()
         self._count = 0
         self._started = 0
         self._asked: dict[str, int] = {}
@@ -55,7 +59,6 @@ class Script:
 
     def request(self) -> Json:
         """Return the next request."""
-        self.asked += 1
         place = self.chance.randrange(ORIGINS)
         origin = self._origins[place]
         self._asked[origin] = self._asked.get(origin, 0) + 1
@@ -153,6 +156,7 @@ class Script:
     def learn(self, request: Json, answer: Answer) -> None:
         """Take in what an answer says about a task."""
         status, data = answer
+        self.answered[request["kind"], status] += 1
         key = request["data"].get("id", "")
         if status == 200 and "task" in data:
             task = data["task"]

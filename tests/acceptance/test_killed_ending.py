@@ -49,7 +49,8 @@ async def test_a_tree_is_ended_though_its_process_dies(
             tasks = (await w.do(c.TaskSearch(limit=1000))).tasks
             stuck = [task for task in tasks if task.state.value != "fulfilled"]
         pytest.fail(f"it does not end: {stuck}\n{late.stdout!r}\n{late.stderr!r}")
-    assert (second.returncode, second.stdout.strip()) == (0, "canceled"), second.stderr
+    # Warnings may stand above it: on a busy machine a lease of a second ends now and then.
+    assert (second.returncode, second.stdout.splitlines()[-1:]) == (0, ["canceled"]), second.stderr
     # By a clock that goes on where theirs was: what is left to be ended is due.
     async with world(url, ManualClock(round(time.time() * 1000)), tick_page=5) as w:
         await w.engine.tick()
