@@ -1,6 +1,7 @@
 """Let promises sleep: `python -m benchmarks.engine_sleepers FILE COUNT SECONDS` prints queries, bytes added.
 
-A process of its own, so that its memory tells of nothing else. Half of the sleepers are timers of suspended
+A process of its own, so that its memory tells of nothing else. Queries are counted once all tasks have been
+announced in vain for the first time, which is hurried. Half of the sleepers are timers of suspended
 workflows, half are tasks of a group for which nobody listens.
 """
 
@@ -13,11 +14,12 @@ import sys
 from pathlib import Path
 
 from orchestrator.domain import tags as tag
-from orchestrator.engine import Engine
+from orchestrator.engine import Engine, EngineSettings
 from orchestrator.protocol import commands as c
 from orchestrator.store import SqliteStore
 
 CHUNK = 200
+TICK_PAGE = 500
 FAR = 2**50
 
 
@@ -36,7 +38,8 @@ def sleeper(number: int) -> c.PromiseCreate:
 async def sleep(path: Path, count: int, seconds: float) -> None:
     """Create them, look at the memory, then at the queries of some idle seconds."""
     store = SqliteStore(path)
-    async with Engine(store) as engine:
+    settings = EngineSettings(retry_timeout_ms=1_000, tick_page=TICK_PAGE)
+    async with Engine(store, settings=settings) as engine:
         for number in range(1_000):
             await engine.handle(c.PromiseCreate(id=f"warm-{number}", timeout_at=FAR))
         gc.collect()
@@ -52,9 +55,14 @@ async def sleep(path: Path, count: int, seconds: float) -> None:
             nonlocal queries
             queries += 1
 
-        await asyncio.sleep(min(seconds, 2))
         assert store._connection is not None
         store._connection.set_trace_callback(traced)
+        while seconds:  # until all have been announced in vain
+            await asyncio.sleep(1)
+            queries, last = 0, queries
+            if not last and engine.statistics.ticks > count // 2 // TICK_PAGE:
+                break
+        queries = 0
         await asyncio.sleep(seconds)
         store._connection.set_trace_callback(None)
     print(queries, added)

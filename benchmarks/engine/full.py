@@ -7,10 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from uuid import uuid4
 
 from benchmarks.engine.report import Line, Size, against
-from benchmarks.engine.shapes import FAR, LANES, SHAPES, STEPS, rate
+from benchmarks.engine.shapes import FAR, LANES, SHAPES, STEPS, random_id, rate
 from orchestrator.domain import tags as tag
 from orchestrator.domain.promise import EMPTY, PromiseRecord, PromiseState, Value
 from orchestrator.domain.task import Task, TaskState
@@ -55,7 +54,7 @@ async def fill(path: Path, promises: int) -> None:
         connection.execute("PRAGMA cache_size = -262144")
         connection.execute("BEGIN")
         for _ in range(promises // (STEPS + 1) // CHUNK + 1):
-            roots = sorted(uuid4().hex for _ in range(CHUNK))
+            roots = sorted(random_id() for _ in range(CHUNK))
             connection.executemany(
                 sql.INSERT_PROMISE, (promise_row(each) for root in roots for each in _workflow(root))
             )

@@ -11,10 +11,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
-from uuid import uuid4
 
 from benchmarks.engine.report import Line, Size
-from benchmarks.engine.shapes import FAR, LANES
+from benchmarks.engine.shapes import FAR, LANES, random_id
 from orchestrator.protocol import commands as c
 from orchestrator.transport.http import HttpTransport
 
@@ -44,7 +43,7 @@ async def _round(transport: HttpTransport, operations: int) -> tuple[float, list
     async def lane() -> None:
         for _ in range(operations // LANES):
             started = perf_counter()
-            await transport.call(c.PromiseCreate(id=uuid4().hex, timeout_at=FAR))
+            await transport.call(c.PromiseCreate(id=random_id(), timeout_at=FAR))
             latencies.append(perf_counter() - started)
 
     begun = perf_counter()

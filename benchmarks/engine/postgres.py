@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from time import perf_counter
-from uuid import uuid4
 
 import asyncpg
 
 from benchmarks.engine.report import Line, Size, against
-from benchmarks.engine.shapes import LANES, SHAPES, rate
+from benchmarks.engine.shapes import LANES, SHAPES, random_id, rate
 from orchestrator.engine import Engine
 from orchestrator.store import open_store
 from tests.postgres_server import WHY_ABSENT, binaries, server
@@ -30,7 +29,7 @@ class RawCommits:
         insert = await self._connection.prepare("INSERT INTO bench.rows VALUES ($1, $2)")
         started = perf_counter()
         for _ in range(commits):
-            await insert.fetch(uuid4().hex, "x" * 100)
+            await insert.fetch(random_id(), "x" * 100)
         return commits / (perf_counter() - started)
 
 

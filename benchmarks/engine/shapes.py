@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from random import getrandbits
 from time import perf_counter
-from uuid import uuid4
 
 from orchestrator.domain import tags as tag
 from orchestrator.domain.promise import PromiseState, Value
@@ -17,6 +17,11 @@ STEPS = 4
 LANES = 64
 
 Unit = Callable[[Engine, str], Awaitable[None]]
+
+
+def random_id() -> str:
+    """Return an id that none other shares; made in less time than a UUID."""
+    return f"{getrandbits(96):024x}"
 
 
 async def create(engine: Engine, promise_id: str) -> None:
@@ -57,7 +62,7 @@ async def rate(engine: Engine, shape: str, clients: int, operations: int) -> flo
 
     async def client() -> None:
         for _ in range(repeats):
-            await unit(engine, uuid4().hex)
+            await unit(engine, random_id())
 
     started = perf_counter()
     await asyncio.gather(*(client() for _ in range(clients)))

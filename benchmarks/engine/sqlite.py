@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from uuid import uuid4
 
 from benchmarks.engine.report import Line, Size, against
-from benchmarks.engine.shapes import LANES, SHAPES, rate
+from benchmarks.engine.shapes import LANES, SHAPES, random_id, rate
 from orchestrator.engine import Engine
 from orchestrator.store import SqliteStore
 
@@ -30,7 +29,7 @@ class RawCommits:
         connection, started = self._connection, perf_counter()
         for _ in range(commits):
             connection.execute("BEGIN IMMEDIATE")
-            connection.execute("INSERT INTO rows VALUES (?, ?)", (uuid4().hex, "x" * 100))
+            connection.execute("INSERT INTO rows VALUES (?, ?)", (random_id(), "x" * 100))
             connection.execute("COMMIT")
         return commits / (perf_counter() - started)
 

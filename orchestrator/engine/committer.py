@@ -63,7 +63,9 @@ class Committer:
 
     async def carry_out(self, work: Work) -> c.Answer:
         """Commit a command, at once if it is alone, and return its answer. Raises Refused and Unavailable."""
-        if self._is_alone():
+        if self._prompt is None or self._committing or self._queue:
+            self._last_caller = _nobody
+        elif self._is_alone():
             if self._held_s > HELD_S_MAX:
                 self._held_s = 0.0
                 await asyncio.sleep(0)

@@ -10,8 +10,9 @@ class EngineSettings:
     """Times are milliseconds.
 
     `retry_timeout_ms`: after it a pending task is announced again. `retry_unheard_ms`: the same while nobody
-    of its group listens; whoever connects is sent everything at once. `reserve_ms`: how long a place
-    in a limited group is kept for a task that was announced. `batch_max`: commands in one commit.
+    of its group listens, growing with the task's age up to `retry_unheard_ms_max`; whoever connects is sent
+    everything at once. `reserve_ms`: how long a place in a limited group is kept for a task that was
+    announced. `batch_max`: commands in one commit.
     `queue_max`: commands that may wait; more are refused as Unavailable. `tick_page`: promises and tasks
     that one tick's transaction looks at. `release_backoff_ms` and `release_backoff_ms_max`: the wait before
     a task that was released twice in a row is announced again, doubling up to the maximum; a member that
@@ -30,6 +31,7 @@ class EngineSettings:
 
     retry_timeout_ms: int = 30_000
     retry_unheard_ms: int = 600_000
+    retry_unheard_ms_max: int = 86_400_000
     reserve_ms: int = 1_000
     batch_max: int = 256
     queue_max: int = 10_000

@@ -139,8 +139,15 @@ def _dispatch(workspace: Workspace, task: Task, event: TaskEvent) -> Dispatch:
     retry_ms = workspace.settings.retry_timeout_ms
     if event is TaskEvent.DISPATCH_DUE and not is_heard(workspace, task):
         # It waits in the outbox for whoever connects: writing it down ever again would help nobody.
-        retry_ms = max(retry_ms, workspace.settings.retry_unheard_ms)
+        retry_ms = max(retry_ms, _unheard_ms(workspace, promise))
     return Dispatch(timer_at=workspace.now_ms + retry_ms, send=True)
+
+
+def _unheard_ms(workspace: Workspace, promise: PromiseRecord | None) -> int:
+    """Return after how long a task is looked at again for which nobody listens: as long as it is old."""
+    settings = workspace.settings
+    age_ms = 0 if promise is None else workspace.now_ms - promise.created_at
+    return max(settings.retry_unheard_ms, min(age_ms, settings.retry_unheard_ms_max))
 
 
 def is_heard(workspace: Workspace, task: Task) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from orchestrator.engine.neighbours import LOOK_PAUSE_S
 from orchestrator.store import SqliteStore, Store
 from orchestrator.store.port import Program
 from orchestrator.store.postgres_connections import Connection, Connections
-from tests.engine_world import FAR, TARGET, create
+from tests.engine_world import FAR, GROUP, TARGET, Ear, create, world
 
 HELD = 500
 WATCHED_S = 3.0
@@ -88,6 +89,24 @@ async def test_an_idle_engine_runs_no_program(tmp_path: Path) -> None:
         await asyncio.sleep(WATCHED_S)
     assert before > 0
     assert ran == before
+
+
+async def test_a_task_for_which_nobody_listens_is_looked_at_ever_more_seldom() -> None:
+    async with world("sqlite:///:memory:", retry_unheard_ms_max=3_600_000) as w:
+        await w.do(create("p", target=TARGET))
+        born, looks = w.now, []
+        for _ in range(9):
+            deadline = w.engine._ticker._deadline
+            assert deadline is not None
+            looks.append(deadline - born)
+            await w.pass_time(deadline - w.now)
+        pauses = [after - before for before, after in pairwise(looks)]
+        assert looks[0] == w.engine.settings.retry_timeout_ms
+        assert pauses[:4] == [600_000, looks[1], looks[2], looks[3]]
+        assert pauses[-2:] == [3_600_000] * 2
+        ear = Ear()
+        w.engine.connect(GROUP, "late", ear)
+        await ear.hear(1)  # at once, all the same
 
 
 SLEEPERS = 10_000

@@ -61,7 +61,9 @@ PIDS = ["w1", "w2"]
 GROUPS = ["workers", "clients", None]
 GROUP_NAMES = ["workers", "workers", "workers", "clients", "https://f.example/x", "none"]
 FAR = 2**53 - 1
-SETTINGS = EngineSettings(release_backoff_ms=0, retry_unheard_ms=30_000, unblock_keep_ms=2**53)
+SETTINGS = EngineSettings(
+    release_backoff_ms=0, retry_unheard_ms=30_000, retry_unheard_ms_max=30_000, unblock_keep_ms=2**53
+)
 
 
 class StillClock(ManualClock):
