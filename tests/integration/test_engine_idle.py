@@ -15,9 +15,10 @@ import pytest
 from orchestrator.engine import Engine
 from orchestrator.engine.neighbours import LOOK_PAUSE_S
 from orchestrator.store import SqliteStore, Store
-from orchestrator.store.port import Program
+from orchestrator.store.port import LoadDeadline, Program, ask
 from orchestrator.store.postgres_connections import Connection, Connections
 from tests.engine_world import FAR, GROUP, TARGET, Ear, create, world
+from tests.property.test_engine_oracle import StillClock
 
 HELD = 500
 WATCHED_S = 3.0
@@ -91,12 +92,16 @@ async def test_an_idle_engine_runs_no_program(tmp_path: Path) -> None:
     assert ran == before
 
 
+def _deadline(_: int) -> Program[int | None]:
+    return (yield from ask(LoadDeadline()))
+
+
 async def test_a_task_for_which_nobody_listens_is_looked_at_ever_more_seldom() -> None:
-    async with world("sqlite:///:memory:", retry_unheard_ms_max=3_600_000) as w:
+    async with world("sqlite:///:memory:", StillClock(), retry_unheard_ms_max=3_600_000) as w:
         await w.do(create("p", target=TARGET))
         born, looks = w.now, []
         for _ in range(9):
-            deadline = w.engine._ticker._deadline
+            deadline = await w.store.run(_deadline, w.now)
             assert deadline is not None
             looks.append(deadline - born)
             await w.pass_time(deadline - w.now)
