@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from orchestrator import Orchestrator
 from scorers.processes import Child, Family, family
-from tests.interop.members import CLIENTS, Client, Company, Member, company
+from tests.interop.members import BUNDLE, CHROMIUM, CLIENTS, Client, Company, Member, company
 from tests.interop.ours import register
 from tests.interop.wire import TIMEOUT_S, Wire
 
@@ -108,7 +108,9 @@ async def ours(server: str) -> AsyncIterator[Orchestrator]:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say which published SDKs were left out, so that nobody takes silence for compatibility."""
-    absent = [client for client in CLIENTS if not client.installed]
+    absent = [client for client in (*CLIENTS, BUNDLE) if not client.installed]
+    if CHROMIUM.unavailable is not None:
+        absent.append(CHROMIUM)
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
     if absent and any("tests/interop" in getattr(report, "nodeid", "") for report in reports):
         terminalreporter.section("NOT TESTED AGAINST", sep="!")

@@ -64,6 +64,9 @@ class Client:
         return [node, str(PROGRAMS / "member.mjs"), json.dumps({**settings, **more})]
 
 
+BUNDLE = Client(name="the browser's bundle", install="browser")
+CHROMIUM = Client(name="Chromium", install="chromium")
+"""The browser itself is no installation of ours: its folder only ever says why it cannot be had."""
 CLIENTS = (
     Client(name="python-0.7.4", install="python-0.7.4"),
     Client(name="python-0.8.1", install="python-0.8.1"),

@@ -21,23 +21,24 @@ from aiohttp.test_utils import TestServer
 from orchestrator import Orchestrator
 from scorers.processes import family
 from tests.interop.conftest import require, serve
-from tests.interop.members import INSTALLED, Client
+from tests.interop.members import BUNDLE, CHROMIUM, INSTALLED
 
 pytestmark = pytest.mark.timeout(120)
 PAGES = Path(__file__).parent / "browser"
-BUNDLE = Client(name="the browser's bundle", install="browser")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 PAUSE_MS = 25
 NUMBERS = (12, 15, 18)
 TIMEOUT_S = 90
+HOW_CHROMIUM = "no Chromium on PATH: install Debian's package chromium"
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
 
 
 def browser() -> str:
-    """Return the installed browser; without one the test is skipped, in CI too, with the reason."""
+    """Return the installed browser. Skips without one, and fails in CI unless CI said that there is none."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if found is None:
-        pytest.skip("no Chromium on PATH: install Debian's package chromium to test with a browser tab")
+        require(CHROMIUM)
+        pytest.skip(f"{HOW_CHROMIUM}, to test with a browser tab")
     return found
 
 
