@@ -43,14 +43,19 @@ _SETTINGS = {
 _CHECK = "SELECT current_setting('server_encoding'), current_setting('synchronous_commit')"
 
 
-def heed_cancellation() -> None:
-    """Raise CancelledError if this task is being cancelled.
+def cancellations() -> int:
+    """Return how often this task has been asked to end: more than 0 while it cleans up."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
+def heed_cancellation(before: int = 0) -> None:
+    """Raise CancelledError if this task has been asked to end more often than `before`.
 
     The driver may lose a cancellation that comes with the end of a query or of its connection, and a task
     that loops would then go on for ever.
     """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
+    if cancellations() > before:
         raise asyncio.CancelledError
 
 
@@ -124,6 +129,7 @@ class Connections:
     @asynccontextmanager
     async def lent(self) -> AsyncIterator[Connection]:
         """Lend a connection; it is kept only if it comes back whole. Raises StoreError."""
+        before = cancellations()
         try:
             async with asyncio.timeout(BUSY_TIMEOUT_S):
                 await self._places.acquire()
@@ -149,7 +155,7 @@ class Connections:
                     self._idle.append(connection)
         finally:
             self._places.release()
-            heed_cancellation()
+            heed_cancellation(before)
 
     def _idle_one(self) -> Connection | None:
         while self._idle:

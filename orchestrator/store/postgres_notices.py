@@ -95,6 +95,7 @@ class Notices:
     async def _serve(self, connection: Connection) -> None:
         connection.add_termination_listener(lambda _: self._wake.set())
         await connection.add_listener(CHANNEL, self._hear)
+        heed_cancellation()
         while not connection.is_closed():
             with suppress(TimeoutError):
                 async with asyncio.timeout(PROBE_S):
