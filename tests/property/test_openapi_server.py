@@ -95,9 +95,14 @@ def schema() -> Iterator[Any]:
     loop.close()
 
 
+ANSWER_S = 60
+"""After it a server hangs; a busy machine may take long for an answer."""
+ROUNDS_MAX = 5
+"""How often so many examples are drawn again where chance has not shown each kind of answer."""
 PATHS = ["/proofs/{promise_id}", "/metrics", "/health", "/ready", "/openapi.json"]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("method", "path", "examples"), [("POST", "/", 80), *(("GET", path, 5) for path in PATHS)]
 )
@@ -108,13 +113,16 @@ def test_the_server_is_as_described(schema: Any, method: str, path: str, example
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy() | _broken(operation))
     def check(case: Any) -> None:
-        response = case.call(timeout=10)
+        response = case.call(timeout=ANSWER_S)
         statuses.add(response.status_code)
         case.validate_response(response, checks=CHECKS)
 
-    check()
-    if method == "POST":
-        assert {200, 400, 404} <= statuses
+    wanted = {200, 400, 404} if method == "POST" else set[int]()
+    for _ in range(ROUNDS_MAX):
+        check()
+        if wanted <= statuses:
+            break
+    assert wanted <= statuses
 
 
 def _broken(operation: Any) -> st.SearchStrategy[Any]:
