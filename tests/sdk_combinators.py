@@ -43,6 +43,21 @@ async def works_long(ctx: Context) -> int:
     return 0
 
 
+async def calls_nobody(ctx: Context, how: str) -> int:
+    """A branch whose call no worker will ever take: awaited, under way beside it, or in a branch below."""
+    called = ctx.options(target=NOBODY).begin_rpc("stuck")
+    if how == "left open":
+        return 0
+    if how == "beside":
+        await ctx.sleep(LONG_S)
+    if how == "below":
+        await ctx.run(calls_nobody, "awaited")
+    try:
+        return int(await called)
+    finally:
+        await ctx.run(twice, 6)
+
+
 async def race_of_a_step(ctx: Context) -> list[int]:
     waited = ctx.sleep(LONG_S)
     never = ctx.promise()
@@ -104,6 +119,16 @@ async def in_time_and_not(ctx: Context) -> list[object]:
     return results
 
 
+async def branches_out_of_time(ctx: Context) -> list[object]:
+    results: list[object] = []
+    for how in ("awaited", "beside", "below", "left open"):
+        try:
+            await ctx.timeout(ctx.begin_run(calls_nobody, how), 0.01)
+        except TimedOut:
+            results.append(await ctx.run(twice, len(results)))
+    return results
+
+
 async def nested_choices(ctx: Context) -> list[object]:
     patient = ctx.timeout(ctx.gather(ctx.promise(), ctx.begin_run(stuck)), LONG_S)
     quick = ctx.any(ctx.run(fails, 1), ctx.gather(ctx.run(twice, 1), ctx.rpc(twice, 2)))
@@ -140,8 +165,9 @@ WORKFLOWS: list[Callable[..., Any]] = [
     any_of_none,
     one_after_the_other,
     in_time_and_not,
+    branches_out_of_time,
     nested_choices,
     unawaited_choice,
     generated_choices,
 ]
-PARTS: list[Callable[..., Any]] = [twice, fails, stuck, after, works_long]
+PARTS: list[Callable[..., Any]] = [twice, fails, stuck, after, works_long, calls_nobody]

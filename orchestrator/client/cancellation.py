@@ -20,7 +20,7 @@ import structlog
 
 from orchestrator.client import calls
 from orchestrator.client.branch import Branch
-from orchestrator.client.calls import StepCall
+from orchestrator.client.calls import Call, StepCall
 from orchestrator.client.choices import Choice
 from orchestrator.client.endings import ended_by, ending_value
 from orchestrator.client.future import Durable, DurableFuture, Raised
@@ -126,7 +126,7 @@ class Cancellations:
         elif future.id in self._stops:
             self._stops[future.id].end()
         elif future.remote:
-            self._execution.spawn(partial(self.end_remote, future.id))
+            self._execution.spawn(partial(self.end_remote, future, self._outlives_caller(call)))
 
     def doom(self, futures: Iterable[DurableFuture[Any]]) -> None:
         """Let nothing that these calls give from now on be used: they are about to be ended, by a record."""
@@ -167,8 +167,30 @@ class Cancellations:
         if stop is not None:
             stop.settled.set()
 
-    async def end_remote(self, promise_id: str) -> None:
-        """Ask a called workflow to end; where the engine cannot pass that on, its promise is settled."""
+    async def end_remote(self, future: DurableFuture[Any], outlives: bool = False) -> None:
+        """Ask a called workflow to end; where the engine cannot pass that on, its promise is settled.
+
+        With `outlives` its caller settles without it, once that is asked for durably: the workers of its
+        group may be away.
+        """
+        await self._ask_durably(future.id)
+        caller = self._execution.branch(future.call.create.tags.get(tag.PARENT, "")) if future.call else None
+        if caller is not None and outlives:
+            caller.let_go(future.id)
+            self._execution.wake(caller)
+
+    async def end_again(self, future: DurableFuture[Any]) -> None:
+        """Repeat for a call that has been made again what is recorded: that it was asked to end."""
+        if future.call is not None and self.asked(future.id):
+            await self.end_remote(future, self._outlives_caller(future.call))
+
+    def _outlives_caller(self, call: Call) -> bool:
+        # A local workflow that lost a choice does not keep it waiting. Where the whole task is to end, its
+        # tree ends from the leaves to the root.
+        caller = self._execution.branch(call.create.tags.get(tag.PARENT, ""))
+        return caller is not None and caller.future is not None and not self.asked(self._execution.promise.id)
+
+    async def _ask_durably(self, promise_id: str) -> None:
         writer = self._execution.writer
         if c.EXTENSION_CANCEL not in self._execution.around.extensions:
             self._execution.observe(await writer.settle(promise_id, PromiseState.REJECTED_CANCELED, EMPTY))

@@ -79,7 +79,7 @@ def _conclude(execution: Execution, choice: Choice[Any], record: PromiseRecord) 
     waited_for = []
     for loser in choice.losers():
         if loser.call is not None and tag.TARGET in loser.call.create.tags:
-            execution.spawn(partial(_ask_to_end, execution, loser, loser.call))
+            execution.spawn(partial(execution.cancellations.end_remote, loser, outlives=True))
             continue
         waited_for.append(loser)
         if loser.remote:
@@ -87,15 +87,6 @@ def _conclude(execution: Execution, choice: Choice[Any], record: PromiseRecord) 
         else:
             execution.cancellations.end(loser)
     Gathered(tuple(waited_for)).when_settled(partial(execution.observe, record))
-
-
-async def _ask_to_end(execution: Execution, future: DurableFuture[Any], call: Call) -> None:
-    """End a call of another worker: once that is asked for durably, its caller need not wait for it."""
-    await execution.cancellations.end_remote(future.id)
-    caller = execution.branch(call.create.tags.get(tag.PARENT, ""))
-    if caller is not None:
-        caller.let_go(future.id)
-        execution.wake(caller)
 
 
 async def call_off(execution: Execution, future: DurableFuture[Any]) -> None:

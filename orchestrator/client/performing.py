@@ -282,8 +282,7 @@ async def call_remote(execution: Execution, pending: PendingCall[Call]) -> None:
     else:
         pending.future.remote = True
         execution.watch_remote()
-        if execution.cancellations.asked(record.id):
-            await execution.cancellations.end_remote(record.id)
+        await execution.cancellations.end_again(pending.future)
 
 
 async def suspend(execution: Execution, awaited: list[str]) -> c.SuspendAnswer | None:
