@@ -225,6 +225,9 @@ class Workspace(msgspec.Struct):
         """Queue the message that a task waits to be acquired; in a limited group once it is its turn."""
         if not self.queues.ready(task, self._promises.get(task.id)):
             self.tell(task)
+        elif task.id not in self._created:
+            # It may have been told before, and lose its turn now; if it does not, it is told again.
+            self._executes[task.id] = None
 
     def tell(self, task: Task) -> None:
         """Queue the message that a pending task can be acquired."""

@@ -173,6 +173,19 @@ async def test_who_does_not_come_keeps_nobody_waiting(w: World) -> None:
     assert gone.executes == [("absent", 0)]
 
 
+async def test_who_was_told_and_is_cancelled_as_the_room_goes_is_announced_no_more(w: World) -> None:
+    await limit(w, concurrency=2)
+    for number in range(3):
+        await w.do(create(f"p{number}", target=TARGET))
+        w.clock.advance(1)
+    await w.together(c.PromiseCancel(id="p1"), acquire("p2", 0))
+    ear = listening(w)
+    await ear.hear(1)
+    assert ear.executes == [("p0", 0)]
+    await w.do(fulfill("p2", 1))
+    assert ear.executes[1:] == [("p1", 0)]
+
+
 async def test_a_place_is_kept_while_nobody_listens_at_all() -> None:
     async with world("memory://") as w:
         await limit(w, concurrency=1)
