@@ -11,6 +11,7 @@ written from docs/groups.md.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Any
 
 RETRY_MS = 30_000
@@ -714,17 +715,16 @@ class Oracle:
         return 0 if "paused" in group else max(free, 0)
 
     def next_token(self, name: str) -> int | None:
-        """Return the first moment at which there is more room than now, found by looking at each."""
-        group, now, room = self.groups[name], self.now, self.room(name)
-        if "rate" not in group:
-            return None
-        try:
-            for self.now in range(now + 1, now + group["period"] + 2):
-                if self.room(name) > room:
-                    return self.now
-        finally:
-            self.now = now
-        return None
+        """Return the first moment at which there is more room than now: left alone, room only grows."""
+        now, room = self.now, self.room(name)
+        moments = range(now + 1, now + self.groups[name].get("period", 0) + 2)
+        place = bisect_right(moments, room, key=lambda moment: self.room_at(name, moment))
+        self.now = now
+        return moments[place] if place < len(moments) else None
+
+    def room_at(self, name: str, moment: int) -> int:
+        self.now = moment
+        return self.room(name)
 
     def target(self, key: str) -> str:
         target: str = self.promises[key]["tags"]["resonate:target"]

@@ -76,6 +76,9 @@ class StillClock(ManualClock):
 
 # -- the histories
 
+Option = tuple[str, Callable[[], Json]]
+"""The kind of a request, and how its data is made."""
+
 
 class Chance:
     """Requests over few ids and versions, so that they meet."""
@@ -200,72 +203,103 @@ class Chance:
         return [{"id": key, "version": version} for key, version in pairs]
 
     def request(self) -> Json:
-        """Return one request, valid or not."""
+        """Return one request, valid or not. Only what is chosen is made."""
         key, version = self.held()
-        own = {"id": key, "version": version}
-        inner = self.pick(
-            action("promise.create", self.create()),
-            action("promise.create", self.create()),
-            action("promise.settle", self.settle()),
-            action("promise.get", {"id": key}),
-        )
-        listener = self.pick("poll://uni@clients/c1", "poll://any@clients", "https://f.example/x", "poll://x")
-        limit = 0 if self.odds(0.05) else self.pick(1, 2, 5, 1000)
-        branch = self.pick({}, {"resonate:branch": "a"})
-        kind, data = self.pick(
-            ("promise.get", {"id": self.key()}),
-            ("promise.create", self.create()),
-            ("promise.create", self.create()),
-            ("promise.create", self.create()),
-            ("promise.settle", self.settle()),
-            ("promise.settle", self.settle()),
-            ("promise.cancel", {"id": self.pick(key, self.key())}),
-            ("promise.cancel", {"id": self.pick("a", key)}),
-            ("promise.terminate", {"id": self.key()} if self.odds(0.4) else {"id": "none"}),
-            ("promise.register_callback", self.callback(self.pick(key, self.key()))),
-            ("promise.register_callback", self.callback(key)),
-            ("promise.register_listener", {"awaited": self.key(), "address": listener}),
-            (
-                "promise.search",
-                self.search({"limit": limit, "tags": branch}),
-            ),
-            ("task.get", {"id": key}),
-            ("task.create", self.claim()),
-            ("task.create", self.claim()),
-            ("task.acquire", {**own, "pid": self.pick(*PIDS), "ttl": self.ttl()}),
-            ("task.acquire", {**own, "pid": self.pick(*PIDS), "ttl": self.ttl(), "bare": self.odds(0.5)}),
-            ("task.release", own),
-            ("task.fulfill", {**own, "action": action("promise.settle", self.settle(key))}),
-            ("task.fulfill", {**own, "action": action("promise.settle", self.settle())}),
-            ("task.suspend", self.suspend(key, version)),
-            ("task.suspend", self.suspend(key, version)),
-            ("task.fence", {**own, "action": inner}),
-            ("task.fence", {**own, "action": inner}),
-            ("task.heartbeat", {"pid": self.pick(*PIDS), "tasks": self.references()}),
-            ("task.halt", {"id": key} if self.odds(0.4) else {"id": "none"}),
-            ("task.continue", {"id": key}),
-            ("task.search", self.search({"limit": limit})),
-            *self.scheduling(),
-            *self.grouping(),
-        )
+        options = [*self.promising(key), *self.tasking(key, version), *self.scheduling(), *self.grouping()]
+        kind, make = self.pick(*options)
+        data = make()
         if self.odds(0.03):
             data |= {"id": ""} if "id" in data else {}
             data |= {"tasks": [{"id": "", "version": 0}]} if "tasks" in data else {}
         return {"kind": kind, "data": data}
 
-    def scheduling(self) -> list[tuple[str, Json]]:
-        key = self.pick("s", "a", "t:1") if self.odds(0.9) else "none"
-        tags = self.pick({}, {"k": "v"})
+    def promising(self, key: str) -> list[Option]:
         return [
-            ("schedule.create", self.schedule()),
-            ("schedule.create", self.schedule()),
-            *[(f"schedule.{name}", {"id": key}) for name in ("get", "pause", "resume")],
-            ("schedule.delete", {"id": key if self.odds(0.5) else "none"}),
-            ("schedule.search", {"limit": 0 if self.odds(0.1) else self.pick(1, 2, 10), "tags": tags}),
+            ("promise.get", lambda: {"id": self.key()}),
+            *[("promise.create", self.create)] * 3,
+            *[("promise.settle", self.settle)] * 2,
+            ("promise.cancel", lambda: {"id": self.pick(key, self.key())}),
+            ("promise.cancel", lambda: {"id": self.pick("a", key)}),
+            ("promise.terminate", lambda: {"id": self.key() if self.odds(0.4) else "none"}),
+            ("promise.register_callback", lambda: self.callback(self.pick(key, self.key()))),
+            ("promise.register_callback", lambda: self.callback(key)),
+            ("promise.register_listener", self.listener),
+            (
+                "promise.search",
+                lambda: self.search({"limit": self.limit(), "tags": self.pick({}, {"resonate:branch": "a"})}),
+            ),
         ]
 
-    def grouping(self) -> list[tuple[str, Json]]:
+    def tasking(self, key: str, version: int) -> list[Option]:
+        own = {"id": key, "version": version}
+
+        def end(of: str | None) -> Json:
+            return own | {"action": action("promise.settle", self.settle(of))}
+
+        def acquire(**how: bool) -> Json:
+            return own | {"pid": self.pick(*PIDS), "ttl": self.ttl(), **how}
+
+        return [
+            ("task.get", lambda: {"id": key}),
+            *[("task.create", self.claim)] * 2,
+            ("task.acquire", acquire),
+            ("task.acquire", lambda: acquire(bare=self.odds(0.5))),
+            ("task.release", lambda: dict(own)),
+            ("task.fulfill", lambda: end(key)),
+            ("task.fulfill", lambda: end(None)),
+            *[("task.suspend", lambda: self.suspend(key, version))] * 2,
+            *[("task.fence", lambda: own | {"action": self.inner(key)})] * 2,
+            ("task.heartbeat", lambda: {"pid": self.pick(*PIDS), "tasks": self.references()}),
+            ("task.halt", lambda: {"id": key if self.odds(0.4) else "none"}),
+            ("task.continue", lambda: {"id": key}),
+            ("task.search", lambda: self.search({"limit": self.limit()})),
+        ]
+
+    def inner(self, key: str) -> Json:
+        """Return what a fence is to carry out."""
+        kind = self.pick("promise.create", "promise.create", "promise.settle", "promise.get")
+        makers = {"promise.create": self.create, "promise.settle": self.settle}
+        return action(kind, makers[kind]() if kind in makers else {"id": key})
+
+    def listener(self) -> Json:
+        address = self.pick("poll://uni@clients/c1", "poll://any@clients", "https://f.example/x", "poll://x")
+        return {"awaited": self.key(), "address": address}
+
+    def limit(self) -> int:
+        limit: int = 0 if self.odds(0.05) else self.pick(1, 2, 5, 1000)
+        return limit
+
+    def scheduling(self) -> list[Option]:
+        key = self.pick("s", "a", "t:1") if self.odds(0.9) else "none"
+        return [
+            *[("schedule.create", self.schedule)] * 2,
+            *[(f"schedule.{name}", lambda: {"id": key}) for name in ("get", "pause", "resume")],
+            ("schedule.delete", lambda: {"id": key if self.odds(0.5) else "none"}),
+            (
+                "schedule.search",
+                lambda: {
+                    "limit": 0 if self.odds(0.1) else self.pick(1, 2, 10),
+                    "tags": self.pick({}, {"k": "v"}),
+                },
+            ),
+        ]
+
+    def grouping(self) -> list[Option]:
         name = self.pick(*GROUP_NAMES) if self.odds(0.95) else ""
+
+        def limit() -> Json:
+            return {"limit": 0 if self.odds(0.1) else self.pick(1, 2, 10)}
+
+        return [
+            *[("group.set", lambda: self.limits(name))] * 2,
+            ("group.pause", lambda: {"id": name if self.odds(0.3) else "none"}),
+            *[("group.resume", lambda: {"id": name})] * 2,
+            ("group.get", lambda: {"id": name}),
+            ("group.search", lambda: limit() | ({"cursor": "none"} if self.odds(0.3) else {})),
+            ("task.dead", lambda: limit() | ({"group": name} if self.odds(0.5) else {})),
+        ]
+
+    def limits(self, name: str) -> Json:
         changes: Json = {"id": name}
         if self.odds(0.7):
             changes["concurrency"] = self.pick(1, 1, 2, 3, None, 0 if self.odds(0.1) else 1)
@@ -276,18 +310,7 @@ class Chance:
             )  # fmt: skip
         if self.odds(0.3):
             changes["attempts"] = self.pick(1, 2, 3, None, -1 if self.odds(0.1) else 2)
-        limit = 0 if self.odds(0.1) else self.pick(1, 2, 10)
-        dead = {"group": name} if self.odds(0.5) else {}
-        return [
-            ("group.set", changes),
-            ("group.set", changes),
-            ("group.pause", {"id": name if self.odds(0.3) else "none"}),
-            ("group.resume", {"id": name}),
-            ("group.resume", {"id": name}),
-            ("group.get", {"id": name}),
-            ("group.search", {"limit": limit} | ({"cursor": "none"} if self.odds(0.3) else {})),
-            ("task.dead", {"limit": limit} | dead),
-        ]
+        return changes
 
     def search(self, data: Json) -> Json:
         if self.odds(0.4):
