@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,10 +10,12 @@ from tests import cli_stage
 from tests.integration.test_cli_by_hand import Hand
 
 
-@pytest.fixture
-def hand(tmp_path: Path) -> Any:
-    with cli_stage.service(tmp_path, "serve", "--store", "sqlite:///s.db", "--port", "0") as url:
-        yield Hand(tmp_path, url)
+@pytest.fixture(scope="module")
+def hand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hand]:
+    # One server for all: starting it takes longer than all that they do.
+    directory = tmp_path_factory.mktemp("groups")
+    with cli_stage.service(directory, "serve", "--store", "sqlite:///s.db", "--port", "0") as url:
+        yield Hand(directory, url)
 
 
 def test_groups_by_hand(hand: Hand) -> None:

@@ -133,12 +133,13 @@ async def test_what_an_engine_could_not_tell_is_found_by_a_look(
     async with engines(postgres_url) as (first, second):
         ear = Ear()
         second.connect(GROUP, "w1", ear)
-        await first.handle(create("p", target=TARGET))
+        await first.handle(create("p"))  # without a task, which a look might find before it is settled
         await first.handle(c.PromiseRegisterListener(awaited="p", address=f"poll://uni@{GROUP}/w1"))
         await first.handle(settle("p"))
         await first.handle(create("q", target=TARGET))
         await ear.hear(2)
         assert ear.executes == [("q", 0)]
+        assert [m.promise.id for m in ear.messages if isinstance(m, Unblock)] == ["p"]
 
 
 async def test_a_deadline_of_an_engine_that_died_is_met_by_another(postgres_url: str) -> None:
