@@ -84,11 +84,13 @@ class Attempt:
 
     async def run(self) -> Outcome:
         """Return how the attempt ended. Raises CancelledError if this task is cancelled, nothing else."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._around.attempts[task] = self._info
         try:
             return Returned(await self._limited())
         except asyncio.CancelledError as error:
             self._info.stop()
-            task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             # Not ours: the function cancelled something of its own and let it escape.
@@ -97,6 +99,9 @@ class Attempt:
             return Raised(LeafExited(self._function, error))
         except (Exception, Cancelled) as error:
             return Raised(error)
+        finally:
+            if task is not None:
+                self._around.attempts.pop(task, None)
 
     def beat(self) -> None:
         """Take a heartbeat, from any thread."""

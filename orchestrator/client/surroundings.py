@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from random import Random, SystemRandom
-from typing import Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from orchestrator.client.clock import Clock
 from orchestrator.client.listening import Subscriptions
@@ -15,6 +16,9 @@ from orchestrator.client.registry import Registry
 from orchestrator.client.verdict import Verdict
 from orchestrator.domain.promise import PromiseRecord, PromiseState
 from orchestrator.protocol.transport import Transport
+
+if TYPE_CHECKING:
+    from orchestrator.client.info import Info
 
 T = TypeVar("T")
 
@@ -89,6 +93,7 @@ class Surroundings:
     """One per application. `extensions` are those that the engine announced.
 
     `holds_outside` is set where the engine has refused to wake a task for a promise of another origin.
+    `attempts` tells which leaf each task of the loop runs just now.
     """
 
     transport: Transport
@@ -104,5 +109,6 @@ class Surroundings:
     execution_observers: list[ExecutionObserver] = field(default_factory=list)
     extensions: frozenset[str] = frozenset()
     holds_outside: bool = False
+    attempts: dict[asyncio.Task[Any], Info] = field(default_factory=dict)
     # Spreads retries, and draws a workflow's random numbers and UUIDs before they are recorded.
     chance: Random = field(default_factory=SystemRandom)

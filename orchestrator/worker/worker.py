@@ -22,6 +22,7 @@ from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Cancel, Message, Unblock
 from orchestrator.protocol.records import TaskState
 from orchestrator.worker.kept import Kept, needs_no_preload
+from orchestrator.worker.stalls import StallWatch
 
 HINTS_MAX = 10_000
 """Announced tasks that wait for room here; more are left to the engine's next announcement."""
@@ -79,6 +80,7 @@ class Worker:
         self._busy = asyncio.Event()
         self._draining = False
         self._group: asyncio.TaskGroup | None = None
+        self._stalls: StallWatch | None = None
 
     # -- what the application and the connection call
 
@@ -134,6 +136,8 @@ class Worker:
         running = self._running[lease.task_id] = _Running(lease)
         self._idle.clear()
         self._busy.set()
+        if self._stalls is not None:
+            self._stalls.wake()
         self._around.subscriptions.entered(lease.task_id)
         execution = kept if kept is not None else Execution(self._around, lease, claim)
         if kept is not None:
@@ -148,6 +152,8 @@ class Worker:
         """Work until `stopping` is set, then let running executions finish within the grace period."""
         async with asyncio.TaskGroup() as group:
             self._group = group
+            lease_s = self._settings.ttl_ms / 1000
+            self._stalls = StallWatch(self._around.attempts, lambda: bool(self._running), lease_s)
             loops = [group.create_task(self._claim_forever(group)), group.create_task(self._renew_forever())]
             try:
                 await stopping.wait()
@@ -155,6 +161,7 @@ class Worker:
             finally:
                 self._draining = True
                 self._kept.clear()
+                self._stalls.close()
                 for one in loops:
                     one.cancel()
 
@@ -299,7 +306,25 @@ class Worker:
             except TimeoutError:
                 continue
         _log.warning("lease lost", promise_id=lease.task_id, task_version=lease.version)
+        self._tell_of_stall(lease)
         running.abandon()
+
+    def _tell_of_stall(self, lease: Lease) -> None:
+        """Say which function took the lease away by not letting the loop renew it: it may do so each time."""
+        stall = self._stalls.within(lease.ttl_s) if self._stalls is not None else None
+        if stall is not None and stall.seconds >= lease.ttl_s / 3:
+            _log.error(
+                "lease lost to a blocked loop",
+                promise_id=lease.task_id,
+                task_version=lease.version,
+                function=stall.function,
+                blocked_by=stall.promise_id,
+                seconds=round(stall.seconds, 1),
+                lease_s=lease.ttl_s,
+                where=stall.where,
+                advice="what runs longer than the lease begins again and again: register it with "
+                'executor="thread" or "process", or give the worker a longer ttl_ms',
+            )
 
     async def _renew_forever(self) -> None:
         while True:

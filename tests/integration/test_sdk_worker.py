@@ -261,7 +261,9 @@ async def test_a_changed_workflow_is_reported_and_its_record_kept(transport: Loc
             await asyncio.wait_for(waiting, PATIENCE_S)
         assert caught.value.promise_id == "w:1"
         assert caught.value.recorded == "step plus_one version 1"
-        assert caught.value.requested == "step other version 1 (call 1 of w)"
+        assert caught.value.requested == "step other version 1"
+        assert caught.value.position == "call 1 of w"
+        assert "step other version 1 (call 1 of w)" in str(caught.value)
         assert (await after.promises.get("w")).pending
     repaired = Orchestrator(transport=transport)
     old(repaired)
