@@ -157,6 +157,39 @@ async def test_a_deadline_of_an_engine_that_died_is_met_by_another(postgres_url:
         assert message.promise.state is PromiseState.REJECTED_TIMEDOUT
 
 
+@pytest.mark.parametrize("request_of", [c.PromiseCancel, c.PromiseTerminate])
+async def test_a_tree_that_an_engine_began_to_end_is_ended_by_the_others(
+    postgres_url: str, request_of: type[c.PromiseCancel | c.PromiseTerminate]
+) -> None:
+    """Two that live carry on together what a third leaves: each page is carried out once."""
+    keys = [f"a:{number}" for number in range(20)]
+    async with engines(postgres_url, 2, tick_page=3) as (second, third):
+        async with engines(postgres_url, 1, tick_page=3) as (first,):
+            await first.handle(claim("a"))
+            await asyncio.gather(*(first.handle(create(key, target=TARGET, origin="a")) for key in keys))
+            for engine in (first, second, third):
+                engine._ticker.hold()
+            # A cancellation passes by what was created in its own millisecond.
+            await first.clock.sleep_until(first.clock.now_ms() + 2)
+            await first.handle(request_of(id="a"))
+            assert 0 < len(await _open(second, keys)) < len(keys)
+        second._ticker.go_on()
+        third._ticker.go_on()
+        await _until(lambda: _ended(second, keys))
+        await asyncio.gather(second.tick(), third.tick())
+        assert await _open(third, keys) == set()
+
+
+async def _open(engine: Engine, keys: list[str]) -> set[str]:
+    """Return which of the calls neither have settled nor are asked to end."""
+    tasks = [(await engine.handle(c.TaskGet(id=key))).task for key in keys]
+    return {task.id for task in tasks if task.state is not TaskState.FULFILLED and not task.cancelled}
+
+
+async def _ended(engine: Engine, keys: list[str]) -> bool:
+    return not await _open(engine, keys)
+
+
 async def test_pushes_are_sent_once(postgres_url: str) -> None:
     sent: list[str] = []
 
