@@ -4,6 +4,10 @@ The rate is a token bucket. It holds `rate` tokens and starts full; an acquisiti
 millisecond brings rate / period of one back. Its level is kept in units of 1/period token, so that everything
 is an exact integer: level(t) = min(rate * period, level + (t - leveled_at) * rate), an acquisition costs
 `period` of it. In any span of w milliseconds at most rate * (1 + w / period) acquisitions fit.
+
+Time may seem to go back a little, between transactions that wait for one another or after a clock was set:
+what it has brought once it brings no second time. A clock that was set back by more than a period fills the
+bucket, or a group would stand still until that clock has caught up.
 """
 
 from __future__ import annotations
@@ -81,6 +85,8 @@ def level_at(group: Group, usage: Usage, now_ms: int) -> int:
     """Return the bucket's level in units of 1/period token."""
     if group.rate is None or group.period is None:
         return 0
+    if usage.leveled_at > now_ms + group.period:
+        return group.rate * group.period
     gained = max(now_ms - usage.leveled_at, 0) * group.rate
     return min(group.rate * group.period, usage.level + gained)
 
@@ -88,7 +94,8 @@ def level_at(group: Group, usage: Usage, now_ms: int) -> int:
 def taken(group: Group, usage: Usage, now_ms: int) -> Usage:
     """Return the usage after one more acquisition."""
     level = level_at(group, usage, now_ms) - (group.period or 0)
-    return Usage(acquired=usage.acquired + 1, level=level, leveled_at=now_ms)
+    ahead = now_ms < usage.leveled_at <= now_ms + (group.period or 0)
+    return Usage(acquired=usage.acquired + 1, level=level, leveled_at=usage.leveled_at if ahead else now_ms)
 
 
 def room(group: Group, usage: Usage, now_ms: int, unbounded: int) -> int:
@@ -112,7 +119,7 @@ def next_token_at(group: Group, usage: Usage, now_ms: int) -> int | None:
     if group.concurrency is not None and group.concurrency - usage.acquired <= tokens:
         return None
     lacking = (tokens + 1) * group.period - level
-    return now_ms + -(-lacking // group.rate)
+    return max(now_ms, usage.leveled_at) + -(-lacking // group.rate)
 
 
 def name_of(address: Address) -> str:

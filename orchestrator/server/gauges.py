@@ -82,22 +82,48 @@ def shown(gauges: Gauges) -> Iterator[Metric]:
     outbox.add_metric(("unblock",), gauges.outbox_unblocks)
     yield outbox
     yield _dead(gauges)
+    yield _places(gauges)
     yield GaugeMetricFamily("orchestrator_promises_pending", "Open promises.", value=gauges.promises_pending)
 
 
 def _dead(gauges: Gauges) -> Metric:
     """Return the dead letters by group; the groups with the most keep their names."""
-    largest = {group for group, _ in Counter(gauges.dead).most_common(GROUPS_MAX)}
+    names = _names(Counter(gauges.dead))
     counts: Counter[str] = Counter()
     for group, count in gauges.dead.items():
-        name = URL if group.startswith(("http://", "https://")) else group
-        counts[name if group in largest else OTHERS] += count
+        counts[names[group]] += count
     family = GaugeMetricFamily(
         "orchestrator_dead_letters", "Tasks that rest because their attempts are spent.", labels=("group",)
     )
     for group, count in sorted(counts.items()):
         family.add_metric((group,), count)
     return family
+
+
+def _places(gauges: Gauges) -> Metric:
+    """Return where the tasks of limited groups stand; the groups with the most keep their names."""
+    sizes: Counter[str] = Counter()
+    for (group, _), count in gauges.places.items():
+        sizes[group] += count
+    names = _names(sizes)
+    counts: Counter[tuple[str, str]] = Counter()
+    for (group, place), count in gauges.places.items():
+        counts[names[group], place.name.lower()] += count
+    family = GaugeMetricFamily(
+        "orchestrator_group_tasks", "Tasks of limited groups by their place.", labels=("group", "place")
+    )
+    for labelled, count in sorted(counts.items()):
+        family.add_metric(labelled, count)
+    return family
+
+
+def _names(sizes: Counter[str]) -> dict[str, str]:
+    """Return the label of each group by how much there is of it."""
+    largest = {group for group, _ in sizes.most_common(GROUPS_MAX)}
+    return {
+        group: (URL if group.startswith(("http://", "https://")) else group) if group in largest else OTHERS
+        for group in sizes
+    }
 
 
 def _labels(gauges: Gauges) -> dict[str, str]:

@@ -78,3 +78,8 @@ def counts_of(rows: Iterable[Sequence[Any]]) -> dict[str, dict[Place, int]]:
     for name, place, count in rows:
         counts.setdefault(name, {})[Place(place)] = count
     return counts
+
+
+def places_of(rows: Iterable[Sequence[Any]]) -> dict[tuple[str, Place], int]:
+    """Return the gauge of places from rows of group, place and count."""
+    return {(name, Place(place)): count for name, place, count in rows}

@@ -30,6 +30,7 @@ COUNT_PLACES = (
 SEARCH_GROUPS = f"SELECT {_GROUP} FROM groups WHERE id > ? ORDER BY id LIMIT ?"
 SEARCH_DEAD = f"SELECT {_DEAD} FROM dead_letters WHERE id > ? ORDER BY id LIMIT ?"
 SEARCH_GROUP_DEAD = f"SELECT {_DEAD} FROM dead_letters WHERE group_id = ? AND id > ? ORDER BY id LIMIT ?"
+COUNT_ALL_PLACES = "SELECT group_id, place, count(*) FROM queued GROUP BY group_id, place"
 COUNT_DEAD = "SELECT group_id, count(*) FROM dead_letters GROUP BY group_id"
 
 PUT_GROUP = f"""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.domain import tags as tag
+from orchestrator.domain.queueing import Place
 from orchestrator.store.search import INDEXED_TAGS
 
 EXAMPLES_MAX = 5
@@ -78,6 +79,17 @@ def _misplaced(read: TagReader) -> str:
     return f"SELECT p.id FROM promises p WHERE {' OR '.join(wrong)}"  # noqa: S608
 
 
+def _uncounted(_: TagReader) -> str:
+    addresses = " OR ".join(
+        f"t.target = '{form}' || g.id OR substr(t.target, 1, length(g.id) + 12) = '{form}' || g.id || '/'"
+        for form in ("poll://any@", "poll://uni@")
+    )
+    return f"""SELECT t.id FROM tasks t JOIN groups g ON t.target = g.id OR {addresses}
+        LEFT JOIN queued q ON q.task_id = t.id AND q.place = {Place.ACQUIRED}
+        WHERE t.state = 'acquired' AND {_LIMITED} AND q.task_id IS NULL"""  # noqa: S608
+
+
+_LIMITED = "(g.paused OR g.concurrency IS NOT NULL OR g.rate IS NOT NULL)"
 CHECKS = (
     Check(
         name="a promise is settled if and only if it says when",
@@ -173,6 +185,37 @@ CHECKS = (
             """SELECT u.promise_id AS id FROM outbox_unblocks u LEFT JOIN promises p ON p.id = u.promise_id
             WHERE p.id IS NULL OR p.state = 'pending'"""
         ),
+    ),
+    Check(
+        name="a place in a group is of a pending or acquired task",
+        invariant="T1",
+        sql=_plain(
+            f"""SELECT q.task_id AS id FROM queued q LEFT JOIN tasks t ON t.id = q.task_id
+            WHERE t.id IS NULL OR t.state <>
+            CASE WHEN q.place = {Place.ACQUIRED} THEN 'acquired' ELSE 'pending' END"""  # noqa: S608
+        ),
+    ),
+    Check(
+        name="a place is in a group that has limits",
+        invariant="T5",
+        sql=_plain(
+            f"""SELECT q.task_id AS id FROM queued q LEFT JOIN groups g ON g.id = q.group_id
+            WHERE g.id IS NULL OR NOT {_LIMITED}"""  # noqa: S608
+        ),
+    ),
+    Check(name="an acquired task counts in its limited group", invariant="T1", sql=_uncounted),
+    Check(
+        name="a dead letter is of a halted task",
+        invariant="T3",
+        sql=_plain(
+            """SELECT d.id FROM dead_letters d LEFT JOIN tasks t ON t.id = d.id
+            WHERE t.id IS NULL OR t.state <> 'halted'"""
+        ),
+    ),
+    Check(
+        name="a group has a rate if and only if it has a period",
+        invariant="",
+        sql=_plain("SELECT id FROM groups WHERE (rate IS NULL) <> (period IS NULL)"),
     ),
 )
 """Every check, those of promises first."""

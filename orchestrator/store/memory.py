@@ -252,7 +252,7 @@ def _load_gauges(tables: Tables, query: port.LoadGauges) -> port.Gauges:
         outbox_executes=len(tables.executes),
         outbox_unblocks=len(tables.unblocks),
         promises_pending=sum(promise.pending for promise in tables.promises.values()),
-        dead=dict(Counter(letter.group for letter in tables.dead.values())),
+        **groups.group_gauges(tables),
     )
 
 

@@ -75,6 +75,14 @@ def _search_dead(tables: Tables, query: grouping.SearchDead) -> port.Page[DeadLe
     return page_of(letters, lambda _: True, query.limit, query.limit + 2)
 
 
+def group_gauges(tables: Tables) -> dict[str, Any]:
+    """Return what Gauges says of groups, by its names."""
+    return {
+        "dead": dict(Counter(letter.group for letter in tables.dead.values())),
+        "places": dict(Counter((each.group, each.place) for each in tables.queued.values())),
+    }
+
+
 def write_groups(tables: Tables, changes: GroupChanges | None) -> None:
     """Write what a program has changed of them, if anything."""
     if changes is None:

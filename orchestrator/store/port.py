@@ -19,6 +19,7 @@ import msgspec
 
 from orchestrator.domain.ending import TreeEnding
 from orchestrator.domain.promise import PromiseRecord, PromiseState
+from orchestrator.domain.queueing import Place
 from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
 from orchestrator.store.group_changes import GroupChanges
@@ -265,7 +266,7 @@ class Gauges:
 
     `tasks` are by state and target. `waiting_since` tells, by target, since when (Unix milliseconds) the
     oldest task has been due that nobody has ever taken; timers are not among them. `counted_at` is the
-    moment of the count. `dead` letters are by group.
+    moment of the count. `dead` letters are by group, `places` of limited groups' tasks by group and place.
     """
 
     counted_at: int
@@ -275,6 +276,7 @@ class Gauges:
     outbox_unblocks: int
     promises_pending: int
     dead: dict[str, int] = field(default_factory=dict)
+    places: dict[tuple[str, Place], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

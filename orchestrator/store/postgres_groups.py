@@ -49,6 +49,7 @@ SEARCH_DEAD = f"SELECT {_DEAD} FROM dead_letters WHERE id > $1 ORDER BY id LIMIT
 SEARCH_GROUP_DEAD = f"""
     SELECT {_DEAD} FROM dead_letters WHERE group_id = $3 AND id > $1 ORDER BY group_id, id LIMIT $2
 """
+COUNT_ALL_PLACES = "SELECT group_id, place, count(*) FROM queued GROUP BY group_id, place"
 COUNT_DEAD = "SELECT group_id, count(*) FROM dead_letters GROUP BY group_id"
 
 PUT_GROUP = f"""

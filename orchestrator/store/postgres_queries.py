@@ -16,6 +16,7 @@ from orchestrator.domain.task import Task, TaskState
 from orchestrator.store import port, trees
 from orchestrator.store import postgres_groups as groups
 from orchestrator.store import postgres_statements as sql
+from orchestrator.store.group_rows import places_of
 from orchestrator.store.postgres_held import Held
 from orchestrator.store.postgres_locks import LOCK_WHOLE, schedule_key_of
 from orchestrator.store.postgres_writes import write
@@ -188,6 +189,7 @@ async def _load_gauges(held: Held, query: port.LoadGauges) -> port.Gauges:
     counts = {(kind, target): count for kind, target, count in rows}
     waiting = await held.connection.fetch(sql.LOAD_WAITING, query.now_ms)
     dead = await held.connection.fetch(groups.COUNT_DEAD)
+    places = await held.connection.fetch(groups.COUNT_ALL_PLACES)
     return port.Gauges(
         counted_at=query.now_ms,
         outbox_executes=counts.pop(("executes", "")),
@@ -196,6 +198,7 @@ async def _load_gauges(held: Held, query: port.LoadGauges) -> port.Gauges:
         tasks={(TaskState(state), target): count for (state, target), count in counts.items()},
         waiting_since={row[0]: row[1] for row in waiting},
         dead={row[0]: row[1] for row in dead},
+        places=places_of(places),
     )
 
 

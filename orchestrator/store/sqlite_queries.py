@@ -17,6 +17,7 @@ from orchestrator.store import group_statements as group_sql
 from orchestrator.store import port, schema, sqlite_gauges, trees
 from orchestrator.store import sqlite_groups as groups
 from orchestrator.store import statements as sql
+from orchestrator.store.group_rows import places_of
 from orchestrator.store.rows import (
     PROMISE_COLUMNS,
     ending_of,
@@ -197,6 +198,7 @@ def _load_gauges(connection: Connection, query: port.LoadGauges) -> port.Gauges:
         outbox_unblocks=connection.execute(sqlite_gauges.COUNT_UNBLOCKS).fetchone()[0],
         promises_pending=connection.execute(sqlite_gauges.COUNT_PENDING).fetchone()[0],
         dead=dict(connection.execute(group_sql.COUNT_DEAD).fetchall()),
+        places=places_of(connection.execute(group_sql.COUNT_ALL_PLACES)),
     )
 
 

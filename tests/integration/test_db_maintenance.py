@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 
 from orchestrator.domain.promise import Value
 from orchestrator.protocol import commands as c
+from orchestrator.protocol import groups as g
 from orchestrator.store import StoreError, maintenance
 from orchestrator.store.maintenance_checks import CHECKS
 from orchestrator.store.schema import HEAD
 from scorers.cli import app
-from tests.engine_world import TARGET, World, claim, create, settle, suspend, world
+from tests.engine_world import TARGET, World, acquire, claim, create, settle, suspend, world
 
 FAULTS = {
     "a promise is settled if and only if it says when": (
@@ -40,6 +41,13 @@ FAULTS = {
     "a callback wakes a task that is not fulfilled": "UPDATE callbacks SET awaiter = 'done'",
     "a listener waits for an open promise": "UPDATE listeners SET promise_id = 'done'",
     "an announcement in the outbox is of a pending task": "UPDATE outbox_executes SET version = 9",
+    "a place in a group is of a pending or acquired task": (
+        "UPDATE queued SET task_id = 'done' WHERE task_id = 'waiting'"
+    ),
+    "a place is in a group that has limits": "UPDATE groups SET concurrency = NULL",
+    "an acquired task counts in its limited group": "DELETE FROM queued WHERE task_id = 'placed'",
+    "a dead letter is of a halted task": "UPDATE dead_letters SET id = 'done'",
+    "a group has a rate if and only if it has a period": "UPDATE groups SET rate = 1",
     "news in the outbox are of a settled promise": "UPDATE outbox_unblocks SET promise_id = 'open'",
 }
 
@@ -60,6 +68,13 @@ async def fill(w: World) -> None:
     await w.do(create("told"))
     await w.do(c.PromiseRegisterListener(awaited="told", address=address))
     await w.do(settle("told"))
+    await w.do(g.GroupSet(id="limited", concurrency=1))
+    await w.do(create("placed", target="poll://any@limited/w1"))
+    await w.do(acquire("placed", 0))
+    await w.do(create("waiting", target="poll://any@limited"))
+    await w.do(create("dead", target=TARGET, attempts="1"))
+    await w.do(acquire("dead", 0))
+    await w.do(c.TaskRelease(id="dead", version=1))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
