@@ -3,7 +3,8 @@
 There is no leader. An engine delivers what finds a connection of its own, tells the others of the rest, and
 claims of what it is told that for which somebody listens here; a claim is won by one engine only. Once a
 second it looks, with one query, for a deadline that another engine has set, and for messages whose engine
-died before it could tell. Nothing here is needed for correctness: messages are hints.
+died before it could tell. A look goes back some seconds only: where there was none for longer, all that waits
+for those who listen here is read once. Nothing here is needed for correctness: messages are hints.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from orchestrator.store.sharing import SharedStore, Waiting, WaitingRow
 
 _log = structlog.get_logger(__name__)
 LOOK_PAUSE_S = 1.0
+LOOK_GAP_S_MAX = 9.0
+"""After a longer time without a look (the store was away, this process stood still) some messages are too old
+for the next."""
 HEARD_MAX = 10_000
 """Messages heard of and not claimed yet; the oldest are forgotten, and found by a look."""
 CLAIM_PAGE = 500
@@ -61,9 +65,11 @@ class Neighbours:
                 group.create_task(self._push_forever())
 
     async def _look_forever(self) -> None:
-        failing = False
+        loop, failing = asyncio.get_running_loop(), False
+        looked_at = loop.time()
         while True:
             await asyncio.sleep(LOOK_PAUSE_S)
+            began = loop.time()
             try:
                 groups = sorted({connection.group for connection in self._switchboard.connections()})
                 sighting = await self._store.look(groups)
@@ -72,9 +78,13 @@ class Neighbours:
                     _log.warning("look at the store failed", error=str(error))
                 failing = True
                 continue
-            failing = False
             self._ticker.lower(sighting.deadline)
             self._hear(sighting.waiting)
+            failing = False
+            if loop.time() - looked_at > LOOK_GAP_S_MAX:
+                for group in groups:
+                    self._courier.flush(group)
+            looked_at = began
 
     async def _claim_forever(self) -> None:
         while True:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
@@ -15,6 +15,8 @@ from orchestrator.engine import Engine, EngineSettings, ManualClock
 from orchestrator.engine.courier import Push
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Execute, Message, Unblock
+from orchestrator.store import StoreError
+from orchestrator.store.sharing import Sighting
 from tests.engine_world import (
     FAR,
     GROUP,
@@ -137,6 +139,38 @@ async def test_what_an_engine_could_not_tell_is_found_by_a_look(
         await first.handle(c.PromiseRegisterListener(awaited="p", address=f"poll://uni@{GROUP}/w1"))
         await first.handle(settle("p"))
         await first.handle(create("q", target=TARGET))
+        await ear.hear(2)
+        assert ear.executes == [("q", 0)]
+        assert [m.promise.id for m in ear.messages if isinstance(m, Unblock)] == ["p"]
+
+
+async def test_what_has_waited_while_an_engine_could_not_look_is_found(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its database was away, or it stood still, for longer than a look goes back."""
+    for name, value in (("LOOK_FROM_MS", 100), ("LOOK_UNTIL_MS", 300)):
+        monkeypatch.setattr(f"orchestrator.store.postgres.{name}", value)
+    monkeypatch.setattr("orchestrator.engine.neighbours.LOOK_PAUSE_S", 0.05)
+    monkeypatch.setattr("orchestrator.engine.neighbours.LOOK_GAP_S_MAX", 0.2)
+    monkeypatch.setattr(PostgresStore, "tell", lambda *_: None)
+    look, away = PostgresStore.look, asyncio.Event()
+
+    async def looks(store: PostgresStore, groups: Sequence[str]) -> Sighting:
+        if away.is_set():
+            raise StoreError("the database is away", transient=True)
+        return await look(store, groups)
+
+    monkeypatch.setattr(PostgresStore, "look", looks)
+    async with engines(postgres_url) as (first, second):
+        ear = Ear()
+        second.connect(GROUP, "w1", ear)
+        await first.handle(create("p"))
+        await first.handle(c.PromiseRegisterListener(awaited="p", address=f"poll://uni@{GROUP}/w1"))
+        away.set()
+        await first.handle(settle("p"))
+        await first.handle(create("q", target=TARGET))
+        await first.clock.sleep_until(first.clock.now_ms() + 500)
+        away.clear()
         await ear.hear(2)
         assert ear.executes == [("q", 0)]
         assert [m.promise.id for m in ear.messages if isinstance(m, Unblock)] == ["p"]
