@@ -22,7 +22,8 @@ class Branch:
     `promise` and `arguments` are what it was called with.
     `held` are the open children by id: the branch settles only after them; `timers` are called off then.
     `outcome` is set once the body has ended. `future` is None for the root. `awaits` counts the awaits;
-    `recording` that its cancellation is being recorded, `cancelled` that it was raised.
+    `recording` that its cancellation is being recorded, `cancelled` that it was raised; `continues` that it
+    has asked to start over.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class Branch:
         "bound",
         "caller",
         "cancelled",
+        "continues",
         "creations",
         "driver",
         "function",
@@ -76,6 +78,7 @@ class Branch:
         self.settling = False
         self.awaits = 0
         self.cancelled = False
+        self.continues = False
         self.recording = False
         self.held: dict[str, DurableFuture[Any]] = {}
         self.timers: dict[str, DurableFuture[Any]] = {}

@@ -5,6 +5,7 @@ Ids and tags follow from the position of the call alone, so a replay asks for th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -23,7 +24,8 @@ from orchestrator.client.registry import RegisteredFunction
 from orchestrator.commitments.canonical import canonical_arguments
 from orchestrator.commitments.closing import Closing
 from orchestrator.domain import tags as tag
-from orchestrator.domain.ids import extends, fault_of_id
+from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.ids import ID_LENGTH_MAX, extends, fault_of_id
 from orchestrator.domain.promise import Value
 from orchestrator.domain.retry import RetryPolicy
 from orchestrator.protocol.commands import PromiseCreate
@@ -33,6 +35,19 @@ CLOSING_NAME = "ctx.close_commitments"
 CANCELLED_NAME = "ctx.cancelled"
 AWAIT_HEADER = "await"
 """In the param of a cancellation: which await of its workflow raises it, counted from 1."""
+
+
+class TooDeep(OrchestratorError):
+    """A workflow stands so deep within others that its calls can have no ids."""
+
+    retryable = False
+
+    def __init__(self, promise_id: str) -> None:
+        super().__init__(
+            f"the calls of a workflow {len(re.split('[:.]', promise_id))} levels deep would have ids of more "
+            f"than {ID_LENGTH_MAX} characters: use a loop with ctx.continue_as(...), or ctx.detached(...)"
+        )
+        self.promise_id = promise_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +66,11 @@ class Caller:
     trace: str | None = None
 
     def child(self, number: int) -> str:
-        """Return the id of a child."""
-        return f"{self.children}{number}"
+        """Return the id of a child. Raises TooDeep."""
+        promise_id = f"{self.children}{number}"
+        if len(promise_id) > ID_LENGTH_MAX:
+            raise TooDeep(self.id)
+        return promise_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,7 +341,7 @@ def _named(target: RegisteredFunction | str, options: CallOptions) -> tuple[str,
 
 
 def _detached_id(site: CallSite) -> str:
-    digest = blake2b(site.caller.child(site.number).encode(), digest_size=DETACHED_HASH_BYTES)
+    digest = blake2b(f"{site.caller.children}{site.number}".encode(), digest_size=DETACHED_HASH_BYTES)
     return f"{site.caller.origin}:d{digest.hexdigest()}"
 
 

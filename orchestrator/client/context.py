@@ -278,8 +278,10 @@ class Context(ContextCalls, Combinators, ContextMark):
         """Start this workflow over with other arguments: `return ctx.continue_as(...)`, as its last word.
 
         All that it has called is waited for and then forgotten, so that a loop without end stays small. The
-        promise is the same; its deadline too. Arguments that do not fit, or cannot be stored, fail it.
+        promise is the same; its deadline too. Arguments that do not fit, or cannot be stored, fail it; so
+        does a call of this that is not returned.
         """
+        self._branch.continues = True
         return cast("T", Continuation(args=args, kwargs=kwargs))
 
     def now(self) -> DurableFuture[int]:

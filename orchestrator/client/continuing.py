@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.client import calls, codec
+from orchestrator.client.future import Outcome, Raised, Returned
 from orchestrator.client.invocation import FUNCTION_HEADER
 from orchestrator.client.registry import RegisteredFunction
 from orchestrator.client.sealing import readable
 from orchestrator.domain import tags as tag
+from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.ids import extends, path_of
 from orchestrator.domain.promise import PromiseState, Value
 from orchestrator.protocol.records import PromiseRecord
@@ -37,6 +39,17 @@ class Continuation:
 
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
+
+
+class NotReturned(OrchestratorError):
+    """A workflow has asked to start over, and returned something else."""
+
+    def __init__(self, function: RegisteredFunction, promise_id: str) -> None:
+        super().__init__(
+            f"{function} ({promise_id}) called ctx.continue_as(...) and did not return it: "
+            "write `return ctx.continue_as(...)` as its last word"
+        )
+        self.promise_id = promise_id
 
 
 class Continuations:
@@ -85,8 +98,11 @@ class Continuations:
         self.note(workflow_id, record.id)
 
     def _take(self, workflow_id: str) -> list[str]:
-        taken = self._called.pop(workflow_id, {})
-        return [*taken, *(below for one in taken for below in self._take(one))]
+        taken, looked_at = list(self._called.pop(workflow_id, {})), 0
+        while looked_at < len(taken):
+            taken.extend(self._called.pop(taken[looked_at], {}))
+            looked_at += 1
+        return taken
 
 
 def number_of(promise_id: str) -> int:
@@ -116,6 +132,22 @@ def value_of(continuation: Continuation, function: RegisteredFunction) -> Value:
         "kwargs": {key: codec.encode(one, what.format(key)) for key, one in continuation.kwargs.items()},
     }
     return Value(data=codec.to_data(tree))
+
+
+def next_round(branch: Branch, outcome: Outcome) -> Outcome | Value:
+    """Return the arguments with which a workflow that has ended starts over, as stored, else its outcome.
+
+    Arguments that do not fit or cannot be stored are a failure, and so is a continuation that was asked for
+    and not returned.
+    """
+    if not isinstance(outcome, Returned):
+        return outcome
+    if not isinstance(outcome.value, Continuation):
+        return Raised(NotReturned(branch.function, branch.caller.id)) if branch.continues else outcome
+    try:
+        return value_of(outcome.value, branch.function)
+    except (TypeError, codec.EncodingError) as error:
+        return Raised(error)
 
 
 async def start_over(execution: Execution, branch: Branch, value: Value) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.client.future import Durable, Outcome, Raised, Returned
+from orchestrator.client.unawaited import Unawaited
 from orchestrator.domain.errors import Cancelled, OrchestratorError
 
 NO_LOOP = "no running event loop"
@@ -46,11 +47,12 @@ Body = Coroutine[Any, Any, Any] | Generator[Any, Any, Any]
 class Driver:
     """One workflow body, never stepped while it steps."""
 
-    __slots__ = ("_body", "_name")
+    __slots__ = ("_body", "_name", "_unawaited")
 
     def __init__(self, body: Body, name: str) -> None:
         self._body = body
         self._name = name
+        self._unawaited = Unawaited(name)
 
     def step(self, resumption: Outcome) -> Waiting | Finished:
         """Go on with the outcome of the last await until the next one, or the end.
@@ -60,7 +62,7 @@ class Driver:
         """
         while True:
             try:
-                with _hidden_loop():
+                with _hidden_loop(), self._unawaited:
                     match resumption:
                         case Returned(value):
                             awaited = self._body.send(value)

@@ -17,9 +17,9 @@ import structlog
 from orchestrator.client import codec, steps
 from orchestrator.client.branch import Branch
 from orchestrator.client.calls import Call, StepCall
-from orchestrator.client.continuing import Continuation, start_over, value_of
+from orchestrator.client.continuing import next_round, start_over
 from orchestrator.client.deciding import call_off
-from orchestrator.client.future import Outcome, Raised, Returned
+from orchestrator.client.future import Outcome
 from orchestrator.client.outcomes import failure_value
 from orchestrator.client.pending import CallT, PendingCall
 from orchestrator.client.progress import Progress
@@ -217,15 +217,11 @@ async def settle_branch(execution: Execution, branch: Branch, outcome: Outcome) 
     await branch.creations_written()
     for timer in list(branch.timers.values()):
         await call_off(execution, timer)
-    if isinstance(outcome, Returned) and isinstance(outcome.value, Continuation):
-        try:
-            value = value_of(outcome.value, branch.function)
-        except (TypeError, codec.EncodingError) as error:
-            outcome = Raised(error)
-        else:
-            await start_over(execution, branch, value)
-            return
-    settlement = steps.settlement(branch.caller.id, branch.function, branch.bound, outcome)
+    ending = next_round(branch, outcome)
+    if isinstance(ending, Value):
+        await start_over(execution, branch, ending)
+        return
+    settlement = steps.settlement(branch.caller.id, branch.function, branch.bound, ending)
     if branch.future is None:
         await fulfil(execution, settlement)
     else:

@@ -118,7 +118,7 @@ class StallWatch:
         else:
             task = asyncio.current_task(self._loop)
             info = self._attempts.get(task) if task is not None else None
-            function = f"{info.name}@{info.version}" if info is not None else None
+            function = f"{info.name} version {info.version}" if info is not None else None
             promise_id = info.promise_id if info is not None else None
             where = _place(sys._current_frames().get(self._watched))
         return Stall(

@@ -85,7 +85,7 @@ async def logged(leaf: Callable[..., Any], seconds: float) -> list[Any]:
 async def test_what_blocks_the_loop_is_named(leaf: Callable[..., Any]) -> None:
     begun, ended = await logged(leaf, 0.75)
     assert (begun["event"], ended["event"]) == ("the loop is blocked", "the loop was blocked")
-    assert begun["function"] == f"{leaf.__name__}@1"
+    assert begun["function"] == f"{leaf.__name__} version 1"
     assert begun["promise_id"] == "w:1"
     assert leaf.__name__ in begun["where"]
     assert begun["seconds"] < ended["seconds"] < 1.5
@@ -116,7 +116,7 @@ async def test_a_lease_lost_to_a_blocked_loop_is_told_with_advice() -> None:
             async with app, asyncio.timeout(20):
                 await app.run("w", hogs)
     lost = next(one for one in logs if one["event"] == "lease lost to a blocked loop")
-    assert (lost["log_level"], lost["function"], lost["blocked_by"]) == ("error", "hogs@1", "w")
+    assert (lost["log_level"], lost["function"], lost["blocked_by"]) == ("error", "hogs version 1", "w")
     assert lost["seconds"] >= TTL_MS / 3000
     assert 'executor="thread"' in lost["advice"]
     assert "ttl_ms" in lost["advice"]
