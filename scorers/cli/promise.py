@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 import msgspec
@@ -126,10 +127,7 @@ async def cancel_tree(
     as_json: options.AsJson = False,
 ) -> None:
     """Ask a workflow and all that it called to clean up and end."""
-    async with server(settings) as transport:
-        with naming(promise_id, settings):
-            asked = await Promises(transport, SystemClock()).cancel(promise_id)
-    show(asked, as_json=as_json)
+    await _end_tree(settings, promise_id, Promises.cancel, as_json=as_json)
 
 
 @app.command("terminate-tree")
@@ -140,10 +138,20 @@ async def terminate_tree(
     as_json: options.AsJson = False,
 ) -> None:
     """Settle a promise and all that it called as canceled, at once."""
+    await _end_tree(settings, promise_id, Promises.terminate, as_json=as_json)
+
+
+async def _end_tree(
+    settings: Settings,
+    promise_id: str,
+    end: Callable[[Promises, str], Coroutine[Any, Any, PromiseRecord]],
+    *,
+    as_json: bool,
+) -> None:
     async with server(settings) as transport:
         with naming(promise_id, settings):
-            settled = await Promises(transport, SystemClock()).terminate(promise_id)
-    show(settled, as_json=as_json)
+            record = await end(Promises(transport, SystemClock()), promise_id)
+    show(record, as_json=as_json)
 
 
 @app.command("search")

@@ -1,21 +1,12 @@
 """A task that is given back again and again: tried ever more rarely, and at once with whoever comes new."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest
 
 from orchestrator.engine import ManualClock
 from orchestrator.protocol import commands as c
-from tests.engine_world import GROUP, STORES, TARGET, Ear, World, acquire, create, fence, store_url, world
+from tests.engine_world import GROUP, TARGET, Ear, World, acquire, create, fence, world
 
 MINUTE_MS = 60_000
-
-
-@pytest.fixture(params=STORES)
-async def w(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    async with world(store_url(request)) as opened:
-        yield opened
 
 
 async def give_back(w: World, ear: Ear, times: int) -> int:

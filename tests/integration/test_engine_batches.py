@@ -1,7 +1,7 @@
 """Group commit, settlement order, time, and lifetime."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ from tests.engine_world import (
     FAR,
     GROUP,
     RESOLVED,
-    STORES,
     TARGET,
     Ear,
     World,
@@ -39,17 +38,9 @@ from tests.engine_world import (
     fence,
     fulfill,
     settle,
-    store_url,
     suspend,
     world,
 )
-
-
-@pytest.fixture(params=STORES)
-async def w(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    async with world(store_url(request)) as made:
-        yield made
-
 
 # -- group commit
 

@@ -1,7 +1,7 @@
 """Messages: where they go, what waits, what is removed, what is sent again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -13,22 +13,14 @@ from orchestrator.store.sharing import SharedStore
 from tests.engine_world import (
     FAR,
     GROUP,
-    STORES,
     TARGET,
     Ear,
     World,
     acquire,
     create,
     settle,
-    store_url,
     world,
 )
-
-
-@pytest.fixture(params=STORES)
-async def w(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    async with world(store_url(request)) as made:
-        yield made
 
 
 async def _outbox_empties(w: World) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -24,19 +23,12 @@ from tests.engine_world import (
     fence,
     fulfill,
     settle,
-    store_url,
     suspend,
     world,
 )
 
 CANCELED, PENDING = PromiseState.REJECTED_CANCELED, PromiseState.PENDING
 HOUR_MS = 3_600_000
-
-
-@pytest.fixture(params=STORES)
-async def w(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    async with world(store_url(request)) as made:
-        yield made
 
 
 def call(promise_id: str, origin: str = "a", **more: str) -> c.PromiseCreate:

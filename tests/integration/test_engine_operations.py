@@ -1,6 +1,5 @@
 """Every operation and every way it is refused, on every store."""
 
-from collections.abc import AsyncIterator
 from typing import Any, get_args
 
 import pytest
@@ -17,7 +16,6 @@ from tests.engine_world import (
     GROUP,
     REJECTED,
     RESOLVED,
-    STORES,
     TARGET,
     Ear,
     World,
@@ -27,18 +25,11 @@ from tests.engine_world import (
     fence,
     fulfill,
     settle,
-    store_url,
     suspend,
     world,
 )
 
 LISTENER = "poll://uni@clients/c1"
-
-
-@pytest.fixture(params=STORES)
-async def w(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    async with world(store_url(request)) as made:
-        yield made
 
 
 # -- promises

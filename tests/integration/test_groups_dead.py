@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from orchestrator.domain.group import DeadLetter, DeathReason
@@ -13,7 +11,6 @@ from orchestrator.protocol import commands as c
 from orchestrator.protocol import groups as g
 from tests.engine_world import (
     GROUP,
-    STORES,
     TARGET,
     Ear,
     World,
@@ -23,16 +20,9 @@ from tests.engine_world import (
     fence,
     fulfill,
     settle,
-    store_url,
     suspend,
     world,
 )
-
-
-@pytest.fixture(params=STORES)
-async def w(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    async with world(store_url(request)) as opened:
-        yield opened
 
 
 async def dead(w: World, **query: object) -> list[DeadLetter]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from orchestrator.protocol import commands as c
 from orchestrator.protocol import groups as g
 from tests.engine_world import (
     GROUP,
-    STORES,
     TARGET,
     Ear,
     World,
@@ -23,18 +21,11 @@ from tests.engine_world import (
     fence,
     fulfill,
     settle,
-    store_url,
     suspend,
     world,
 )
 
 URL = "https://functions.example/score"
-
-
-@pytest.fixture(params=STORES)
-async def w(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    async with world(store_url(request)) as opened:
-        yield opened
 
 
 async def limit(w: World, group: str = GROUP, **limits: int | None) -> g.GroupRecord:

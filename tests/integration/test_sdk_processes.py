@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,9 @@ from orchestrator import ApplicationError, Constant, Context, Never, Orchestrato
 from orchestrator.client.processes import NotImportable, place_of
 from tests.integration import process_functions as functions
 from tests.integration.sdk_places import PATIENCE_S, Place, place
+from tests.page_programs import run_program
 
 __all__ = ["place"]
-ROOT = Path(__file__).parents[2]
 ONCE_MORE = Constant(delay_s=0.01, attempts_max=2)
 
 
@@ -155,15 +153,5 @@ if __name__ == "__main__":
 
 
 def test_functions_of_a_script_are_found_again(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(script)],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": ""},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_program(SCRIPT, tmp_path)
     assert (done.returncode, done.stdout) == (0, "Vote(weight=2)\n"), done.stderr

@@ -1,7 +1,6 @@
 """What is open, by state and group: the same from every store, and counted no more than it is worth."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -9,13 +8,7 @@ from orchestrator.domain.task import TaskState
 from orchestrator.server.gauges import GROUPS_MAX, OTHERS, URL, OpenWork, shown
 from orchestrator.store import StoreError
 from orchestrator.store.port import Gauges
-from tests.engine_world import STORES, TARGET, World, acquire, claim, create, settle, store_url, world
-
-
-@pytest.fixture(params=STORES)
-async def w(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    async with world(store_url(request)) as opened:
-        yield opened
+from tests.engine_world import TARGET, World, acquire, claim, create, settle
 
 
 def lines(gauges: Gauges) -> dict[str, float]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
-PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+from tests.page_programs import ROOT, run_program, shown
+
+PROGRAMS = shown("docs/testing.md")
 PRINTED = [
     "Ada, day 1 Ada, day 30\n",
     "survived True\n",
@@ -23,15 +23,7 @@ PRINTED = [
 
 @pytest.mark.parametrize(("program", "printed"), list(zip(PROGRAMS, PRINTED, strict=True)))
 def test_the_programs_of_the_page_run(program: str, printed: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": ""},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_program(program, tmp_path)
     lines = [line for line in done.stdout.splitlines() if not re.match(r"\d{4}-\d\d-\d\d .*\[", line)]
     assert lines == printed.splitlines(), done.stderr
 

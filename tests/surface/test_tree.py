@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.page_programs import ROOT, run_program, shown
+
 PACKAGES = ("orchestrator", "contracts", "listener", "scorers", "hardhat-free-chain/hardhat_free_chain")
 SOURCES = [
     path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if "node_modules" not in str(path)
@@ -108,17 +109,10 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("block", "printed"), list(zip(blocks("python"), ("order 1 paid, shipped\n", "1\n"), strict=True))
+    ("block", "printed"), list(zip(shown("README.md"), ("order 1 paid, shipped\n", "1\n"), strict=True))
 )
 def test_the_programs_of_the_readme_run(block: str, printed: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", block],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=60,
-        check=False,
-    )
+    done = run_program(block, tmp_path)
     assert (done.stdout, done.stderr, done.returncode) == (printed, "", 0)
 
 
