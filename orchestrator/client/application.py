@@ -28,6 +28,7 @@ from orchestrator.client.registering import Registering
 from orchestrator.client.registry import Function, RegisteredFunction
 from orchestrator.client.schedules import Schedules
 from orchestrator.client.surroundings import ExecutionObserver, StepObserver, Surroundings
+from orchestrator.client.worker_groups import WorkerGroups
 from orchestrator.domain.address import any_of, only
 from orchestrator.domain.errors import NotRegistered, OrchestratorError, Refused
 from orchestrator.domain.ids import fault_of_root_id
@@ -159,6 +160,11 @@ class Application(Registering, Invoker):
     def schedules(self) -> Schedules:
         """Schedules by hand, with all their options."""
         return Schedules(self._started(), self._registry)
+
+    @property
+    def groups(self) -> WorkerGroups:
+        """Limits of groups of workers: read, set, paused, resumed, listed."""
+        return WorkerGroups(self._started())
 
     async def schedule(
         self, schedule_id: str, cron: str, fn: Function | str, *args: object, **kwargs: object

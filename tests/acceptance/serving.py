@@ -16,7 +16,7 @@ END_S = 30.0
 
 @dataclass(slots=True, kw_only=True)
 class Served:
-    """One server by its store; `url` stays what it was first."""
+    """One server by its store; `url` stays what it was first. `kill_at` is the text of a KillPoint, or ""."""
 
     nursery: Nursery
     folder: Path
@@ -25,12 +25,13 @@ class Served:
     url: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     process: Process | None = None
+    kill_at: str = ""
 
     async def start(self, *options: str) -> None:
         """Start, with more options if given, and wait until it is ready."""
         port = urlsplit(self.url).port or 0
         command = ["serve", "--port", str(port), "--store", self.store, *options]
-        arguments = [str(self.folder / "journal"), "", *command]
+        arguments = [str(self.folder / "journal"), self.kill_at, *command]
         self.process = self.nursery.start(
             self.name, arguments, environment=self.environment, directory=self.folder
         )
