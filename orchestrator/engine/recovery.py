@@ -6,6 +6,9 @@ without an announcement in the outbox, page by page, looking at `announce_again_
 lies behind has its retry timer (T5). No index but that of the timers is needed, since what was announced to
 somebody falls due within the retry timer, while what waits for a delay or for a listener mostly does not.
 
+It is a help, not a need: where the store is too busy for it (another server stands still within a transaction
+and holds locks), the engine starts without.
+
 Engines that share a store do the same: whether a neighbour has sent an announcement to somebody who lives
 cannot be told, a second one is harmless, and both numbers bound what it costs.
 """
@@ -14,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import structlog
 
 from orchestrator.domain import tags as tag
 from orchestrator.domain.promise import PromiseRecord
@@ -25,8 +30,10 @@ from orchestrator.engine.parts import Parts
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.settlement import apply
 from orchestrator.engine.workspace import Workspace
+from orchestrator.store.errors import StoreError
 from orchestrator.store.port import LoadRows, LoadTimed, Program, Write, ask
 
+_log = structlog.get_logger(__name__)
 _START = (-1, "")
 
 
@@ -40,7 +47,19 @@ class Announced:
 
 
 async def announce_again(parts: Parts, deliver: Callable[[list[Outgoing]], None]) -> None:
-    """Announce what waits without an announcement; see this module. Raises StoreError."""
+    """Announce what waits without an announcement, as far as the store can now; see this module.
+
+    Raises StoreError where waiting does not help.
+    """
+    try:
+        await _announce_pages(parts, deliver)
+    except StoreError as error:
+        if not error.transient:
+            raise
+        _log.warning("announcements are left to their retry timers", error=str(error))
+
+
+async def _announce_pages(parts: Parts, deliver: Callable[[list[Outgoing]], None]) -> None:
     after: tuple[int, str] | None = _START
     left = parts.settings.announce_again_max
     while after is not None and left > 0:

@@ -32,8 +32,10 @@ from tests.engine_world import (
     suspend,
 )
 
-pytest.importorskip("asyncpg", reason="the extra `postgres` is not installed")
-from orchestrator.store.postgres import PostgresStore
+asyncpg = pytest.importorskip("asyncpg", reason="the extra `postgres` is not installed")
+from orchestrator.store import postgres_connections  # noqa: E402
+from orchestrator.store.postgres import PostgresStore  # noqa: E402
+from orchestrator.store.postgres_locks import key_of  # noqa: E402
 
 
 @asynccontextmanager
@@ -222,6 +224,25 @@ async def _open(engine: Engine, keys: list[str]) -> set[str]:
 
 async def _ended(engine: Engine, keys: list[str]) -> bool:
     return not await _open(engine, keys)
+
+
+async def test_a_server_starts_beside_one_that_stands_still_within_a_transaction(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with engines(postgres_url, 1) as (first,):
+        first.connect(GROUP, "w1", Ear())
+        await first.handle(create("p", target=TARGET))
+        await _until(lambda: _outbox_is_empty(first))
+    monkeypatch.setitem(postgres_connections._SETTINGS, "lock_timeout", "200ms")
+    frozen = await asyncpg.connect(postgres_url)
+    try:
+        await frozen.execute(f"BEGIN; SELECT pg_advisory_xact_lock({key_of('p')})")
+        async with engines(postgres_url, 1) as (second,):
+            await second.handle(create("q"))
+            await frozen.execute("ROLLBACK")
+            await second.handle(acquire("p", 0))
+    finally:
+        await frozen.close()
 
 
 async def test_pushes_are_sent_once(postgres_url: str) -> None:
