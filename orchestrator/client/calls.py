@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+import msgspec
+
 from orchestrator.client.invocation import (
     PROMISE,
     SLEEP,
@@ -73,8 +75,7 @@ class Caller:
         return promise_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallSite:
+class CallSite(msgspec.Struct, frozen=True, kw_only=True):
     """Where a workflow makes a call: its `number` from 1, the options of this call, and the present."""
 
     caller: Caller
@@ -88,8 +89,7 @@ class CallSite:
         return _position(self.caller, self.number)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One durable call. `label` is what its record must have been written by; `position` counts from 1.
 
     `outside` marks a promise with an origin of its own; `deadline` one that may end before its parent,
@@ -110,8 +110,7 @@ class Call:
         return self.create.id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepCall(Call):
+class StepCall(Call, frozen=True, kw_only=True):
     """A call that runs in this process."""
 
     function: RegisteredFunction

@@ -161,6 +161,10 @@ class Cancellations:
             stop.end()
         return stop
 
+    def concerns(self, promise_id: str) -> bool:
+        """Tell whether a call is to end, or nothing that it gives is to be used."""
+        return promise_id in self._asked or promise_id in self._doomed
+
     def forget(self, promise_id: str) -> None:
         """Note that a leaf call has settled, or will not here."""
         stop = self._stops.pop(promise_id, None)

@@ -41,6 +41,14 @@ class Finished:
     outcome: Outcome
 
 
+def resumption_of(awaited: Durable[Any]) -> Outcome:
+    """Return what a workflow goes on with once nothing of its own execution is pending."""
+    foreign = awaited.pending()
+    if foreign is not None:
+        return Raised(ForeignAwait(f"{foreign.id} belongs to another execution: {ADVICE}"))
+    return awaited.outcome()
+
+
 Body = Coroutine[Any, Any, Any] | Generator[Any, Any, Any]
 
 
@@ -60,18 +68,22 @@ class Driver:
         BaseExceptions other than an Exception pass through: they end the execution, not the workflow. A
         CancelledError is the workflow's own: nothing can be cancelled while it steps. Cancelled is its end.
         """
+        loop = events._get_running_loop()
         while True:
+            # Written out, not `with`: a context manager costs more than a step.
+            events._set_running_loop(None)
             try:
-                with _hidden_loop(), self._unawaited:
-                    match resumption:
-                        case Returned(value):
-                            awaited = self._body.send(value)
-                        case Raised(error):
-                            awaited = self._body.throw(error)
+                with self._unawaited:
+                    if isinstance(resumption, Returned):
+                        awaited = self._body.send(resumption.value)
+                    else:
+                        awaited = self._body.throw(resumption.error)
             except StopIteration as stop:
                 return Finished(Returned(stop.value))
             except (Exception, CancelledError, Cancelled) as error:
                 return Finished(Raised(self._explained(error)))
+            finally:
+                events._set_running_loop(loop)
             if isinstance(awaited, Durable):
                 return Waiting(awaited)
             resumption = Raised(self._foreign(awaited))

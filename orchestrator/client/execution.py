@@ -15,12 +15,12 @@ from typing import Any
 
 import structlog
 
-from orchestrator.client import performing, steps
+from orchestrator.client import inline_steps, performing, steps
 from orchestrator.client.branch import Branch
 from orchestrator.client.calls import Call
 from orchestrator.client.cancellation import Cancellations
 from orchestrator.client.continuing import Continuations
-from orchestrator.client.driver import ADVICE, Finished, ForeignAwait
+from orchestrator.client.driver import Finished, resumption_of
 from orchestrator.client.future import Durable, DurableFuture, Outcome, Raised
 from orchestrator.client.guard import ReplayGuard
 from orchestrator.client.invocation import read_invocation
@@ -67,7 +67,8 @@ class Execution:
         self._futures: dict[str, DurableFuture[Any]] = {}
         self._branches: dict[str, Branch] = {}
         self._ready: deque[Branch] = deque()
-        self._starting: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._starting: list[tuple[Callable[[Any], Coroutine[Any, Any, None]], PendingCall[Any]]] = []
+        self._own: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._jobs: set[asyncio.Task[None]] = set()
         self._listening: set[asyncio.Task[None]] = set()
         self._listened: set[str] = set()
@@ -153,13 +154,14 @@ class Execution:
 
     async def _loop(self) -> None:
         while self._verdict is None:
-            while self._ready and self._verdict is None:
+            if self._ready:
                 self._advance(self._ready.popleft())
                 if self._ready:
                     await asyncio.sleep(0)
-            if self._verdict is not None:
-                return
-            if self._jobs:
+            elif self._own is not None:
+                await self._own()
+                self._own = None
+            elif self._jobs:
                 self._wake.clear()
                 await self._wake.wait()
             else:
@@ -172,7 +174,7 @@ class Execution:
 
     def _listen_if_busy(self) -> None:
         self._watch = None
-        if self._verdict is not None or not self._jobs:
+        if self._verdict is not None or not (self._jobs or self._own):
             return
         for promise_id in self.awaited_ids():
             if promise_id not in self._listened:
@@ -216,14 +218,8 @@ class Execution:
                 if self.cancellations.wanted(branch):
                     self.cancellations.begin(branch)
                 return False
-        branch.resumption = resumption or self._resumption(awaited)
+        branch.resumption = resumption or resumption_of(awaited)
         return True
-
-    def _resumption(self, awaited: Durable[Any]) -> Outcome:
-        foreign = awaited.pending()
-        if foreign is not None:
-            return Raised(ForeignAwait(f"{foreign.id} belongs to another execution: {ADVICE}"))
-        return awaited.outcome()
 
     def _block(self, branch: Branch, awaited: Durable[Any]) -> bool:
         """Have the branch woken when what it awaits goes on; return False if it need not wait."""
@@ -246,7 +242,7 @@ class Execution:
                 self.cancellations.end_children(branch)
         elif not branch.settling:
             branch.settling = True
-            self.spawn(partial(performing.settle_branch, self, branch, outcome))
+            self._carry_out(partial(performing.settle_branch, self, branch, outcome))
 
     # -- what contexts and jobs use
 
@@ -297,9 +293,7 @@ class Execution:
             branch.hold(future)
         elif tag.TIMER in call.create.tags:
             branch.start_timer(future)
-        self._starting.append(
-            partial(job, PendingCall(branch=branch, call=call, record=record, future=future))
-        )
+        self._starting.append((job, PendingCall(branch=branch, call=call, record=record, future=future)))
         return future
 
     def compare(self, call: Call, record: PromiseRecord) -> None:
@@ -384,8 +378,18 @@ class Execution:
 
     def _start_jobs(self) -> None:
         starting, self._starting = self._starting, []
-        for job in starting:
+        for job, pending in starting:
+            if len(starting) == 1 and not self._jobs and inline_steps.fits(self, pending):
+                self._carry_out(partial(inline_steps.run, self, pending))
+            else:
+                self.spawn(partial(job, pending))
+
+    def _carry_out(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have the loop itself do a short job if it has nothing else to do: that costs less than a task."""
+        if self._jobs or self._own is not None:
             self.spawn(job)
+        else:
+            self._own = job
 
     async def listen(self, promise_id: str) -> None:
         """Wait for a promise beside the stepping, without suspending."""

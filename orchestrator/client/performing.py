@@ -65,7 +65,7 @@ class LeafCreation:
         """Create the promise unless that was done."""
         async with self._lock:
             if not self.exists:
-                async with _taken(self._execution, self._call):
+                async with taken(self._execution, self._call):
                     await self._execution.writer.create(self._call.create)
                 self.exists = True
 
@@ -112,7 +112,7 @@ async def run_leaf(execution: Execution, pending: PendingCall[StepCall]) -> None
         settlement = await stop.run(
             lambda: _within_deadline(execution, pending, partial(leaf.run, creation.ensure))
         )
-        async with _taken(execution, call):
+        async with taken(execution, call):
             record = await (creation.finish(settlement) if settlement else _timed_out(execution, call))
     finally:
         timer.cancel()
@@ -249,7 +249,7 @@ async def _settled(execution: Execution, branch: Branch, settlement: Settlement)
 
 
 @asynccontextmanager
-async def _taken(execution: Execution, call: Call) -> AsyncIterator[None]:
+async def taken(execution: Execution, call: Call) -> AsyncIterator[None]:
     """Reject the whole task where a call's arguments are too large: no worker will ever get past it."""
     try:
         yield
@@ -310,7 +310,7 @@ async def _written(execution: Execution, pending: PendingCall[CallT]) -> Promise
     call = pending.call
     if pending.record is not None:
         return pending.record
-    async with _taken(execution, call):
+    async with taken(execution, call):
         if call.outside:
             return (await execution.writer.call_unfenced(call.create)).promise
         record = await execution.writer.create(call.create)

@@ -1,0 +1,107 @@
+"""Steps that run between two turns of their execution: short synchronous functions marked `inline`.
+
+Such a function keeps the loop busy until it returns, so that nothing could see, end or overtake it while it
+runs. It therefore needs no task, no timer and no lock of its own, which together cost more than its commit.
+What is written is the same as for any other step (W3), and its outcome is what the store holds (W2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from contextvars import copy_context
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from orchestrator.client import performing, steps
+from orchestrator.client.attempts import LeafCancelledItself
+from orchestrator.client.calls import Call, StepCall
+from orchestrator.client.future import Outcome, Raised, Returned
+from orchestrator.client.pending import PendingCall
+from orchestrator.client.registry import FunctionKind
+from orchestrator.domain.errors import Cancelled, Refused
+from orchestrator.domain.retry import worth_another
+from orchestrator.protocol.records import PromiseRecord
+
+if TYPE_CHECKING:
+    from orchestrator.client.execution import Execution
+
+
+def fits(execution: Execution, pending: PendingCall[Any]) -> bool:
+    """Tell whether a call can be run to its end by the execution itself.
+
+    Not what has a record, a deadline or a commitment, is asked to end, or comes after creations that are not
+    written. Observers may expect a context of its own around each step.
+    """
+    call = pending.call
+    if not isinstance(call, StepCall) or pending.record is not None or call.deadline:
+        return False
+    function = call.function
+    return (
+        function.executor == "inline"
+        and function.kind is FunctionKind.LEAF
+        and not (function.is_async or function.inserted or function.committer)
+        and not (execution.around.observers or pending.branch.creations)
+        and not execution.cancellations.concerns(call.id)
+    )
+
+
+async def run(execution: Execution, pending: PendingCall[StepCall]) -> None:
+    """Run a call that fits, and record its outcome. Raises what ends the execution."""
+    call, writer = pending.call, execution.writer
+    writer.lease.check()
+    begun_ms = execution.around.clock.now_ms()
+    outcome = copy_context().run(_outcome, call)
+    if _goes_on(call, outcome):
+        execution.spawn(partial(performing.run_leaf, execution, _going_on(pending, outcome)))
+        return
+    settlement = steps.settlement(call.id, call.function, None, outcome)
+    execution.cancellations.leaf(call.id).writing = True
+    try:
+        record = await writer.record(call.create, settlement.state, settlement.value, begun_ms)
+    except Refused as refusal:
+        record = await _not_stored(execution, call, refusal, begun_ms)
+    finally:
+        execution.cancellations.forget(call.id)
+    execution.observe(record)
+
+
+def _outcome(call: StepCall) -> Outcome:
+    try:
+        return Returned(call.function.fn(*call.args, **call.kwargs))
+    except asyncio.CancelledError as error:
+        return Raised(LeafCancelledItself(call.function, error))
+    except (Exception, Cancelled) as error:
+        return Raised(error)
+
+
+def _goes_on(call: StepCall, outcome: Outcome) -> bool:
+    """Tell whether something is left to wait for: what the function returned, or its next attempt."""
+    if isinstance(outcome, Returned):
+        return inspect.isawaitable(outcome.value)
+    return not isinstance(outcome.error, Cancelled) and worth_another(outcome.error, call.retry)
+
+
+def _going_on(pending: PendingCall[StepCall], first: Outcome) -> PendingCall[StepCall]:
+    """Return the call as one whose first attempt gives what it has given already."""
+    function, given = pending.call.function, [first]
+
+    def attempt(*args: Any, **kwargs: Any) -> Any:
+        match given.pop() if given else None:
+            case Returned(value):
+                return value
+            case Raised(error):
+                raise error
+        return function.fn(*args, **kwargs)
+
+    call = msgspec.structs.replace(pending.call, function=replace(function, fn=attempt))
+    return replace(pending, call=call)
+
+
+async def _not_stored(execution: Execution, call: Call, refusal: Refused, begun_ms: int) -> PromiseRecord:
+    async with performing.taken(execution, call):
+        failure = steps.not_stored(f"the result of {call.label}", refusal)
+        return await execution.writer.record(call.create, failure.state, failure.value, begun_ms)
