@@ -111,8 +111,7 @@ class Execution:
         """Prepare to `run` again what was suspended, under the next version of its task."""
         self.writer = FencedWriter(self.around.transport, lease, self.around.extensions)
         self.promise, self._claim, self._verdict = claim.promise, claim, None
-        self._group = asyncio.TaskGroup()
-        self._watch = None
+        self._group, self._watch = asyncio.TaskGroup(), None
         self._listened.clear()
         self._listening.clear()
 

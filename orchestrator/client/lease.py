@@ -11,7 +11,7 @@ from orchestrator.domain.errors import Abandoned
 class Lease:
     """The right to write for a task, until it ends or is lost (T1, T2)."""
 
-    __slots__ = ("_ends_at", "_tell", "cancelled", "lost", "task_id", "ttl_s", "version")
+    __slots__ = ("_ends_at", "_tell", "_tell_lost", "cancelled", "lost", "task_id", "ttl_s", "version")
 
     def __init__(self, task_id: str, version: int, ttl_s: float, acquired_at: float) -> None:
         """`acquired_at` is the loop's time just before the acquiring request was sent."""
@@ -21,6 +21,7 @@ class Lease:
         self.lost = asyncio.Event()
         self.cancelled = False
         self._tell: Callable[[], None] | None = None
+        self._tell_lost: Callable[[], object] | None = None
         self._ends_at = acquired_at + ttl_s
 
     def renew(self, sent_at: float) -> None:
@@ -54,5 +55,12 @@ class Lease:
             tell()
 
     def lose(self) -> None:
-        """Note that the task is no longer ours."""
-        self.lost.set()
+        """Note that the task is no longer ours; who keeps the lease is told, once."""
+        if not self.lost.is_set():
+            self.lost.set()
+            if self._tell_lost is not None:
+                self._tell_lost()
+
+    def on_lost(self, tell: Callable[[], object]) -> None:
+        """Have `tell` called when the task is no longer ours."""
+        self._tell_lost = tell

@@ -49,19 +49,33 @@ class WorkerSettings:
 
 
 class _Running:
-    """One execution and its lease."""
+    """One execution and its lease. `task` is what executes it, None before that and afterwards."""
 
-    __slots__ = ("lease", "task")
+    __slots__ = ("_stopped", "lease", "task")
 
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
-        self.task: asyncio.Task[Verdict] | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._stopped = False
 
-    def abandon(self) -> None:
-        """Stop the execution: the task belongs to somebody else, or soon may."""
-        self.lease.lose()
-        if self.task is not None:
+    def stop(self) -> None:
+        """End the execution where it stands; it has been given up then."""
+        if self.task is not None and not self._stopped:
+            self._stopped = True
             self.task.cancel()
+
+    async def carry_out(self, execution: Execution) -> Verdict:
+        """Execute until the verdict, in the task that asks. Only `stop` makes it one of a lost task."""
+        task = self.task = asyncio.current_task()
+        try:
+            return await execution.run()
+        except asyncio.CancelledError:
+            # What remains is a cancellation of the whole worker.
+            if task is None or not self._stopped or task.uncancel():
+                raise
+            return Verdict(ending=Ending.LOST)
+        finally:
+            self.task = None
 
 
 class Worker:
@@ -79,6 +93,7 @@ class Worker:
         self._idle.set()
         self._busy = asyncio.Event()
         self._draining = False
+        self._alarm: asyncio.TimerHandle | None = None
         self._group: asyncio.TaskGroup | None = None
         self._stalls: StallWatch | None = None
 
@@ -132,8 +147,9 @@ class Worker:
             lease.cancel()
         known = self._running.pop(lease.task_id, None)
         if known is not None:
-            known.abandon()
+            known.lease.lose()
         running = self._running[lease.task_id] = _Running(lease)
+        self._guard(running)
         self._idle.clear()
         self._busy.set()
         if self._stalls is not None:
@@ -162,6 +178,8 @@ class Worker:
                 self._draining = True
                 self._kept.clear()
                 self._stalls.close()
+                if self._alarm is not None:
+                    self._alarm.cancel()
                 for one in loops:
                     one.cancel()
 
@@ -173,8 +191,7 @@ class Worker:
         except TimeoutError:
             _log.info("releasing unfinished tasks", count=len(self._running))
             for running in list(self._running.values()):
-                if running.task is not None:
-                    running.task.cancel()
+                running.stop()
 
     # -- claiming
 
@@ -227,18 +244,14 @@ class Worker:
         lease, observers, promise = running.lease, self._around.execution_observers, execution.promise
         for observer in observers:
             observer.on_execution_started(promise, lease.version)
-        # A task of its own, so that the lease can stop it and nothing else.
-        running.task = asyncio.ensure_future(self._run(execution))
-        watchdog = asyncio.ensure_future(self._watch(running))
         try:
-            await asyncio.wait((running.task,))
-            verdict = self._verdict(running.task)
+            verdict = await running.carry_out(execution)
+            if verdict.ending is Ending.SUSPENDED:
+                self._keep(execution)
             for observer in observers:
                 observer.on_execution_ended(promise, lease.version, verdict)
             await self._conclude(running, verdict)
         finally:
-            running.task.cancel()
-            watchdog.cancel()
             if self._running.get(lease.task_id) is running:
                 del self._running[lease.task_id]
             if not self._running:
@@ -248,20 +261,11 @@ class Worker:
         if lease.task_id not in self._running:
             await self._around.subscriptions.left(lease.task_id)
 
-    async def _run(self, execution: Execution) -> Verdict:
-        verdict = await execution.run()
-        if verdict.ending is Ending.SUSPENDED:
-            if self._draining:
-                execution.close()
-            else:
-                self._kept.keep(execution)
-        return verdict
-
-    @staticmethod
-    def _verdict(task: asyncio.Task[Verdict]) -> Verdict:
-        if task.cancelled():
-            return Verdict(ending=Ending.LOST)
-        return task.result()
+    def _keep(self, execution: Execution) -> None:
+        if self._draining:
+            execution.close()
+        else:
+            self._kept.keep(execution)
 
     async def _conclude(self, running: _Running, verdict: Verdict) -> None:
         lease = running.lease
@@ -295,19 +299,39 @@ class Worker:
 
     # -- leases
 
-    async def _watch(self, running: _Running) -> None:
-        """Abandon an execution shortly before its lease ends unrenewed, or at once when it is lost."""
+    def _guard(self, running: _Running) -> None:
+        """Have an execution stopped shortly before its lease ends unrenewed, or at once when it is lost."""
         lease, loop = running.lease, asyncio.get_running_loop()
-        margin_s = lease.ttl_s * LEASE_MARGIN
-        while (left_s := lease.remaining_s(loop.time()) - margin_s) > 0:
-            try:
-                await asyncio.wait_for(lease.lost.wait(), left_s)
-                break
-            except TimeoutError:
-                continue
-        _log.warning("lease lost", promise_id=lease.task_id, task_version=lease.version)
-        self._tell_of_stall(lease)
-        running.abandon()
+        # Later in the same turn: what loses a lease may be a part of what is stopped.
+        lease.on_lost(lambda: loop.call_soon(self._stop, running))
+        self._alarm_at(loop.time() + self._left_s(lease))
+
+    def _left_s(self, lease: Lease) -> float:
+        return lease.remaining_s(asyncio.get_running_loop().time()) - lease.ttl_s * LEASE_MARGIN
+
+    def _alarm_at(self, moment: float) -> None:
+        """Look at all leases at a moment: one timer serves them all."""
+        if self._alarm is not None:
+            if self._alarm.when() <= moment:
+                return
+            self._alarm.cancel()
+        self._alarm = asyncio.get_running_loop().call_at(moment, self._look)
+
+    def _look(self) -> None:
+        self._alarm = None
+        for running in list(self._running.values()):
+            left_s = self._left_s(running.lease)
+            if left_s > 0:
+                self._alarm_at(asyncio.get_running_loop().time() + left_s)
+            else:
+                running.lease.lose()
+
+    def _stop(self, running: _Running) -> None:
+        if running.task is not None:
+            lease = running.lease
+            _log.warning("lease lost", promise_id=lease.task_id, task_version=lease.version)
+            self._tell_of_stall(lease)
+            running.stop()
 
     def _tell_of_stall(self, lease: Lease) -> None:
         """Say which function took the lease away by not letting the loop renew it: it may do so each time."""
