@@ -11,6 +11,9 @@ import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
 
 from orchestrator.client import codec
 from orchestrator.client.sealing import readable
@@ -48,8 +51,15 @@ def invocation_value(name: str, version: int, args: Sequence[object], kwargs: Ma
 
 def step_value(name: str, version: int, canonical_arguments: bytes | None = None) -> Value:
     """Return the param of a step in its caller's process."""
-    data = b64encode(canonical_arguments).decode("ascii") if canonical_arguments is not None else None
-    return Value(headers={FUNCTION_HEADER: name, VERSION_HEADER: str(version)}, data=data)
+    if canonical_arguments is None:
+        return _bare_step(name, version)
+    data = b64encode(canonical_arguments).decode("ascii")
+    return msgspec.structs.replace(_bare_step(name, version), data=data)
+
+
+@lru_cache(maxsize=1024)
+def _bare_step(name: str, version: int) -> Value:
+    return Value(headers={FUNCTION_HEADER: name, VERSION_HEADER: str(version)})
 
 
 def committed_texts(record: PromiseRecord) -> StepValues:
@@ -81,6 +91,7 @@ def read_invocation(record: PromiseRecord) -> Invocation:
     return Invocation(function=tree["func"], version=version, args=args, kwargs=kwargs)
 
 
+@lru_cache(maxsize=1024)
 def step_label(name: str, version: int) -> str:
     """Return how a step is called in a report of differences."""
     return f"step {name} version {version}"

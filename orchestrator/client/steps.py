@@ -70,12 +70,11 @@ def _result_value(
     promise_id: str, function: RegisteredFunction, bound: BoundStep | None, result: object
 ) -> Value:
     what = f"the result of {function} ({promise_id})"
-    if bound is None:
-        value = codec.encode_value(result, what)
-    else:
-        data = b64encode(canonical_result(function.fn, result)).decode("ascii")
-        value = Value(headers=bound.headers(result), data=data)
     # A result that cannot be read back as declared must fail here, not on every replay.
+    if bound is None:
+        return codec.encode_result(result, function.returns, what)
+    data = b64encode(canonical_result(function.fn, result)).decode("ascii")
+    value = Value(headers=bound.headers(result), data=data)
     codec.decode_value(value, function.returns, what)
     return value
 

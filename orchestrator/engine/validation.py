@@ -15,7 +15,7 @@ from orchestrator.domain.cron import InvalidCron, parse_cron
 from orchestrator.domain.errors import Refused
 from orchestrator.domain.group import ATTEMPTS_MAX, fault_of_attempts, fault_of_priority
 from orchestrator.domain.ids import CHILD_SEPARATOR, extends, fault_of_id
-from orchestrator.domain.promise import Value
+from orchestrator.domain.promise import PromiseState, Value
 from orchestrator.domain.schedule import RUN_TAGS, promise_id_of
 from orchestrator.domain.transitions import SETTLING_EVENTS, TIME_MS_MAX
 from orchestrator.protocol import commands as c
@@ -67,14 +67,14 @@ def _check_value(name: str, value: Value) -> None:
 
 def _check_texts(name: str, texts: dict[str, str]) -> None:
     for key, text in texts.items():
-        refuse(
-            len(key) > TAG_LENGTH_MAX or len(text) > TAG_LENGTH_MAX,
-            f"{name}: {key[:64]!r} is longer than {TAG_LENGTH_MAX} characters",
-        )
+        # Conditions of the hot path are written out: the message of `refuse` is made before it is needed.
+        if len(key) > TAG_LENGTH_MAX or len(text) > TAG_LENGTH_MAX:
+            raise Refused(400, f"{name}: {key[:64]!r} is longer than {TAG_LENGTH_MAX} characters")
 
 
 def _check_time(name: str, moment: int) -> None:
-    refuse(not 0 <= moment <= TIME_MS_MAX, f"{name} must be between 0 and {TIME_MS_MAX}, not {moment}")
+    if not 0 <= moment <= TIME_MS_MAX:
+        raise Refused(400, f"{name} must be between 0 and {TIME_MS_MAX}, not {moment}")
 
 
 def _check_tags(command: c.PromiseCreate | c.PromiseRecordStep) -> None:
@@ -83,10 +83,8 @@ def _check_tags(command: c.PromiseCreate | c.PromiseRecordStep) -> None:
     _check_texts("tags", tags)
     for name in (tag.ORIGIN, tag.BRANCH, tag.PARENT):
         ancestor = tags.get(name)
-        refuse(
-            ancestor is not None and not extends(command.id, ancestor),
-            f"the id {command.id!r} does not extend its {name} {ancestor!r}",
-        )
+        if ancestor is not None and not extends(command.id, ancestor):
+            raise Refused(400, f"the id {command.id!r} does not extend its {name} {ancestor!r}")
     _check_numbers(tags)
     # resonate:prefix may hold anything: an SDK of the old id dialect that is called from a graph of the
     # new one names the id of its own workflow there, dots included.
@@ -94,8 +92,9 @@ def _check_tags(command: c.PromiseCreate | c.PromiseRecordStep) -> None:
 
 def _check_numbers(tags: dict[str, str]) -> None:
     for name, fault_of in ((tag.PRIORITY, fault_of_priority), (tag.ATTEMPTS, fault_of_attempts)):
-        fault = fault_of(tags[name]) if name in tags else None
-        refuse(fault is not None, f"Invalid tag: {fault}")
+        if name in tags:
+            fault = fault_of(tags[name])
+            refuse(fault is not None, f"Invalid tag: {fault}")
 
 
 def check_create(command: c.PromiseCreate) -> None:
@@ -128,13 +127,15 @@ def _check_delay(command: c.PromiseCreate) -> None:
     refuse(tag.TARGET not in command.tags, f"{tag.DELAY} needs {tag.TARGET}")
 
 
+def _check_outcome(state: PromiseState) -> None:
+    if state not in SETTLING_EVENTS:
+        raise Refused(400, f"state must be resolved, rejected or rejected_canceled, not {state}")
+
+
 def check_settle(command: c.PromiseSettle) -> None:
     """Check promise.settle, alone or inside another command."""
     check_id(command.id)
-    refuse(
-        command.state not in SETTLING_EVENTS,
-        f"state must be resolved, rejected or rejected_canceled, not {command.state}",
-    )
+    _check_outcome(command.state)
     _check_value("value", command.value)
 
 
@@ -142,10 +143,7 @@ def _check_record(command: c.PromiseRecordStep) -> None:
     check_id(command.id)
     _check_time("timeoutAt", command.timeout_at)
     _check_time("createdAt", command.created_at)
-    refuse(
-        command.state not in SETTLING_EVENTS,
-        f"state must be resolved, rejected or rejected_canceled, not {command.state}",
-    )
+    _check_outcome(command.state)
     _check_value("param", command.param)
     _check_value("value", command.value)
     _check_tags(command)
@@ -192,12 +190,14 @@ def _check_cursor(cursor: str | None) -> None:
 
 def _check_lease(pid: str, ttl: int) -> None:
     refuse(len(pid) > PID_LENGTH_MAX or "\x00" in pid, "Invalid pid: it is too long, or contains NUL")
-    refuse(not 1 <= ttl <= TTL_MS_MAX, f"ttl must be between 1 and {TTL_MS_MAX} ms, not {ttl}")
+    if not 1 <= ttl <= TTL_MS_MAX:
+        raise Refused(400, f"ttl must be between 1 and {TTL_MS_MAX} ms, not {ttl}")
 
 
 def _check_version(task_id: str, version: int) -> None:
     check_id(task_id)
-    refuse(not 0 <= version <= TIME_MS_MAX, f"version must be 0 or more, not {version}")
+    if not 0 <= version <= TIME_MS_MAX:
+        raise Refused(400, f"version must be 0 or more, not {version}")
 
 
 def _check_task_create(command: c.TaskCreate) -> None:
