@@ -278,8 +278,7 @@ class Execution:
             if self._remembers and not call.outside:
                 # Its future has it; what is kept while suspended should be small.
                 del self.records[call.id]
-        known = self._futures.get(call.id)
-        if known is not None:
+        if (known := self._futures.get(call.id)) is not None:
             return known
         if future is None:
             future = DurableFuture(call.id, call.declared, self)
@@ -359,10 +358,11 @@ class Execution:
             self.end(Verdict(ending=Ending.RELEASED, fault=error))
 
     def spawn(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a job within this execution; what it raises ends the execution."""
-        task = self._group.create_task(self._guarded(job))
-        self._jobs.add(task)
-        task.add_done_callback(self._jobs.discard)
+        """Run a job within this execution, unless that has ended; what it raises ends the execution."""
+        if self._verdict is None:
+            task = self._group.create_task(self._guarded(job))
+            self._jobs.add(task)
+            task.add_done_callback(self._jobs.discard)
 
     async def _guarded(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
