@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from orchestrator.client import performing, steps
-from orchestrator.client.attempts import LeafCancelledItself
+from orchestrator.client.attempts import LeafCancelledItself, LeafExited
 from orchestrator.client.calls import Call, StepCall
 from orchestrator.client.future import Outcome, Raised, Returned
 from orchestrator.client.pending import PendingCall
 from orchestrator.client.registry import FunctionKind
+from orchestrator.client.surroundings import Surroundings
 from orchestrator.domain.errors import Cancelled, Refused
 from orchestrator.domain.retry import worth_another
 from orchestrator.protocol.records import PromiseRecord
@@ -54,7 +55,7 @@ async def run(execution: Execution, pending: PendingCall[StepCall]) -> None:
     call, writer = pending.call, execution.writer
     writer.lease.check()
     begun_ms = execution.around.clock.now_ms()
-    outcome = copy_context().run(_outcome, call)
+    outcome = copy_context().run(_outcome, execution.around, call)
     if _goes_on(call, outcome):
         execution.spawn(partial(performing.run_leaf, execution, _going_on(pending, outcome)))
         return
@@ -69,13 +70,28 @@ async def run(execution: Execution, pending: PendingCall[StepCall]) -> None:
     execution.observe(record)
 
 
-def _outcome(call: StepCall) -> Outcome:
+class _Running(msgspec.Struct, kw_only=True):
+    promise_id: str
+    name: str
+    version: int
+
+
+def _outcome(around: Surroundings, call: StepCall) -> Outcome:
+    function, task = call.function, asyncio.current_task()
+    if task is not None:
+        # For who looks, from outside, what keeps the loop.
+        around.attempts[task] = _Running(promise_id=call.id, name=function.name, version=function.version)
     try:
-        return Returned(call.function.fn(*call.args, **call.kwargs))
+        return Returned(function.fn(*call.args, **call.kwargs))
     except asyncio.CancelledError as error:
-        return Raised(LeafCancelledItself(call.function, error))
+        return Raised(LeafCancelledItself(function, error))
+    except SystemExit as error:
+        return Raised(LeafExited(function, error))
     except (Exception, Cancelled) as error:
         return Raised(error)
+    finally:
+        if task is not None:
+            around.attempts.pop(task, None)
 
 
 def _goes_on(call: StepCall, outcome: Outcome) -> bool:

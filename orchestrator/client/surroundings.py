@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from random import Random, SystemRandom
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
 from orchestrator.client.clock import Clock
 from orchestrator.client.listening import Subscriptions
@@ -16,9 +16,6 @@ from orchestrator.client.registry import Registry
 from orchestrator.client.verdict import Verdict
 from orchestrator.domain.promise import PromiseRecord, PromiseState
 from orchestrator.protocol.transport import Transport
-
-if TYPE_CHECKING:
-    from orchestrator.client.info import Info
 
 T = TypeVar("T")
 
@@ -33,6 +30,14 @@ class StepObserver(Protocol):
     def on_step_finished(self, promise_id: str, name: str, state: PromiseState) -> None:
         """Take note that a step's outcome is stored."""
         ...
+
+
+class RunningLeaf(Protocol):
+    """Which leaf runs, under which promise."""
+
+    promise_id: str
+    name: str
+    version: int
 
 
 class ExecutionObserver(Protocol):
@@ -109,6 +114,6 @@ class Surroundings:
     execution_observers: list[ExecutionObserver] = field(default_factory=list)
     extensions: frozenset[str] = frozenset()
     holds_outside: bool = False
-    attempts: dict[asyncio.Task[Any], Info] = field(default_factory=dict)
+    attempts: dict[asyncio.Task[Any], RunningLeaf] = field(default_factory=dict)
     # Spreads retries, and draws a workflow's random numbers and UUIDs before they are recorded.
     chance: Random = field(default_factory=SystemRandom)

@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from orchestrator.client.info import Info
+from orchestrator.client.surroundings import RunningLeaf
 
 STALL_S_MAX = 1.0
 """A loop that is silent for longer is told of; where leases are short, for a quarter of a lease."""
@@ -47,7 +47,7 @@ class StallWatch:
     """
 
     def __init__(
-        self, attempts: Mapping[asyncio.Task[Any], Info], busy: Callable[[], bool], lease_s: float
+        self, attempts: Mapping[asyncio.Task[Any], RunningLeaf], busy: Callable[[], bool], lease_s: float
     ) -> None:
         """To be called within the loop."""
         self._attempts = attempts
@@ -117,9 +117,9 @@ class StallWatch:
             function, promise_id, where = known.function, known.promise_id, known.where
         else:
             task = asyncio.current_task(self._loop)
-            info = self._attempts.get(task) if task is not None else None
-            function = f"{info.name} version {info.version}" if info is not None else None
-            promise_id = info.promise_id if info is not None else None
+            leaf = self._attempts.get(task) if task is not None else None
+            function = f"{leaf.name} version {leaf.version}" if leaf is not None else None
+            promise_id = leaf.promise_id if leaf is not None else None
             where = _place(sys._current_frames().get(self._watched))
         return Stall(
             function=function,
