@@ -24,7 +24,7 @@ FIRST = int(os.environ.get("SIMULATION_FIRST", "0"))
 LOTS = min(10, SEEDS)
 PROGRESS_EVERY = 100
 ROOT = Path(__file__).parents[2]
-EVENTFUL = 23
+EVENTFUL = 11
 
 
 @pytest.mark.timeout(60 + SEEDS)
