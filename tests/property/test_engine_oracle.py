@@ -235,7 +235,8 @@ class Chance:
             return [*[("task.continue", lambda: {"id": key})] * 2, ("task.halt", lambda: {"id": key})]
         if state == "suspended":
             awaited = sorted(awaited for awaited, awaiter in self.oracle.callbacks if awaiter == key)
-            return [("promise.settle", lambda: self.settle(self.pick(*awaited)))]
+            # One whose own deadline has passed may rest though nothing that it waits for is open.
+            return [("promise.settle", lambda: self.settle(self.pick(*awaited)))] if awaited else []
         return [("task.acquire", lambda: own | {"pid": self.pick(*PIDS), "ttl": self.pick(5_000, 60_000)})]
 
     def holding(self, key: str, version: int) -> list[Option]:
