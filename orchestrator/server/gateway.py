@@ -14,12 +14,14 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import msgspec
 from aiohttp import hdrs, web
 
 from orchestrator.client import codec
 from orchestrator.client.application import Application
+from orchestrator.client.handle import Handle
 from orchestrator.client.invocation import read_invocation
 from orchestrator.client.invoking import Invoker
 from orchestrator.domain import tags as tag
@@ -176,13 +178,17 @@ class Gateway:
             return record
         if self._waiting >= self.settings.waiting_max:
             raise Unavailable("too many requests wait here: ask again without waiting")
-        handle = await self.app.get(record.id)
         self._waiting += 1
+        try:
+            return await self._awaited(await self.app.get(record.id), wait_s)
+        finally:
+            self._waiting -= 1
+
+    async def _awaited(self, handle: Handle[Any], wait_s: float) -> PromiseRecord:
         waits = [asyncio.ensure_future(one) for one in (handle.exception(), self.closing.wait())]
         try:
             await asyncio.wait(waits, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._waiting -= 1
             for one in waits:
                 one.cancel()
             await asyncio.gather(*waits, return_exceptions=True)

@@ -68,6 +68,25 @@ class Killer:
             _die()
         return answer
 
+    def at_once(self, operation: str, call: Callable[[], T | None]) -> T | None:
+        """Like `around`, for what may decline by returning None, having done nothing: it comes again."""
+        seen = self._seen
+        dying = self._meant(operation)
+        if dying == "before":
+            _die()
+        self._inside = dying == "inside"
+        answer = call()
+        if answer is None:
+            self._seen = seen
+        elif dying == "after":
+            _die()
+        return answer
+
+    @property
+    def dies_inside(self) -> bool:
+        """Whether the operation under way is the one to die inside of."""
+        return self._inside
+
     def inside(self) -> None:
         """Die if the operation under way is the one to die inside of."""
         if self._inside:

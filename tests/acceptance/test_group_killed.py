@@ -122,7 +122,6 @@ async def test_a_server_that_dies_as_a_place_comes_free_loses_nobody(served: Ser
 
 async def _die_of_fulfilling(served: Served) -> None:
     assert served.process is not None
-    # By a connection of its own: what is asked again and again by one is committed without a batch.
     async with _transport(served.url) as transport:
         asking = asyncio.create_task(transport.call(fulfill("a", 1)))
         assert await served.process.ended(END_S) == KILLED

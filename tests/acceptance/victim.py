@@ -16,8 +16,9 @@ any of this. Operations are named so that a kill point reads like the boundary t
 
 from __future__ import annotations
 
+import sqlite3
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 # Whatever a child will need is imported here, once, before children are forked.
@@ -28,6 +29,7 @@ from orchestrator import Orchestrator
 from orchestrator.client.invocation import read_invocation
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.promise import PromiseState
+from orchestrator.engine.batch import BatchResult, Work
 from orchestrator.engine.committer import Committer
 from orchestrator.protocol import commands as c
 from orchestrator.store import sqlite
@@ -100,7 +102,8 @@ class Harness:
         self._wrap(Connection, "batch", lambda _, requests: self._asked([each for each, _ in requests]))
         for method in CURSOR_METHODS:
             self._wrap(SqliteCursorStore, method, lambda *_, method=method: f"store {method}")
-        self._wrap(Committer, "_run", lambda _, batch, sent: self._batch(batch))
+        self._wrap(Committer, "_run", lambda _, batch, sent: self._batch(waiting.work for waiting in batch))
+        self._wrap_commits_at_once()
         self._open_transactions()
         self._observe_steps()
 
@@ -117,19 +120,34 @@ class Harness:
             self._journal.asked(method)
         return f"rpc {' '.join(sorted(set(methods)))}"
 
-    def _batch(self, batch: list[Any]) -> str:
-        return f"commit [{'; '.join(self._names.of(waiting.work.command) for waiting in batch)}]"
+    def _batch(self, works: Iterable[Work]) -> str:
+        return f"commit [{'; '.join(self._names.of(work.command) for work in works)}]"
+
+    def _wrap_commits_at_once(self) -> None:
+        commit = Committer._commit_at_once
+
+        def committed(committer: Committer, work: Work) -> BatchResult | None:
+            return self._killer.at_once(self._batch([work]), lambda: commit(committer, work))
+
+        Committer._commit_at_once = committed  # type: ignore[method-assign]
 
     def _open_transactions(self) -> None:
         """Let the store die in its own thread with everything written and nothing committed."""
-        drive = sqlite._drive
+        drive, insert = sqlite._drive, sqlite.insert
 
         def driven(*args: Any) -> Any:
             result = drive(*args)
             self._killer.inside()
             return result
 
-        sqlite._drive = driven
+        def inserted(connection: sqlite3.Connection, *args: Any) -> Any:
+            if self._killer.dies_inside:
+                connection.execute("BEGIN IMMEDIATE")  # what is one statement has no inside otherwise
+            result = insert(connection, *args)
+            self._killer.inside()
+            return result
+
+        sqlite._drive, sqlite.insert = driven, inserted
 
     def _observe_steps(self) -> None:
         start: Method = Orchestrator.start
