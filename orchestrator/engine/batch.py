@@ -5,7 +5,7 @@ Each loads, decides over a workspace and writes once. They do no I/O: the store 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -27,6 +27,7 @@ from orchestrator.engine.searching import Search, search
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.settlement import apply, expire_named
 from orchestrator.engine.shortcut import answer_of, insert_of
+from orchestrator.engine.unheard import Listening, load_untaken
 from orchestrator.engine.workspace import TreePage, Workspace
 from orchestrator.protocol import commands as c
 from orchestrator.protocol import groups as g
@@ -269,17 +270,13 @@ class TickResult:
     dead: Sequence[DeadLetter] = ()
 
 
-def tick_program(
-    now_ms: int, settings: EngineSettings, listened: Callable[[str], bool]
-) -> Program[TickResult]:
-    """Carry out one page of what time alone brings: deadlines, ended leases, due dispatches and runs.
-
-    `listened` tells whether anybody of a poll group listens.
-    """
-    workspace = Workspace(now_ms, settings, listened)
+def tick_program(now_ms: int, settings: EngineSettings, listening: Listening) -> Program[TickResult]:
+    """Carry out one page of what time alone brings: deadlines, ended leases, due dispatches and runs."""
+    workspace = Workspace(now_ms, settings, listening.possible)
     due = yield from ask(LoadDue(now_ms=now_ms, limit=settings.tick_page))
     ids = list(dict.fromkeys(due))
     yield from _load_named(workspace, ids, ())
+    yield from load_untaken(workspace, ids, listening)
     yield from turns.load_limits(workspace)
     yield from turns.load_places(workspace, ids)
     expire_named(workspace, ids)

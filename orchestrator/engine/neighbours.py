@@ -3,8 +3,9 @@
 There is no leader. An engine delivers what finds a connection of its own, tells the others of the rest, and
 claims of what it is told that for which somebody listens here; a claim is won by one engine only. Once a
 second it looks, with one query, for a deadline that another engine has set, and for messages whose engine
-died before it could tell. A look goes back some seconds only: where there was none for longer, all that waits
-for those who listen here is read once. Nothing here is needed for correctness: messages are hints.
+died before it could tell. A look goes back some seconds only, and shows a bounded number: where there was
+none for longer, or more waits, all that waits for those who listen here is read once. Nothing here is needed
+for correctness: messages are hints.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from orchestrator.engine.faults import trace_of
 from orchestrator.engine.outgoing import Outgoing, outgoing_of, waiting_of
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.ticker import Ticker
+from orchestrator.engine.workspace import group_of
 from orchestrator.store.sharing import SharedStore, Waiting, WaitingRow
 
 _log = structlog.get_logger(__name__)
@@ -50,11 +52,14 @@ class Neighbours:
         self._store.tell(waiting_of(unrouted))
 
     def _hear(self, waiting: Waiting) -> None:
-        rows = [(True, row) for row in waiting.executes] + [(False, row) for row in waiting.unblocks]
-        ours = [(is_execute, row) for is_execute, row in rows if self._switchboard.reaches(row[2])]
+        ours = self._reached(waiting)
         if ours:
             self._heard.extend(ours)
             self._wake.set()
+
+    def _reached(self, waiting: Waiting) -> list[tuple[bool, WaitingRow]]:
+        rows = [(True, row) for row in waiting.executes] + [(False, row) for row in waiting.unblocks]
+        return [(is_execute, row) for is_execute, row in rows if self._switchboard.reaches(row[2])]
 
     async def run(self) -> None:
         """Look and listen until cancelled."""
@@ -79,11 +84,13 @@ class Neighbours:
                 failing = True
                 continue
             self._ticker.lower(sighting.deadline)
-            self._hear(sighting.waiting)
             failing = False
-            if loop.time() - looked_at > LOOK_GAP_S_MAX:
-                for group in groups:
-                    self._courier.flush(group)
+            if not (sighting.more or loop.time() - looked_at > LOOK_GAP_S_MAX):
+                # Reading the outbox also brings timers forward: others may have taken it for unheard.
+                reached = {group_of(row[2]) for _, row in self._reached(sighting.waiting)}
+                groups = [group for group in groups if group in reached]
+            for group in groups:
+                self._courier.flush(group)
             looked_at = began
 
     async def _claim_forever(self) -> None:

@@ -31,10 +31,9 @@ from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.settlement import apply
 from orchestrator.engine.workspace import Workspace
 from orchestrator.store.errors import StoreError
-from orchestrator.store.port import LoadRows, LoadTimed, Program, Write, ask
+from orchestrator.store.port import BEFORE_ALL, LoadRows, LoadTimed, Program, Write, ask
 
 _log = structlog.get_logger(__name__)
-_START = (-1, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +59,7 @@ async def announce_again(parts: Parts, deliver: Callable[[list[Outgoing]], None]
 
 
 async def _announce_pages(parts: Parts, deliver: Callable[[list[Outgoing]], None]) -> None:
-    after: tuple[int, str] | None = _START
+    after: tuple[int, str] | None = BEFORE_ALL
     left = parts.settings.announce_again_max
     while after is not None and left > 0:
         behind = after

@@ -24,7 +24,8 @@ from orchestrator.domain.transitions import (
     advance,
     expire,
 )
-from orchestrator.engine.workspace import Workspace, group_of
+from orchestrator.engine import unheard
+from orchestrator.engine.workspace import Workspace
 
 
 def expire_named(workspace: Workspace, ids: Iterable[str]) -> None:
@@ -136,24 +137,11 @@ def _dispatch(workspace: Workspace, task: Task, event: TaskEvent) -> Dispatch:
         )
         if wait_ms > 0:
             return Dispatch(timer_at=workspace.now_ms + wait_ms, send=False)
-    retry_ms = workspace.settings.retry_timeout_ms
-    if event is TaskEvent.DISPATCH_DUE and not is_heard(workspace, task):
-        # It waits in the outbox for whoever connects: writing it down ever again would help nobody.
-        retry_ms = max(retry_ms, _unheard_ms(workspace, promise))
-    return Dispatch(timer_at=workspace.now_ms + retry_ms, send=True)
-
-
-def _unheard_ms(workspace: Workspace, promise: PromiseRecord | None) -> int:
-    """Return after how long a task is looked at again for which nobody listens: as long as it is old."""
-    settings = workspace.settings
-    age_ms = 0 if promise is None else workspace.now_ms - promise.created_at
-    return max(settings.retry_unheard_ms, min(age_ms, settings.retry_unheard_ms_max))
-
-
-def is_heard(workspace: Workspace, task: Task) -> bool:
-    """Tell whether anybody may listen for a task."""
-    group = group_of(task.target)
-    return group is None or workspace.listened(group)
+    pause_ms = workspace.settings.retry_timeout_ms
+    if event is TaskEvent.DISPATCH_DUE:
+        # Unheard it waits in the outbox for whoever connects: writing it down ever again would help nobody.
+        pause_ms = unheard.retry_ms(workspace, task, promise)
+    return Dispatch(timer_at=workspace.now_ms + pause_ms, send=True)
 
 
 def first_dispatch(workspace: Workspace, promise: PromiseRecord) -> Dispatch:

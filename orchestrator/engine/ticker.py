@@ -15,6 +15,7 @@ from orchestrator.engine.batch import TickResult, recover_program, tick_program
 from orchestrator.engine.faults import trace_of
 from orchestrator.engine.outgoing import Outgoing
 from orchestrator.engine.parts import Parts
+from orchestrator.engine.unheard import Listening
 from orchestrator.store.port import Program
 from orchestrator.store.sharing import SharedStore
 
@@ -31,7 +32,8 @@ class Ticker:
         self._settings = parts.settings
         self._statistics = parts.statistics
         # Where others use the store, too, somebody may listen there.
-        self._listened = _always if isinstance(parts.store, SharedStore) else parts.switchboard.has_members
+        shared = isinstance(parts.store, SharedStore)
+        self._listening = Listening(here=parts.switchboard.has_members, elsewhere=shared)
         self._deliver = deliver
         self._tell_cancelled = parts.switchboard.tell_cancelled
         self._deadline: int | None = None
@@ -78,7 +80,7 @@ class Ticker:
 
     async def _run_page(self, at_ms: int | None) -> TickResult:
         def make_program(now_ms: int) -> Program[TickResult]:
-            return tick_program(now_ms if at_ms is None else at_ms, self._settings, self._listened)
+            return tick_program(now_ms if at_ms is None else at_ms, self._settings, self._listening)
 
         return await self._store.run(make_program, self._clock.now_ms())
 
@@ -120,7 +122,3 @@ class Ticker:
             finally:
                 sleeping.cancel()
                 lowered.cancel()
-
-
-def _always(_: str) -> bool:
-    return True

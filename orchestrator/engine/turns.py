@@ -18,8 +18,8 @@ from orchestrator.domain.group import Group, full, next_token_at
 from orchestrator.domain.queueing import Place, PlaceEvent, Queued
 from orchestrator.domain.task import Task, TaskState
 from orchestrator.domain.transitions import with_timer
+from orchestrator.engine import unheard
 from orchestrator.engine.queues import UNBOUNDED, group_name
-from orchestrator.engine.settlement import is_heard
 from orchestrator.engine.workspace import Workspace
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.groups import GroupChange, GroupPause, GroupSet
@@ -122,7 +122,8 @@ def _take_turns(workspace: Workspace, group: Group) -> Steps:
         _let_wait(workspace, each)
     for each in queues.own(group.id):
         if each.place is Place.WAITING and each.task_id in queues.newly_ready:
-            _set_timer(workspace, each, workspace.now_ms + workspace.settings.retry_unheard_ms)
+            pause_ms = unheard.pause_ms(workspace.settings, workspace.now_ms - each.since)
+            _set_timer(workspace, each, workspace.now_ms + pause_ms)
     for each in following:
         _set_timer(workspace, each, token_at or 0)
 
@@ -179,20 +180,21 @@ def _set_timer(workspace: Workspace, queued: Queued, moment: int) -> None:
 def look_again(workspace: Workspace, task: Task) -> bool:
     """Carry out what is due for a task that was told; return False for any other.
 
-    While nobody of the group listens its place is kept: nobody else could be told instead.
+    While nobody of the group listens, or it is not known yet, its place is kept: nobody else could be told
+    instead.
     """
     queued, promise = workspace.queues.place(task.id), workspace.promise(task.id)
     if queued is None or promise is None or queued.place not in (Place.TOLD, Place.OVERLOOKED):
         return False
-    settings, heard = workspace.settings, is_heard(workspace, task)
-    pause_ms = (
-        settings.retry_timeout_ms if heard else max(settings.retry_timeout_ms, settings.retry_unheard_ms)
-    )
-    later = with_timer(task, workspace.now_ms + pause_ms)
+    known_at = unheard.known_at(workspace, task)
+    if queued.place is Place.TOLD and known_at > workspace.now_ms:
+        workspace.move(with_timer(task, known_at))
+        return True
+    later = with_timer(task, workspace.now_ms + unheard.retry_ms(workspace, task, promise))
     workspace.move(later)
     if queued.place is Place.OVERLOOKED:
         workspace.tell(later)
-    elif heard:
+    elif unheard.is_heard(workspace, task):
         workspace.queues.change(task, promise, PlaceEvent.OVERLOOK)
     return True
 

@@ -54,12 +54,14 @@ def _always(group: str) -> bool:
 class Workspace(msgspec.Struct):
     """An overlay over loaded rows. Handlers read and write through its methods.
 
-    `listened` tells whether anybody of a poll group listens.
+    `listened` tells whether anybody of a poll group may listen; `untaken` are the due tasks that nobody seems
+    to have taken, with the moments since when their announcements lie in the outbox.
     """
 
     now_ms: int
     settings: EngineSettings
     listened: Callable[[str], bool] = _always
+    untaken: dict[str, int] = {}
     preloads: dict[str, list[PromiseRecord]] = {}
     trees: dict[str, TreePage] = {}
     cancelled: list[str] = []

@@ -149,6 +149,7 @@ def _load_timed(tables: Tables, query: port.LoadTimed) -> list[port.Timed]:
             timer_at=moment,
             task_id=key,
             unannounced=tables.tasks[key].state is TaskState.PENDING and key not in tables.executes,
+            queued_at=tables.executes[key].queued_at if key in tables.executes else None,
         )
         for moment, key in page
     ]

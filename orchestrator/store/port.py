@@ -127,11 +127,19 @@ class LoadEmbedded(Query[list[Row]]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timed:
-    """A task with a timer; `unannounced` if it is pending and the outbox holds nothing of it."""
+    """A task with a timer; `unannounced` if it is pending and the outbox holds nothing of it.
+
+    `queued_at`: since when its announcement lies in the outbox (Unix milliseconds), None if there is none.
+    """
 
     timer_at: int
     task_id: str
     unannounced: bool
+    queued_at: int | None
+
+
+BEFORE_ALL = (-1, "")
+"""Comes before the (timer, id) of every task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -172,13 +172,12 @@ class PostgresStore:
             row = await connection.fetchrow(sql.LOOK, list(groups), LOOK_UNTIL_MS, LOOK_FROM_MS, LOOK_MAX)
         now_ms, deadline, executes, unblocks = row
         self.clock.observe(now_ms)
-        return Sighting(
-            deadline=deadline,
-            waiting=Waiting(
-                executes=[(key, moment, address) for key, moment, address in msgspec.json.decode(executes)],
-                unblocks=[(key, moment, address) for key, moment, address in msgspec.json.decode(unblocks)],
-            ),
+        waiting = Waiting(
+            executes=[(key, moment, address) for key, moment, address in msgspec.json.decode(executes)],
+            unblocks=[(key, moment, address) for key, moment, address in msgspec.json.decode(unblocks)],
         )
+        more = max(len(waiting.executes), len(waiting.unblocks)) == LOOK_MAX
+        return Sighting(deadline=deadline, waiting=waiting, more=more)
 
     async def claim(self, waiting: Waiting) -> Outbox:
         """Return those of the messages that nobody has claimed or removed before."""

@@ -98,7 +98,10 @@ async def _load_embedded(_: Held, __: port.LoadEmbedded) -> list[port.Row]:
 
 async def _load_timed(held: Held, query: port.LoadTimed) -> list[port.Timed]:
     rows = await held.connection.fetch(sql.LOAD_TIMED, *query.after, query.until_ms, query.limit)
-    return [port.Timed(timer_at=row[0], task_id=row[1], unannounced=row[2]) for row in rows]
+    return [
+        port.Timed(timer_at=moment, task_id=key, unannounced=unannounced, queued_at=queued_at)
+        for moment, key, unannounced, queued_at in rows
+    ]
 
 
 async def _load_due(held: Held, query: port.LoadDue) -> list[str]:

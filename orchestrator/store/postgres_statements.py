@@ -79,7 +79,7 @@ LOAD_PRELOADS = f"""
 """  # noqa: S608
 """The children of tasks by branch or parent; each side is bounded by its own index."""
 LOAD_TIMED = """
-    SELECT t.timer_at, t.id, t.state = 'pending' AND e.task_id IS NULL
+    SELECT t.timer_at, t.id, t.state = 'pending' AND e.task_id IS NULL, e.queued_at
     FROM tasks t LEFT JOIN outbox_executes e ON e.task_id = t.id
     WHERE t.timer_at IS NOT NULL AND (t.timer_at, t.id) > ($1, $2) AND t.timer_at <= $3
     ORDER BY t.timer_at, t.id LIMIT $4

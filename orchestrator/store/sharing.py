@@ -29,10 +29,14 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """What a look at a shared store shows: its earliest deadline, and what still waits for some groups."""
+    """What a look at a shared store shows: its earliest deadline, and what still waits for some groups.
+
+    `more` says that more waits than is shown.
+    """
 
     deadline: int | None
     waiting: Waiting
+    more: bool = False
 
 
 class StoreClock(Protocol):

@@ -93,7 +93,10 @@ def _load_embedded(connection: Connection, query: port.LoadEmbedded) -> list[por
 
 def _load_timed(connection: Connection, query: port.LoadTimed) -> list[port.Timed]:
     rows = connection.execute(sql.LOAD_TIMED, (*query.after, query.until_ms, query.limit))
-    return [port.Timed(timer_at=row[0], task_id=row[1], unannounced=bool(row[2])) for row in rows]
+    return [
+        port.Timed(timer_at=row[0], task_id=row[1], unannounced=bool(row[2]), queued_at=row[3])
+        for row in rows
+    ]
 
 
 def _load_due(connection: Connection, query: port.LoadDue) -> list[str]:

@@ -121,6 +121,7 @@ LOAD_TIMED = _text(
         tasks.c.timer_at,
         tasks.c.id,
         sa.and_(tasks.c.state == sa.literal_column("'pending'"), outbox_executes.c.task_id.is_(None)),
+        outbox_executes.c.queued_at,
     )
     .select_from(tasks.outerjoin(outbox_executes, outbox_executes.c.task_id == tasks.c.id))
     .where(

@@ -3,13 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import pytest
-
 from orchestrator.engine import Engine, EngineSettings, ManualClock
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Execute, Message, Unblock
 from orchestrator.store import open_store
-from orchestrator.store.sharing import SharedStore
 from tests.engine_world import (
     FAR,
     GROUP,
@@ -245,8 +242,6 @@ async def test_a_raising_sender_does_not_end_the_delivery() -> None:
 
 
 async def test_a_task_of_which_nobody_hears_is_looked_at_rarely(w: World) -> None:
-    if isinstance(w.store, SharedStore):
-        pytest.skip("on a shared store somebody may listen elsewhere")
     for number in range(3):
         await w.do(create(f"p{number}", target=TARGET))
     start = w.now
@@ -260,8 +255,6 @@ async def test_a_task_of_which_nobody_hears_is_looked_at_rarely(w: World) -> Non
 
 
 async def test_who_connects_late_is_sent_everything_and_reminded_soon(w: World) -> None:
-    if isinstance(w.store, SharedStore):
-        pytest.skip("on a shared store its timer was never far ahead")
     await w.do(create("p", target=TARGET))
     await w.pass_time(30_000)
     await w.pass_time(1_000)

@@ -14,10 +14,11 @@ import pytest
 
 from orchestrator.engine import Engine
 from orchestrator.engine.neighbours import LOOK_PAUSE_S
+from orchestrator.protocol import groups as g
 from orchestrator.store import SqliteStore, Store
 from orchestrator.store.port import LoadDeadline, Program, ask
 from orchestrator.store.postgres_connections import Connection, Connections
-from tests.engine_world import FAR, GROUP, TARGET, Ear, create, world
+from tests.engine_world import FAR, GROUP, STORES, TARGET, Ear, create, world
 from tests.property.test_engine_oracle import StillClock
 
 HELD = 500
@@ -96,8 +97,12 @@ def _deadline(_: int) -> Program[int | None]:
     return (yield from ask(LoadDeadline()))
 
 
-async def test_a_task_for_which_nobody_listens_is_looked_at_ever_more_seldom() -> None:
-    async with world("sqlite:///:memory:", StillClock(), retry_unheard_ms_max=3_600_000) as w:
+@pytest.mark.parametrize("url", STORES)
+async def test_a_task_for_which_nobody_listens_is_looked_at_ever_more_seldom(
+    request: pytest.FixtureRequest, url: str
+) -> None:
+    url = request.getfixturevalue("postgres_url") if url == "postgresql" else url
+    async with world(url, StillClock(), retry_unheard_ms_max=3_600_000) as w:
         await w.do(create("p", target=TARGET))
         born, looks = w.now, []
         for _ in range(9):
@@ -112,6 +117,76 @@ async def test_a_task_for_which_nobody_listens_is_looked_at_ever_more_seldom() -
         ear = Ear()
         w.engine.connect(GROUP, "late", ear)
         await ear.hear(1)  # at once, all the same
+        assert await w.store.run(_deadline, w.now) == w.now + w.engine.settings.retry_timeout_ms
+
+
+class Counted:
+    """A store's programs, with the queries that they have asked."""
+
+    def __init__(self, store: Store) -> None:
+        self.queries = 0
+        self._run = store.run
+
+    async def run(self, make_program: Callable[[int], Program[Any]], now_ms: int) -> Any:
+        def counted(moment: int) -> Program[Any]:
+            program, answer = make_program(moment), None
+            while True:
+                try:
+                    query = program.send(answer)
+                except StopIteration as stop:
+                    return stop.value
+                self.queries += 1
+                answer = yield query
+
+        return await self._run(counted, now_ms)
+
+
+MANY = 100_000
+HOUR_MS = 3_600_000
+
+
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("url", STORES)
+async def test_whatever_it_holds_an_idle_engine_asks_less_than_once_a_second_over_a_day(
+    request: pytest.FixtureRequest, url: str, paused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a hundred thousand tasks that nobody hears of, one page stands for all; a timer sleeps besides."""
+    url = request.getfixturevalue("postgres_url") if url == "postgresql" else url
+    async with world(url, StillClock()) as w:
+        if paused:
+            await w.do(g.GroupPause(id=GROUP))
+        page = w.engine.settings.tick_page
+        await asyncio.gather(*(w.do(create(f"p-{number}", target=TARGET)) for number in range(page)))
+        await w.do(create("timer", timeout_at=FAR, target=TARGET, timer="true"))
+        counted, born, asked = Counted(w.store), w.now, [0] * 24
+        monkeypatch.setattr(w.store, "run", counted.run)
+        while (deadline := await w.store.run(_deadline, w.now)) is not None:
+            if deadline >= born + 24 * HOUR_MS:
+                break
+            counted.queries = 0
+            await w.pass_time(deadline - w.now)
+            asked[(w.now - born) // HOUR_MS] += counted.queries
+        a_second = [count * MANY / page / 3_600 for count in asked]
+        assert a_second[0] > 0
+        assert max(a_second[1:]) <= 1, a_second
+        assert sum(a_second) / 24 <= 0.25, a_second
+
+
+@pytest.mark.parametrize("url", STORES)
+async def test_places_of_a_limited_group_of_which_nobody_hears_are_kept(
+    request: pytest.FixtureRequest, url: str
+) -> None:
+    """Else one task after another would be told, every second, as long as there are any."""
+    url = request.getfixturevalue("postgres_url") if url == "postgresql" else url
+    async with world(url, StillClock()) as w:
+        await w.do(g.GroupSet(id=GROUP, concurrency=1))
+        await asyncio.gather(*(w.do(create(f"p-{number}", target=TARGET)) for number in range(20)))
+        born, ticks = w.now, 0
+        while (deadline := await w.store.run(_deadline, w.now)) is not None and deadline <= born + HOUR_MS:
+            await w.pass_time(deadline - w.now)
+            ticks += 1
+        assert ticks <= 2 + 2 * HOUR_MS / w.engine.settings.retry_unheard_ms
+        assert (await w.engine.gauges()).outbox_executes == 1
 
 
 SLEEPERS = 10_000

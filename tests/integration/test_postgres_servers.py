@@ -16,6 +16,7 @@ from orchestrator.engine.courier import Push
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Execute, Message, Unblock
 from orchestrator.store import StoreError
+from orchestrator.store.port import BEFORE_ALL, LoadTimed, Program, ask
 from orchestrator.store.sharing import Sighting
 from tests.engine_world import (
     FAR,
@@ -176,6 +177,48 @@ async def test_what_has_waited_while_an_engine_could_not_look_is_found(
         await ear.hear(2)
         assert ear.executes == [("q", 0)]
         assert [m.promise.id for m in ear.messages if isinstance(m, Unblock)] == ["p"]
+
+
+async def test_only_what_nobody_has_taken_is_announced_ever_more_seldom(postgres_url: str) -> None:
+    clock = ManualClock()
+    async with engines(postgres_url, clock=clock) as (deaf, hearing):
+        ear = Ear()
+        hearing.connect(GROUP, "w1", ear)
+        await deaf.handle(create("heard", target=TARGET))
+        await deaf.handle(create("unheard", target="poll://any@nobody"))
+        pauses: dict[str, int] = {}
+        for round_ in range(3):
+            await ear.hear(round_ + 1)
+            await _until(lambda: _one_waits(deaf))
+            clock.advance(deaf.settings.retry_timeout_ms)
+            await deaf.tick()
+            for key, moment in await deaf._store.run(_timers, clock.now_ms()):
+                pauses[key] = moment - clock.now_ms()
+            assert pauses["heard"] == deaf.settings.retry_timeout_ms
+        assert pauses["unheard"] == deaf.settings.retry_unheard_ms - 2 * deaf.settings.retry_timeout_ms
+
+
+async def _one_waits(engine: Engine) -> bool:
+    return (await engine.gauges()).outbox_executes == 1
+
+
+def _timers(_: int) -> Program[list[tuple[str, int]]]:
+    page = yield from ask(LoadTimed(after=BEFORE_ALL, until_ms=FAR, limit=10))
+    return [(each.task_id, each.timer_at) for each in page]
+
+
+async def test_an_engine_sees_all_of_a_backlog_that_nobody_told_it_of(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look shows a part of it; the whole outbox is looked through then."""
+    monkeypatch.setattr(PostgresStore, "tell", lambda *_: None)
+    monkeypatch.setattr("orchestrator.store.postgres.LOOK_MAX", 3)
+    async with engines(postgres_url) as (deaf, hearing):
+        ear = Ear()
+        hearing.connect(GROUP, "w1", ear)
+        await asyncio.gather(*(deaf.handle(create(f"p-{n}", target=TARGET)) for n in range(100)))
+        await ear.hear(100)
+        assert len(set(ear.executes)) == 100
 
 
 async def test_a_deadline_of_an_engine_that_died_is_met_by_another(postgres_url: str) -> None:

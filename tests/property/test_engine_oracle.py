@@ -25,6 +25,7 @@ import pytest
 from orchestrator.domain.errors import Refused
 from orchestrator.domain.group import Group
 from orchestrator.engine import Engine, EngineSettings, ManualClock
+from orchestrator.engine.unheard import Listening
 from orchestrator.protocol.commands import COMMANDS
 from orchestrator.protocol.envelope import VERSION, decode_request, encode_answer, encode_refusal
 from orchestrator.protocol.records import task_record
@@ -493,7 +494,7 @@ class Subject:
         self.heard = True
 
     async def start(self) -> None:
-        self.engine._ticker._listened = lambda _: self.heard
+        self.engine._ticker._listening = Listening(here=lambda _: self.heard, elsewhere=False)
         # Time passes only where the history says so: while a tick is under way no deadline is known.
         self.engine._ticker.hold()
         await self.engine.__aenter__()
