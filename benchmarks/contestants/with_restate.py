@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import hypercorn.asyncio
@@ -60,15 +61,16 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def process(*command: str, env: dict[str, str]) -> AsyncIterator[Process]:
-    """Run a program until the block ends."""
+    """Run a program, and what it starts itself, until the block ends."""
     child = await asyncio.create_subprocess_exec(
-        *command, env={**os.environ, **env}, stdout=DEVNULL, stderr=DEVNULL
+        *command, env={**os.environ, **env}, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
     )
     try:
         yield child
     finally:
-        if child.returncode is None:
-            child.kill()
+        with suppress(ProcessLookupError):
+            # The npm package's launcher does not pass a signal on to the server.
+            os.killpg(child.pid, signal.SIGKILL)
         await child.wait()
 
 
