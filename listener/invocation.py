@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from contracts.bindings import Log, reputation_dao
+from contracts.dao import CreatedProposal
 
 GROUP = "proposal-scorers"
 TARGET = f"poll://any@{GROUP}"
@@ -78,7 +79,7 @@ class VotingEnded:
 
 
 def request_of(
-    created: reputation_dao.ProposalCreated, log: Log, *, chain_id: int, registry: str
+    created: CreatedProposal | reputation_dao.ProposalCreated, log: Log, *, chain_id: int, registry: str
 ) -> ProposalRequest:
     """Return the invocation's argument for a log."""
     return ProposalRequest(

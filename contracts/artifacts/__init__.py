@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-__all__ = ["Artifact", "ArtifactNotFoundError", "load", "names"]
+__all__ = ["Artifact", "ArtifactNotFoundError", "load", "names", "parse"]
 
 
 class ArtifactNotFoundError(Exception):
@@ -54,7 +54,12 @@ def load(name: str) -> Artifact:
     """
     if name not in names():
         raise ArtifactNotFoundError(name)
-    document = json.loads(resources.files(__name__).joinpath(f"{name}.json").read_text(encoding="utf-8"))
+    return parse(resources.files(__name__).joinpath(f"{name}.json").read_text(encoding="utf-8"))
+
+
+def parse(text: str) -> Artifact:
+    """Return the contract of an artifact's text, as `contracts/compile.mjs` writes it."""
+    document = json.loads(text)
     return Artifact(
         name=document["name"],
         abi=tuple(document["abi"]),

@@ -156,7 +156,8 @@ class Event(Generic[R]):
         if len(log.topics) != 1 + len(indexed):
             raise DecodeError(subject, f"{len(log.topics)} topics where {1 + len(indexed)} belong")
         topics = _decode_values(subject, [each.type for each in indexed], b"".join(log.topics[1:]))
-        data = _decode_values(subject, [each.type for each in plain], log.data)
+        # A stranger's reason for a vote need not be UTF-8, and the vote counts all the same.
+        data = _decode_values(subject, [each.type for each in plain], log.data, any_text=True)
         pairs = [*zip(indexed, topics, strict=True), *zip(plain, data, strict=True)]
         return _built(subject, lambda: self._record(pairs))
 
@@ -195,11 +196,25 @@ def _plain(value: object) -> object:
     return value
 
 
-def _decode_values(subject: str, types: Sequence[str], data: bytes) -> tuple[object, ...]:
+def _decode_values(
+    subject: str, types: Sequence[str], data: bytes, *, any_text: bool = False
+) -> tuple[object, ...]:
+    read_as = [kind.replace("string", "bytes") if any_text else kind for kind in types]
     try:
-        return tuple(abi_decode(list(types), data))
+        values = abi_decode(read_as, data)
     except (DecodingError, UnicodeDecodeError, OverflowError) as error:
         raise DecodeError(subject, str(error)) from error
+    return tuple(
+        value if kind == asked else _text(value)
+        for value, kind, asked in zip(values, types, read_as, strict=True)
+    )
+
+
+def _text(value: object) -> object:
+    """Return text, or a tuple of texts, with U+FFFD for what is no UTF-8."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return tuple(_text(each) for each in value) if isinstance(value, tuple) else value
 
 
 def _built(subject: str, build: Callable[[], R]) -> R:

@@ -1,12 +1,13 @@
-"""Which refusal the bytes of a revert are, among all that our contracts know."""
+"""Which refusal the bytes of a revert are, among all that our contracts and Governors know."""
 
-from contracts.bindings import proposal_scores, reputation_dao
+from contracts.bindings import governor, proposal_scores, reputation_dao
 from contracts.bindings.errors import ContractError, ErrorType
 
 __all__ = ["decode_error"]
 
 _SOLIDITY = (ErrorType("Error(string message)"), ErrorType("Panic(uint256 code)"))
-_KNOWN = {each.selector: each for each in (*_SOLIDITY, *reputation_dao.ERRORS, *proposal_scores.ERRORS)}
+_OURS = (*governor.ERRORS, *reputation_dao.ERRORS, *proposal_scores.ERRORS)
+_KNOWN = {each.selector: each for each in (*_SOLIDITY, *_OURS)}
 
 
 def decode_error(data: bytes) -> ContractError | None:

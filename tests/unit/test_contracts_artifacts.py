@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from contracts.artifacts import Artifact, ArtifactNotFoundError, load, names
+from contracts.artifacts import Artifact, ArtifactNotFoundError, load, names, parse
 
 CONTRACTS = Path(__file__).parents[2] / "contracts"
 REFRESH = "run: npm ci --prefix contracts && npm run compile --prefix contracts"
 
 
-def source_hash() -> str:
+TESTS = Path(__file__).parents[1] / "contracts"
+
+
+def source_hash(folder: Path) -> str:
     """SHA-256 over name, length and bytes of each source, as contracts/compile.mjs computes it."""
     digest = hashlib.sha256()
-    for file in sorted((CONTRACTS / "src").glob("*.sol")):
+    for file in sorted((folder / "src").glob("*.sol")):
         content = file.read_bytes()
         digest.update(f"{file.name}\n{len(content)}\n".encode() + content)
     return digest.hexdigest()
@@ -28,17 +31,30 @@ def artifact(request: pytest.FixtureRequest) -> Artifact:
     return load(request.param)
 
 
-def test_both_contracts_are_there() -> None:
-    assert names() == ("ProposalScores", "ReputationDao")
+def test_all_contracts_are_there() -> None:
+    assert names() == ("BlockClockGovernor", "ProposalScores", "ReputationDao")
 
 
 def test_an_unknown_contract_is_named_with_those_there_are() -> None:
-    with pytest.raises(ArtifactNotFoundError, match=r"'Nothing'.*ProposalScores, ReputationDao"):
+    with pytest.raises(
+        ArtifactNotFoundError, match=r"'Nothing'.*BlockClockGovernor, ProposalScores, ReputationDao"
+    ):
         load("Nothing")
 
 
 def test_an_artifact_is_of_the_sources_as_they_are(artifact: Artifact) -> None:
-    assert artifact.source_hash == source_hash(), f"contracts/src has changed: {REFRESH}"
+    assert artifact.source_hash == source_hash(CONTRACTS), f"contracts/src has changed: {REFRESH}"
+
+
+@pytest.mark.parametrize("file", sorted((TESTS / "artifacts").glob("*.json")), ids=lambda file: file.stem)
+def test_the_contracts_of_the_tests_are_compiled_likewise(file: Path) -> None:
+    artifact = parse(file.read_text())
+    assert artifact.name == file.stem
+    assert artifact.source_hash == source_hash(TESTS), f"tests/contracts/src has changed: {REFRESH}"
+    assert artifact.settings == json.loads((TESTS / "compiler.json").read_text()), REFRESH
+    ours = load("ProposalScores")
+    assert (artifact.compiler, artifact.openzeppelin) == (ours.compiler, ours.openzeppelin), REFRESH
+    assert 0 < len(artifact.deployed_bytecode) < 24_576
 
 
 def test_an_artifact_is_of_the_pinned_compiler_library_and_settings(artifact: Artifact) -> None:
