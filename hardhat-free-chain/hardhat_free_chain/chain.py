@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from eth.abc import SignedTransactionAPI, StateAPI
 from eth.exceptions import UnrecognizedTransactionType
@@ -39,14 +39,17 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
-class ChainObserver(Protocol):
-    """Is told of every change of the head, in the thread that made it; must be quick."""
+class ChainObserver:
+    """Is told of changes in the thread that made them; overrides what it wants to know, and is quick."""
 
     def block_added(self, block: Block) -> None:
         """`block` is the new head."""
 
     def rewound(self, height: int) -> None:
         """All blocks above `height` are gone."""
+
+    def pace_changed(self) -> None:
+        """The interval between blocks is another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,7 @@ class LocalChain:
         self.ledger = Ledger(self.machine.genesis)
         self.pool = TransactionPool()
         self.auto_mine = settings.auto_mine
+        self.block_interval_s = settings.block_interval_s
         self._snapshots: dict[int, Snapshot] = {}
         self._last_snapshot = 0
         # Why the EVM refused transactions of the latest block.
@@ -115,6 +119,18 @@ class LocalChain:
     def observe(self, observer: ChainObserver) -> None:
         """Tell `observer` of every later change."""
         self._observers.append(observer)
+
+    def set_block_interval(self, seconds: float | None) -> None:
+        """Mine a block every so many seconds from now on; None ends it. Heeded by the server."""
+        self.block_interval_s = seconds
+        for observer in self._observers:
+            observer.pace_changed()
+
+    @serialised
+    def block_before(self, block: Block, distance: int) -> Block | None:
+        """The canonical block so many blocks below; None below genesis."""
+        number = block.number - distance
+        return self.ledger.at(number) if 0 <= number <= self.ledger.height else None
 
     # -- where a tag points ----------------------------------------------------------------------------
 

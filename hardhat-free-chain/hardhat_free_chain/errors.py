@@ -11,19 +11,19 @@
       TransactionRejected -32000 the pool refuses; texts are go-ethereum's, because clients match them
       ExecutionFailed -32000     the EVM stopped other than by revert
         ExecutionReverted 3      revert; data carries the return bytes
+      ScriptedError   any        what a fault answers: code, data and HTTP status of the node it plays
 
 Imports nothing of the chain.
 """
 
-from typing import ClassVar
-
 
 class RpcError(Exception):
-    """An error answer of JSON-RPC."""
+    """An error answer of JSON-RPC; `status` is that of the HTTP answer that carries it alone."""
 
-    code: ClassVar[int] = -32603
+    code: int = -32603
+    status: int = 200
 
-    def __init__(self, message: str, data: str | None = None) -> None:
+    def __init__(self, message: str, data: object = None) -> None:
         super().__init__(message)
         self.message = message
         self.data = data
@@ -101,3 +101,12 @@ class ExecutionReverted(ExecutionFailed):
     """A call or an estimate reverted; `data` is what the contract returned, as hex."""
 
     code = 3
+
+
+class ScriptedError(RpcError):
+    """A fault's answer, in the words of the node or provider that it plays."""
+
+    def __init__(self, code: int, message: str, data: object = None, *, status: int = 200) -> None:
+        super().__init__(message, data)
+        self.code = code
+        self.status = status

@@ -8,8 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from hardhat_free_chain import formats
-from hardhat_free_chain.chain import LocalChain
-from hardhat_free_chain.ledger import Block
+from hardhat_free_chain.chain import ChainObserver, LocalChain
 from hardhat_free_chain.logs import Log, LogFilter
 
 FILTERS_MAX = 1_000
@@ -25,7 +24,7 @@ class PolledFilter:
     next_block: int
 
 
-class FilterRegistry:
+class FilterRegistry(ChainObserver):
     """All polled filters of a node; observes the chain for rewinds."""
 
     def __init__(self, chain: LocalChain) -> None:
@@ -33,9 +32,6 @@ class FilterRegistry:
         self._filters: OrderedDict[int, PolledFilter] = OrderedDict()
         self._last = 0
         chain.observe(self)
-
-    def block_added(self, block: Block) -> None:
-        """Filters read the ledger when they are polled; nothing to do."""
 
     def rewound(self, height: int) -> None:
         """Go on from the block after `height` (F1)."""

@@ -1,8 +1,4 @@
-"""The chain behind HTTP and WebSocket at one address.
-
-POST / takes JSON-RPC, GET / upgrades to a WebSocket; text and binary frames are taken alike. Bodies and
-batches are bounded. The event loop parses and writes; the chain's own thread runs every method.
-"""
+"""The chain with all its addresses: the main one, and those opened besides, each with its own faults."""
 
 import asyncio
 import contextlib
@@ -10,28 +6,25 @@ import signal
 from collections.abc import Callable
 from typing import Any, ParamSpec, Self, TypeVar
 
-import msgspec
 import structlog
-from aiohttp import WSMsgType, web
 
-from hardhat_free_chain.chain import LocalChain
-from hardhat_free_chain.errors import ListenError, MethodNotFound, RpcError
+from hardhat_free_chain import fault_control
+from hardhat_free_chain.chain import ChainObserver, LocalChain
+from hardhat_free_chain.endpoint import CONTROL_PREFIX, Endpoint, Served, end
+from hardhat_free_chain.errors import RpcError
+from hardhat_free_chain.faults.rule import Rule
+from hardhat_free_chain.faults.weather import Weather
 from hardhat_free_chain.filters import FilterRegistry
-from hardhat_free_chain.logs import LogFilter
 from hardhat_free_chain.owner import Owner
 from hardhat_free_chain.rpc import dispatch
 from hardhat_free_chain.rpc.node import Node
 from hardhat_free_chain.settings import ChainSettings
-from hardhat_free_chain.subscriptions import Connection, SubscriptionHub
+from hardhat_free_chain.subscriptions import SubscriptionHub
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
-Activations = list[tuple[str, LogFilter | None]]
 
-CLOSE_TIMEOUT_S = 2.0
-SEND_TIMEOUT_S = 30.0
-BODY_TIMEOUT_S = 60.0
-HEARTBEAT_S = 30.0
+ENDPOINTS_MAX = 100
 log = structlog.get_logger()
 
 
@@ -39,31 +32,38 @@ class ChainServer:
     """A local chain served for as long as the context is open.
 
     `chain` may be used directly while serving: its methods serialise themselves with the requests. They
-    block, so on the event loop use `run`, which runs a function in the chain's thread.
+    block, so on the event loop use `run`, which runs a function in the chain's thread. `weather` holds the
+    faults of the main address; `open_endpoint` adds addresses with weathers of their own.
     """
 
     def __init__(self, settings: ChainSettings, host: str = "127.0.0.1", port: int = 0) -> None:
         self.settings = settings
         self.host = host
+        self.weather = Weather()
         self._port = port
         self._owner = Owner(settings.waiting_requests_max)
-        self._sockets: set[web.WebSocketResponse] = set()
+        self._endpoints: list[Endpoint] = []
         self._stack = contextlib.AsyncExitStack()
 
     @property
     def port(self) -> int:
-        """The port that is listened on; the real one once the server has started."""
-        return self._port
+        """The port of the main address; the real one once the server has started."""
+        return self._endpoints[0].port if self._endpoints else self._port
 
     @property
     def url(self) -> str:
-        """The HTTP address."""
-        return f"http://{self.host}:{self._port}"
+        """The main HTTP address."""
+        return f"http://{self.host}:{self.port}"
 
     @property
     def ws_url(self) -> str:
-        """The WebSocket address."""
-        return f"ws://{self.host}:{self._port}"
+        """The main WebSocket address."""
+        return f"ws://{self.host}:{self.port}"
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """All open addresses, the main one first."""
+        return tuple(self._endpoints)
 
     async def __aenter__(self) -> Self:
         """Start the chain and listen. Raises ListenError if the address cannot be had."""
@@ -71,18 +71,38 @@ class ChainServer:
             stack.push_async_callback(asyncio.to_thread, self._owner.stop)
             # Key derivation and genesis take a tenth of a second: not on the loop.
             self.chain = await self._owner.run(LocalChain, self.settings)
-            self._node = Node(chain=self.chain, filters=FilterRegistry(self.chain))
-            self._hub = SubscriptionHub(asyncio.get_running_loop())
-            self.chain.observe(self._hub)
-            await self._listen(stack)
-            if self.settings.block_interval_s is not None:
-                miner = asyncio.create_task(self._mine_at_intervals(self.settings.block_interval_s))
-                stack.push_async_callback(_end, miner)
+            hub = SubscriptionHub(asyncio.get_running_loop(), self.chain)
+            self.chain.observe(hub)
+            self._served = Served(
+                settings=self.settings,
+                node=Node(chain=self.chain, filters=FilterRegistry(self.chain)),
+                owner=self._owner,
+                hub=hub,
+                control=self._control,
+            )
+            stack.push_async_callback(self._close_endpoints)
+            await self._open(self.weather, self._port)
+            miner = asyncio.create_task(self._mine_at_intervals())
+            stack.push_async_callback(end, miner)
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+
+    async def open_endpoint(self, *rules: Rule, seed: int = 0, port: int = 0) -> Endpoint:
+        """Serve the chain at one more address, under these faults. Raises ListenError."""
+        if len(self._endpoints) >= ENDPOINTS_MAX:
+            raise RpcError(f"{ENDPOINTS_MAX} endpoints are open: close one first")
+        return await self._open(Weather(rules, seed=seed), port)
+
+    async def close_endpoint(self, endpoint: Endpoint) -> None:
+        """Close an address; the main one stays open as long as the server."""
+        if endpoint is self._endpoints[0]:
+            raise RpcError("the main endpoint stays open: stop the server instead")
+        if endpoint in self._endpoints:
+            self._endpoints.remove(endpoint)
+            await endpoint.close()
 
     async def run(
         self, function: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
@@ -91,34 +111,44 @@ class ChainServer:
         return await self._owner.run(function, *args, **kwargs)
 
     async def request(self, method: str, *arguments: Any) -> Any:
-        """Run a JSON-RPC method without a network; returns its `result`, raises RpcError."""
-        return await self._owner.run(dispatch.execute, self._node, method, list(arguments))
+        """Run a JSON-RPC method without network and faults; returns its `result`, raises RpcError."""
+        if method.startswith(CONTROL_PREFIX):
+            asked = dispatch.Request(id=None, method=method, arguments=list(arguments), answered=True)
+            return await self._control(self._endpoints[0], asked)
+        return await self._owner.run(dispatch.execute, self._served.node, method, list(arguments))
 
-    async def _listen(self, stack: contextlib.AsyncExitStack) -> None:
-        app = web.Application(client_max_size=self.settings.body_bytes_max)
-        app.router.add_post("/", self._serve_http)
-        app.router.add_get("/", self._serve_websocket)
-        app.on_shutdown.append(self._close_sockets)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT_S)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        try:
-            await web.TCPSite(runner, self.host, self._port).start()
-        except OSError as error:
-            raise ListenError(self.host, self._port, error.strerror or str(error)) from error
-        self._port = runner.addresses[0][1]
+    async def _open(self, weather: Weather, port: int) -> Endpoint:
+        endpoint = Endpoint(self._served, weather, self.host, port)
+        await endpoint.open()
+        self._endpoints.append(endpoint)
+        return endpoint
 
-    async def _close_sockets(self, _: web.Application) -> None:
-        for socket in tuple(self._sockets):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(socket.close(code=1001, message=b"server shutdown"), CLOSE_TIMEOUT_S)
+    async def _close_endpoints(self) -> None:
+        async with asyncio.TaskGroup() as closing:
+            for endpoint in self._endpoints:
+                closing.create_task(endpoint.close())
 
-    async def _mine_at_intervals(self, interval_s: float) -> None:
+    async def _control(self, endpoint: Endpoint, request: dispatch.Request) -> object:
+        """A method of CONTROL_PREFIX: about endpoints here, about the chain in its thread."""
+        method = fault_control.METHODS.get(request.method)
+        if method is not None:
+            return await method(self, endpoint, request.arguments)
+        return await self._owner.run(dispatch.execute, self._served.node, request.method, request.arguments)
+
+    async def _mine_at_intervals(self) -> None:
         loop = asyncio.get_running_loop()
+        pace = PaceObserver(loop)
+        self.chain.observe(pace)
         due = loop.time()
         while True:
-            due = max(due + interval_s, loop.time())
-            await asyncio.sleep(due - loop.time())
+            interval_s = self.chain.block_interval_s
+            wait_s = None
+            if interval_s is not None:
+                due = max(due + interval_s, loop.time())
+                wait_s = due - loop.time()
+            if await pace.changed_within(wait_s):
+                due = loop.time()
+                continue
             try:
                 await self._owner.run(self.chain.mine)
             except RpcError as error:
@@ -126,114 +156,27 @@ class ChainServer:
             except Exception:
                 log.exception("chain_block_failed")
 
-    # -- requests --------------------------------------------------------------------------------------
 
-    async def _answer(self, body: bytes | str, connection: Connection | None) -> tuple[bytes, Activations]:
-        """The answer's bytes (empty if there is none) and the subscriptions to start once it is queued."""
-        activations: Activations = []
+class PaceObserver(ChainObserver):
+    """Wakes the miner when the interval between blocks is changed."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._changed = asyncio.Event()
+
+    def pace_changed(self) -> None:
+        """Called in the chain's thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def changed_within(self, wait_s: float | None) -> bool:
+        """Wait so many seconds, for ever if None; whether the interval was changed meanwhile."""
         try:
-            parsed = dispatch.parse(body, self.settings.batch_max)
-        except RpcError as error:
-            return msgspec.json.encode(dispatch.failure(None, error)), activations
-        if not isinstance(parsed, list):
-            answer = await self._answer_one(parsed, connection, activations)
-            return b"" if answer is None else answer, activations
-        answers = [await self._answer_one(each, connection, activations) for each in parsed]
-        written = [answer for answer in answers if answer is not None]
-        return b"[" + b",".join(written) + b"]" if written else b"", activations
-
-    async def _answer_one(
-        self, envelope: dispatch.Envelope, connection: Connection | None, activations: Activations
-    ) -> bytes | None:
-        if isinstance(envelope, dispatch.Malformed):
-            return msgspec.json.encode(dispatch.failure(envelope.id, envelope.error))
-        try:
-            if envelope.method in ("eth_subscribe", "eth_unsubscribe"):
-                value = self._subscription(envelope, connection, activations)
-                answer = msgspec.json.encode(dispatch.result(envelope.id, value))
-            else:
-                answer = await self._owner.run(self._execute, envelope)
-        except RpcError as error:
-            answer = msgspec.json.encode(dispatch.failure(envelope.id, error))
-        except Exception:
-            log.exception("chain_request_failed", method=envelope.method)
-            unexpected = RpcError(f"internal error in {envelope.method}; the server's log has the details")
-            answer = msgspec.json.encode(dispatch.failure(envelope.id, unexpected))
-        return answer if envelope.answered else None
-
-    def _execute(self, request: dispatch.Request) -> bytes:
-        value = dispatch.execute(self._node, request.method, request.arguments)
-        return msgspec.json.encode(dispatch.result(request.id, value))
-
-    def _subscription(
-        self, request: dispatch.Request, connection: Connection | None, activations: Activations
-    ) -> object:
-        if connection is None:
-            raise MethodNotFound("notifications not supported over HTTP: connect by WebSocket")
-        if request.method == "eth_subscribe":
-            activations.append(self._hub.prepare(connection, request.arguments))
-            return activations[-1][0]
-        identity = str(request.arguments[0]) if request.arguments else ""
-        return connection.subscriptions.pop(identity, False) is not False
-
-    # -- HTTP ------------------------------------------------------------------------------------------
-
-    async def _serve_http(self, request: web.Request) -> web.Response:
-        # Anything but JSON is refused, so that no web page can post to a chain with unlocked accounts
-        # without asking first.
-        if request.content_type != "application/json":
-            raise web.HTTPUnsupportedMediaType(text="post JSON-RPC as application/json")
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            body = await request.read()
-        answer, _ = await self._answer(body, None)
-        return web.Response(body=answer, content_type="application/json")
-
-    # -- WebSocket -------------------------------------------------------------------------------------
-
-    async def _serve_websocket(self, request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse(max_msg_size=self.settings.body_bytes_max, heartbeat=HEARTBEAT_S)
-        if not socket.can_prepare(request).ok:
-            return web.Response(status=405, text="post JSON-RPC here, or upgrade to a WebSocket")
-        await socket.prepare(request)
-        self._sockets.add(socket)
-        connection = Connection()
-        self._hub.connect(connection)
-        writer = asyncio.create_task(_write(request, socket, connection))
-        try:
-            await self._read(socket, connection)
-        finally:
-            self._hub.disconnect(connection)
-            self._sockets.discard(socket)
-            await _end(writer)
-        return socket
-
-    async def _read(self, socket: web.WebSocketResponse, connection: Connection) -> None:
-        async for message in socket:
-            if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-                break
-            answer, activations = await self._answer(message.data, connection)
-            if answer:
-                await connection.outbox.put(answer)
-            connection.subscriptions.update(activations)
-
-
-async def _write(request: web.Request, socket: web.WebSocketResponse, connection: Connection) -> None:
-    """Send what is queued; a client that falls behind, or takes nothing for SEND_TIMEOUT_S, is cut off."""
-    try:
-        while (message := await connection.outbox.get()) is not None:
-            await asyncio.wait_for(socket.send_str(message.decode()), SEND_TIMEOUT_S)
-        await asyncio.wait_for(socket.close(code=1008, message=b"too slow"), CLOSE_TIMEOUT_S)
-    except (ConnectionError, TimeoutError):
-        log.warning("chain_client_cut_off", remote=request.remote)
-    connection.subscriptions.clear()
-    if request.transport is not None:
-        request.transport.abort()
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    # Unlike awaiting the task itself, this lets our own cancellation through.
-    await asyncio.wait([task])
+            await asyncio.wait_for(self._changed.wait(), wait_s)
+        except TimeoutError:
+            return False
+        self._changed.clear()
+        return True
 
 
 async def serve(

@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 
 from hardhat_free_chain import formats
+from hardhat_free_chain.chain import ChainObserver, LocalChain
 from hardhat_free_chain.errors import InvalidParams, LimitExceeded
+from hardhat_free_chain.faults.weather import Weather
 from hardhat_free_chain.ledger import Block
 from hardhat_free_chain.logs import LogFilter
 from hardhat_free_chain.rpc import parameters
@@ -25,22 +27,26 @@ SUBSCRIPTIONS_MAX = 1_000
 class Connection:
     """One WebSocket client: its outbox and its subscriptions (None stands for new heads).
 
-    A None in the outbox asks the writer to close the connection.
+    A None in the outbox asks the writer to close the connection. `weather` may change what is told.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, weather: Weather) -> None:
+        self.weather = weather
         self.outbox: asyncio.Queue[bytes | None] = asyncio.Queue(OUTBOX_MAX)
         self.subscriptions: dict[str, LogFilter | None] = {}
 
-    def push(self, identity: str, payload: object) -> None:
+    def push(self, identity: str, payload: dict[str, Any]) -> None:
         """Queue a notification, or have the connection closed if it does not read (S3)."""
+        told = self.weather.notification(payload)
+        if told is None:
+            return
         if self.outbox.full():
             self._give_up()
             return
         message = {
             "jsonrpc": "2.0",
             "method": "eth_subscription",
-            "params": {"subscription": identity, "result": payload},
+            "params": {"subscription": identity, "result": told},
         }
         self.outbox.put_nowait(msgspec.json.encode(message))
 
@@ -51,11 +57,12 @@ class Connection:
         self.outbox.put_nowait(None)
 
 
-class SubscriptionHub:
+class SubscriptionHub(ChainObserver):
     """All connections of a server; observes the chain."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, chain: LocalChain) -> None:
         self._loop = loop
+        self._chain = chain
         self._connections: set[Connection] = set()
         self._last = 0
 
@@ -88,13 +95,13 @@ class SubscriptionHub:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._publish, block)
 
-    def rewound(self, height: int) -> None:
-        """A snapshot was restored; the blocks that follow are announced as they come."""
-
-    def _publish(self, block: Block) -> None:
-        head = formats.header(block.header)
-        logs = block.logs
+    def _publish(self, newest: Block) -> None:
         for connection in tuple(self._connections):
+            behind = connection.weather.blocks_behind
+            block = newest if not behind else self._chain.block_before(newest, behind)
+            if block is None or not connection.subscriptions:
+                continue
+            head, logs = formats.header(block.header), block.logs
             for identity, wanted in tuple(connection.subscriptions.items()):
                 if identity not in connection.subscriptions:
                     break
