@@ -10,4 +10,5 @@ PAGE = "docs/local-chain.md"
 def test_the_program_with_faults_runs(tmp_path: Path) -> None:
     done = run_program(shown(PAGE, "## Faults")[0], tmp_path)
     assert (done.stderr, done.returncode) == ("", 0)
-    assert done.stdout.startswith("True\n[Latency(") and "seconds=0.2" in done.stdout
+    assert done.stdout.startswith("True\n[Latency(")
+    assert "seconds=0.2" in done.stdout
