@@ -15,7 +15,7 @@ from itertools import count
 
 from contracts.bindings import decode_error, proposal_scores, reputation_dao
 from contracts.rpc import Node, logs_between
-from contracts.transactions import Intent, Sent, SentStatus, Signer, patiently, send_transaction
+from contracts.transactions import Intent, Sent, SentStatus, Signers, patiently, send_transaction
 from contracts.transactions.patience import park_s
 from orchestrator import Context, Info
 from scorers.values import Proposal, ScoreStatus, Verdict
@@ -74,25 +74,36 @@ class Submission:
 
 
 async def read_standing(info: Info, proposal: Proposal) -> Standing:
-    """Read, at one finalised block, whether the proposal was cancelled and what our key has submitted."""
-    node, scorer = info.dependency(Node), info.dependency(Signer).address
+    """Read, at one finalised block, whether the proposal was cancelled and what our keys have submitted.
+
+    What any key of this worker has submitted counts, a retiring one included; else the standing is that of
+    the key to submit with.
+    """
+    node, signers = info.dependency(Node), info.dependency(Signers)
     finalized = await node.header("finalized")
+    ours = signers.addresses
     answers = await node.call_many(
         [
             (proposal.dao, reputation_dao.STATE.encode(proposal.proposal_id)),
-            (
-                proposal.registry,
-                proposal_scores.SUBMISSION_OF.encode(proposal.proposal_id, ROUND, scorer),
+            *(
+                (proposal.registry, proposal_scores.SUBMISSION_OF.encode(proposal.proposal_id, ROUND, scorer))
+                for scorer in ours
             ),
         ],
         finalized.number,
     )
     state = reputation_dao.STATE.decode(answers[0])
-    submitted = proposal_scores.SUBMISSION_OF.decode(answers[1]).status is not proposal_scores.Status.NONE
+    records = [proposal_scores.SUBMISSION_OF.decode(answer) for answer in answers[1:]]
+    done = [
+        scorer
+        for scorer, record in zip(ours, records, strict=True)
+        if record.status is not proposal_scores.Status.NONE
+    ]
+    scorer = done[0] if done else signers.chosen_for(str(proposal.proposal_id))
     return Standing(
         scorer=scorer,
         cancelled=state is reputation_dao.ProposalState.CANCELED,
-        entry=await _entry(node, proposal, scorer, finalized.number) if submitted else None,
+        entry=await _entry(node, proposal, scorer, finalized.number) if done else None,
     )
 
 

@@ -7,6 +7,7 @@ or is refused. One contract lives on it, which takes each call data once and rev
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -190,6 +191,20 @@ class WeatherNode(Node):
                     )
         return None
 
+    async def receipts(self, transaction_hashes: Sequence[bytes]) -> list[Receipt | None]:
+        return [await self.receipt(each) for each in transaction_hashes]
+
+    async def simulate(
+        self, sender: str, to: str, data: bytes, value: int = 0, block: int | str | bytes = "latest"
+    ) -> bytes:
+        await self._weather("eth_call")
+        known = self._number(block) + 1
+        if self.unauthorized:
+            raise CallReverted(to, UNAUTHORIZED, "execution reverted")
+        if self._reverts(data, to, self.blocks[:known]):
+            raise CallReverted(to, ALREADY_SUBMITTED, "execution reverted")
+        return b""
+
     # -- inner
 
     async def _weather(self, method: str) -> None:
@@ -232,8 +247,13 @@ class WeatherNode(Node):
                 nonce += 1
         return found
 
-    def _reverts(self, data: bytes, to: str) -> bool:
-        return to == REGISTRY and any(each.data == data for each in self.succeeded())
+    def _reverts(self, data: bytes, to: str, blocks: Sequence[Block] | None = None) -> bool:
+        seen = self.blocks if blocks is None else blocks
+        return to == REGISTRY and any(
+            each.data == data and status == 1 and each.to == REGISTRY
+            for block in seen
+            for each, status in block.transactions
+        )
 
     def _count(self, address: str, number: int) -> int:
         blocks = self.blocks[: number + 1]

@@ -207,6 +207,26 @@ class Node:
             raise refusals.error_of_call(to or "in deployment", self.endpoint, "eth_estimateGas", outcome)
         return self._read("eth_estimateGas", q.decode_quantity, outcome)
 
+    async def simulate(
+        self, sender: str, to: str, data: bytes, value: int = 0, block: q.BlockReference = "latest"
+    ) -> bytes:
+        """Return what a transaction of `sender` would answer at a block.
+
+        Raises CallReverted, BlockMissing.
+        """
+        transaction = {
+            "from": q.encode_address(sender),
+            "to": q.encode_address(to),
+            "data": q.encode_data(data),
+            "value": q.encode_quantity(value),
+        }
+        outcome = (await self._ask_many([("eth_call", [transaction, q.encode_block(block)])]))[0]
+        if isinstance(outcome, ErrorObject):
+            if refusals.means_missing_block(outcome):
+                raise BlockMissing(q.describe_block(block))
+            raise refusals.error_of_call(to, self.endpoint, "eth_call", outcome)
+        return self._read("eth_call", q.decode_data, outcome)
+
     async def fees(self) -> Fees:
         """Return what gas costs now. Raises RpcRefused on a chain without a base fee (before EIP-1559)."""
         block = self._read(
@@ -246,7 +266,26 @@ class Node:
     async def receipt(self, transaction_hash: bytes) -> Receipt | None:
         """Return the receipt of a mined transaction, None while there is none."""
         method = "eth_getTransactionReceipt"
-        return self._read(method, parse_receipt, await self._ask(method, q.encode_data(transaction_hash)))
+        receipt = self._read(method, parse_receipt, await self._ask(method, q.encode_data(transaction_hash)))
+        if receipt is not None and receipt.transaction_hash != transaction_hash:
+            raise self._senseless(method, "the receipt of another transaction")
+        return receipt
+
+    async def receipts(self, transaction_hashes: Sequence[bytes]) -> list[Receipt | None]:
+        """Return the receipts of many transactions, in their order, as `receipt` does."""
+        method = "eth_getTransactionReceipt"
+        found: list[Receipt | None] = []
+        for start in range(0, len(transaction_hashes), BATCH_CALLS_MAX):
+            chunk = transaction_hashes[start : start + BATCH_CALLS_MAX]
+            outcomes = await self._ask_many([(method, [q.encode_data(each)]) for each in chunk])
+            for asked, outcome in zip(chunk, outcomes, strict=True):
+                if isinstance(outcome, ErrorObject):
+                    raise refusals.error_of(self.endpoint, method, outcome)
+                receipt = self._read(method, parse_receipt, outcome)
+                if receipt is not None and receipt.transaction_hash != asked:
+                    raise self._senseless(method, "the receipt of another transaction")
+                found.append(receipt)
+        return found
 
     # -- asking
 

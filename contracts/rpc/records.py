@@ -32,7 +32,7 @@ class Fees:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """A mined transaction. `status` is 1 for success, 0 for a revert."""
+    """A mined transaction. `status` is 1 for success, 0 for a revert; wei a gas, where the node tells it."""
 
     transaction_hash: bytes
     block_number: int
@@ -41,6 +41,7 @@ class Receipt:
     gas_used: int
     contract_address: str | None
     logs: tuple[Log, ...]
+    effective_gas_price: int | None = None
 
 
 def mapping(answer: object) -> Mapping[str, object]:
@@ -84,6 +85,7 @@ def parse_receipt(answer: object) -> Receipt | None:
     if receipt.get("blockHash") is None or receipt.get("blockNumber") is None:
         return None
     created = receipt.get("contractAddress")
+    price = receipt.get("effectiveGasPrice")
     return Receipt(
         transaction_hash=decode_hash(receipt.get("transactionHash")),
         block_number=decode_quantity(receipt.get("blockNumber")),
@@ -92,4 +94,5 @@ def parse_receipt(answer: object) -> Receipt | None:
         gas_used=decode_quantity(receipt.get("gasUsed")),
         contract_address=None if created is None else decode_address(created),
         logs=tuple(parse_logs(receipt.get("logs"))),
+        effective_gas_price=None if price is None else decode_quantity(price),
     )

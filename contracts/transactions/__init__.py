@@ -5,8 +5,9 @@ scorers: what a transaction means is its caller's business.
 """
 
 from contracts.transactions.checks import SenderStatus, check_sender
+from contracts.transactions.metrics import SendingMetrics
 from contracts.transactions.patience import patiently
-from contracts.transactions.pipeline import send_transaction
+from contracts.transactions.pipeline import follow_transaction, send_transaction
 from contracts.transactions.registration import register_transactions
 from contracts.transactions.signer import (
     Signer,
@@ -15,18 +16,23 @@ from contracts.transactions.signer import (
     password_from,
     signer_from_environment,
 )
+from contracts.transactions.signers import Signers, Signing
 from contracts.transactions.values import Intent, SendingPolicy, Sent, SentStatus
 
 __all__ = [
     "Intent",
     "SenderStatus",
+    "SendingMetrics",
     "SendingPolicy",
     "Sent",
     "SentStatus",
     "Signer",
     "SignerError",
+    "Signers",
+    "Signing",
     "WrongSigner",
     "check_sender",
+    "follow_transaction",
     "password_from",
     "patiently",
     "register_transactions",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from contracts.rpc import Fees
+from contracts.transactions.values import SendingPolicy
 
 BASE_FEE_HEADROOM = 2
 
@@ -24,6 +25,16 @@ class FeeCapReached(Exception):
         )
 
 
+class TipCapReached(FeeCapReached):
+    """A replacement would need a higher tip than the configured cap."""
+
+    def __str__(self) -> str:
+        return (
+            f"a replacement needs a tip of {self.needed} wei a gas and the cap is {self.cap}: "
+            "raise max_priority_fee_per_gas or wait"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
     """What a transaction offers."""
@@ -32,37 +43,45 @@ class Price:
     max_priority_fee_per_gas: int
 
 
-def first_price(fees: Fees, cap: int | None) -> Price:
+def first_price(fees: Fees, policy: SendingPolicy) -> Price:
     """Return the first offer: it outlasts six full blocks in a row. Raises FeeCapReached.
 
-    The cap may cut the headroom, but not below what the next block asks for.
+    The cap may cut the headroom, but not below what the next block asks for. Above its own cap the suggested
+    tip is not followed.
     """
-    needed = fees.base_fee + fees.priority_fee
+    cap, tip = policy.max_fee_per_gas, _capped(fees.priority_fee, policy.max_priority_fee_per_gas)
+    needed = fees.base_fee + tip
     if cap is not None and needed > cap:
         raise FeeCapReached(needed, cap)
-    offer = BASE_FEE_HEADROOM * fees.base_fee + fees.priority_fee
     return Price(
-        max_fee_per_gas=offer if cap is None else min(offer, cap), max_priority_fee_per_gas=fees.priority_fee
+        max_fee_per_gas=_capped(BASE_FEE_HEADROOM * fees.base_fee + tip, cap), max_priority_fee_per_gas=tip
     )
 
 
-def replacement_price(fees: Fees, previous: Price, percent: int, cap: int | None) -> Price:
-    """Return the offer that replaces `previous`: both fees `percent` higher, or today's where those are more.
+def replacement_price(
+    fees: Fees, previous: Price, policy: SendingPolicy, percent: int | None = None
+) -> Price:
+    """Return the offer that replaces `previous`: both fees at least `percent` higher, or today's.
 
-    Nodes compare both fees, so raising one alone is refused. Raises FeeCapReached.
+    `percent` is the policy's unless given. Nodes compare both fees, so raising one alone is refused. Raises
+    FeeCapReached.
     """
-    fee = max(
-        _raised(previous.max_fee_per_gas, percent), BASE_FEE_HEADROOM * fees.base_fee + fees.priority_fee
-    )
-    tip = max(_raised(previous.max_priority_fee_per_gas, percent), fees.priority_fee)
-    if cap is not None:
-        fee = min(fee, cap)
-        least = _raised(previous.max_fee_per_gas, percent)
-        if fee < least:
-            raise FeeCapReached(least, cap)
-    return Price(max_fee_per_gas=fee, max_priority_fee_per_gas=min(tip, fee))
+    raise_by = policy.bump_percent if percent is None else percent
+    suggested = _capped(fees.priority_fee, policy.max_priority_fee_per_gas)
+    least_tip = raised(previous.max_priority_fee_per_gas, raise_by)
+    if policy.max_priority_fee_per_gas is not None and least_tip > policy.max_priority_fee_per_gas:
+        raise TipCapReached(least_tip, policy.max_priority_fee_per_gas)
+    least = raised(previous.max_fee_per_gas, raise_by)
+    if policy.max_fee_per_gas is not None and least > policy.max_fee_per_gas:
+        raise FeeCapReached(least, policy.max_fee_per_gas)
+    fee = _capped(max(least, BASE_FEE_HEADROOM * fees.base_fee + suggested), policy.max_fee_per_gas)
+    return Price(max_fee_per_gas=fee, max_priority_fee_per_gas=min(max(least_tip, suggested), fee))
 
 
-def _raised(amount: int, percent: int) -> int:
+def raised(amount: int, percent: int) -> int:
     """Raise by a percentage, rounded up and by at least one wei."""
     return max(-(-amount * (100 + percent) // 100), amount + 1)
+
+
+def _capped(amount: int, cap: int | None) -> int:
+    return amount if cap is None else min(amount, cap)

@@ -7,9 +7,12 @@ A key with which somebody else signs is halted by a promise, too: an operator se
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
 from itertools import count
 
-from orchestrator import Orchestrator, PromiseRecord, Refused, Value
+from contracts.transactions.values import Wait
+from orchestrator import Orchestrator, PromiseRecord, PromiseState, Refused, Value
 
 SCAN_MAX = 10_000
 OWNER_HEADER = "logical-transaction"
@@ -17,6 +20,15 @@ OWNER_HEADER = "logical-transaction"
 WORKFLOW_HEADER = "workflow"
 """The header that names the promise of the workflow which sends for the owner."""
 NONCE_HEADER = "nonce"
+COST_HEADER = "cost-max"
+"""The header of a claim's param with the most that its first offer will cost, in wei."""
+TRANSACTION_HEADER = "transaction"
+"""The header of a used nonce's value that names the transaction which the chain finalised, if it is ours."""
+FEE_HEADER = "fee"
+"""The header of a used nonce's value with what was paid, in wei."""
+SENDER_TAG = "sender"
+"""The tag by which the claims of a key are found: `{chain}-{address}`."""
+KNOWN_MAX = 50_000
 _NOT_FOUND = 404
 
 
@@ -56,45 +68,162 @@ def halt_promise_id(chain_id: int, address: str, number: int) -> str:
     return f"keyHalted-{chain_id}-{address.lower()}-{number}"
 
 
+def follower_id(promise_id: str) -> str:
+    """Return the id of the workflow that follows a nonce's confirmed transaction until it is final."""
+    return f"follow-{promise_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Who asks for a nonce.
+
+    `workflow_id` is the promise of the workflow that sends the logical transaction, `cost` the most, in wei,
+    that it will pay at the price of its first offer.
+    """
+
+    chain_id: int
+    address: str
+    logical_id: str
+    workflow_id: str
+    cost: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Up to where a key may claim: nonces below `border`, `budget` wei since `since_ms` (Unix) if any."""
+
+    border: int
+    budget: int | None = None
+    since_ms: int = 0
+
+
 class NonceBook:
-    """The claims on nonces, in the store of the application itself."""
+    """The claims on nonces, in the store of the application itself.
+
+    Who has claimed a nonce never changes, so that this process asks for each only once.
+    """
 
     def __init__(self, app: Orchestrator) -> None:
         self._app = app
+        self._owners: dict[tuple[int, str], dict[int, str]] = {}
+        self._spent: dict[str, tuple[int, int]] = {}
+        self._locks: dict[tuple[int, str], asyncio.Lock] = {}
 
-    async def reserve(
-        self, *, chain_id: int, address: str, logical_id: str, workflow_id: str, first: int
-    ) -> int:
+    async def reserve(self, claim: Claim, *, first: int, limits: Limits) -> int | Wait:
         """Return the lowest nonce from `first` on that is, or becomes, this logical transaction's.
 
-        `workflow_id` is the promise of the workflow that sends it. Doing it again returns the same nonce, as
-        long as `first` has not passed it. Raises TooManyClaims.
+        Doing it again returns the same nonce, as long as `first` has not passed it, whatever the limits are
+        by then; they only keep it from claiming another. Raises TooManyClaims.
         """
-        for nonce in range(first, first + SCAN_MAX):
-            claim = await self._claim(nonce_promise_id(chain_id, address, nonce), logical_id, workflow_id)
-            if _header(claim, OWNER_HEADER) == logical_id:
-                return nonce
-        raise TooManyClaims(address, first)
+        key = (claim.chain_id, claim.address)
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            owners = self._known(key, first)
+            for nonce in range(first, first + SCAN_MAX):
+                if owners.get(nonce, claim.logical_id) != claim.logical_id:
+                    continue
+                found = await self._owner(claim, nonce) or await self._claimed(claim, nonce, limits)
+                if isinstance(found, Wait):
+                    return found
+                owners[nonce] = found
+                if found == claim.logical_id:
+                    return nonce
+        raise TooManyClaims(claim.address, first)
 
-    async def spent(self, *, chain_id: int, address: str, nonce: int, transaction_hash: str | None) -> None:
-        """Note that the chain finalised a transaction of this nonce, None for one that is not ours."""
+    def _known(self, key: tuple[int, str], first: int) -> dict[int, str]:
+        known = self._owners.get(key, {})
+        if len(known) > KNOWN_MAX:
+            known = {nonce: owner for nonce, owner in known.items() if nonce >= first}
+        self._owners[key] = known
+        return known
+
+    async def _owner(self, claim: Claim, nonce: int) -> str | None:
+        """Return whose a nonce is, None while it is nobody's."""
+        promise_id = nonce_promise_id(claim.chain_id, claim.address, nonce)
+        found = await self._found(promise_id)
+        if found is None:
+            return None
+        owner = _header(found, OWNER_HEADER)
+        if owner is None:
+            raise ForeignClaim(promise_id)
+        return owner
+
+    async def _claimed(self, claim: Claim, nonce: int, limits: Limits) -> str | Wait:
+        """Claim a nonce that is nobody's, if the limits let it; return whose it is now."""
+        if nonce >= limits.border:
+            return Wait.IN_FLIGHT
+        if limits.budget is not None:
+            spent = await self.spent_before(claim, nonce, since_ms=limits.since_ms)
+            if spent + claim.cost > limits.budget:
+                return Wait.GAS_BUDGET
+        made = await self._claim(claim, nonce)
+        return _header(made, OWNER_HEADER) or ""
+
+    async def spent_before(self, claim: Claim, nonce: int, *, since_ms: int) -> int:
+        """Return what a key has paid since a moment with nonces below `nonce`, or will at most, in wei."""
+        total = 0
+        for earlier in range(nonce - 1, -1, -1):
+            promise_id = nonce_promise_id(claim.chain_id, claim.address, earlier)
+            at_ms, cost = self._spent.get(promise_id) or await self._read_cost(promise_id)
+            # A nonce without a claim was used before this store kept them, or was given back by a reorg.
+            if at_ms < since_ms:
+                break
+            total += cost
+        return total
+
+    async def _read_cost(self, promise_id: str) -> tuple[int, int]:
+        found = await self._found(promise_id)
+        if found is None:
+            return -1, 0
+        fee = (found.value.headers or {}).get(FEE_HEADER)
+        cost = int(fee or _header(found, COST_HEADER) or 0)
+        if not found.pending:
+            if len(self._spent) > KNOWN_MAX:
+                self._spent.clear()
+            self._spent[promise_id] = (found.created_at, cost)
+        return found.created_at, cost
+
+    async def _found(self, promise_id: str) -> PromiseRecord | None:
+        try:
+            return await self._app.promises.get(promise_id)
+        except Refused as refusal:
+            if refusal.status != _NOT_FOUND:
+                raise
+            return None
+
+    async def spent(
+        self, *, chain_id: int, address: str, nonce: int, transaction_hash: str | None, fee: int | None = None
+    ) -> None:
+        """Note that the chain finalised a transaction of this nonce, None for one that is not ours.
+
+        `fee` is what was paid for it, in wei, where that is known.
+        """
         promise_id = nonce_promise_id(chain_id, address, nonce)
-        await self._app.promises.resolve(promise_id, transaction_hash)
+        headers = {TRANSACTION_HEADER: transaction_hash or "", FEE_HEADER: "" if fee is None else str(fee)}
+        told = {name: text for name, text in headers.items() if text}
+        await self._app.promises.resolve(promise_id, Value(headers=told or None))
+
+    async def in_flight(self, chain_id: int, address: str, *, limit: int = 1000) -> int:
+        """Return how many claimed nonces of a key are not used up for good, counted up to `limit`."""
+        tags = {SENDER_TAG: f"{chain_id}-{address}"}
+        page = await self._app.promises.search(state=PromiseState.PENDING, tags=tags, limit=limit)
+        return len(page.promises)
 
     async def abandoned(self, *, chain_id: int, address: str, nonce: int, workflow_id: str) -> bool:
         """Tell whether nobody will ever send on a nonce: unclaimed, it is claimed by the asking workflow.
 
-        A claim is abandoned when the workflow that sends for its owner has ended without using it up, which
-        happens only where somebody cancelled it.
+        A claim is abandoned when neither the workflow that sends for its owner nor the one that follows what
+        it sent is open and the nonce is not used up, which happens only where somebody cancelled it.
         """
         promise_id = nonce_promise_id(chain_id, address, nonce)
-        claim = await self._claim(promise_id, f"filler of {promise_id}", workflow_id)
+        filler = f"filler of {promise_id}"
+        asking = Claim(chain_id=chain_id, address=address, logical_id=filler, workflow_id=workflow_id)
+        claim = await self._claim(asking, nonce)
         if not claim.pending:
             return False
         sender = _header(claim, WORKFLOW_HEADER)
         if sender is None or sender == workflow_id:
             return sender is not None
-        return not await self._is_pending(sender)
+        return not (await self._is_pending(sender) or await self._is_pending(follower_id(promise_id)))
 
     async def halt(self, *, chain_id: int, address: str, nonce: int, logical_id: str) -> str:
         """Halt a key because a foreign transaction took a nonce; return the id of the promise to settle.
@@ -113,13 +242,11 @@ class NonceBook:
         """Return the promise for which a key is halted, None while it may be used."""
         for number in count(1):
             promise_id = halt_promise_id(chain_id, address, number)
-            try:
-                if (await self._app.promises.get(promise_id)).pending:
-                    return promise_id
-            except Refused as refusal:
-                if refusal.status != _NOT_FOUND:
-                    raise
+            found = await self._found(promise_id)
+            if found is None:
                 return None
+            if found.pending:
+                return promise_id
         raise AssertionError("count() does not end")
 
     async def _is_pending(self, promise_id: str) -> bool:
@@ -130,13 +257,18 @@ class NonceBook:
                 raise
             return False
 
-    async def _claim(self, promise_id: str, logical_id: str, workflow_id: str) -> PromiseRecord:
-        """Create the claim unless it exists; return it as it stands for ever. Raises ForeignClaim."""
-        headers = {OWNER_HEADER: logical_id, WORKFLOW_HEADER: workflow_id}
-        claim = await self._app.promises.create(promise_id, param=Value(headers=headers))
-        if _header(claim, OWNER_HEADER) is None:
+    async def _claim(self, claim: Claim, nonce: int) -> PromiseRecord:
+        promise_id = nonce_promise_id(claim.chain_id, claim.address, nonce)
+        headers = {
+            OWNER_HEADER: claim.logical_id,
+            WORKFLOW_HEADER: claim.workflow_id,
+            COST_HEADER: str(claim.cost),
+        }
+        tags = {SENDER_TAG: f"{claim.chain_id}-{claim.address}"}
+        made = await self._app.promises.create(promise_id, param=Value(headers=headers), tags=tags)
+        if _header(made, OWNER_HEADER) is None:
             raise ForeignClaim(promise_id)
-        return claim
+        return made
 
 
 def _header(record: PromiseRecord, name: str) -> str | None:

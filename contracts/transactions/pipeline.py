@@ -10,16 +10,16 @@ only after a different transaction on the first is finalised.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
+from contracts.transactions.nonces import follower_id, nonce_promise_id
 from contracts.transactions.patience import patiently
+from contracts.transactions.preparing import explain_revert, prepare_transaction
 from contracts.transactions.steps import (
     broadcast_transaction,
     confirm_transaction,
-    explain_revert,
     fill_gap,
-    prepare_transaction,
     reserve_nonce,
     sign_replacement,
     sign_transaction,
@@ -32,10 +32,12 @@ from contracts.transactions.values import (
     Position,
     Prepared,
     PreparedState,
+    Reserved,
     SendingPolicy,
     Sent,
     SentStatus,
     Signed,
+    Wait,
 )
 from orchestrator import ApplicationError, Context
 
@@ -44,27 +46,55 @@ async def send_transaction(ctx: Context, intent: Intent) -> Sent:
     """Send a logical transaction exactly once and return how it ended.
 
     Run it detached, so that cancelling its caller leaves no gap. `REFUSED` means that it had no effect and
-    can have none; the other ends are what the chain finalised.
+    can have none; the other ends stand on the chain as the policy requires. Where that is less than finality,
+    a workflow of its own follows the transaction until it is final, and sends it again under its nonce if a
+    reorg takes it back.
     """
     floor = 0
-    while True:
+    for attempt in count():
         prepared = await _prepared(ctx, intent)
         if prepared.state is PreparedState.REFUSED:
             return _refused(intent, prepared.reason, prepared.revert_hex)
-        reserved = await patiently(ctx, reserve_nonce, intent, max(prepared.first_nonce, floor), ctx.id)
+        reserved = await patiently(ctx, reserve_nonce, intent, prepared, floor, ctx.id)
+        if reserved.retired:
+            return _refused(intent, f"{intent.sender} takes no new transactions: its key retires", None)
         if reserved.nonce is None:
-            await _released(ctx, reserved.halt)
+            await _place_may_be_free(ctx, reserved, prepared.policy, attempt)
             continue
         nonce = reserved.nonce
         delivery = Delivery(signed=(await patiently(ctx, sign_transaction, intent, nonce, prepared),))
         delivery = await _delivered(ctx, intent, delivery, prepared.policy)
-        if delivery.seen.position is Position.FINAL:
+        if delivery.seen.position is Position.CONFIRMED:
+            follower = follower_id(nonce_promise_id(intent.chain_id, intent.sender, nonce))
+            ctx.options(id=follower).detached(follow_transaction, intent, delivery.signed, prepared.policy)
+        if delivery.seen.position is not Position.TAKEN:
             return await _ended(ctx, intent, delivery)
         # Somebody else signs with this key, which is halted now. Once an operator lets it go on, the intent
         # is tried anew, for what took the nonce may have done what was wanted.
         floor = nonce + 1
+    raise AssertionError("count() does not end")
 
 
+async def follow_transaction(
+    ctx: Context, intent: Intent, signed: tuple[Signed, ...], policy: SendingPolicy
+) -> Sent:
+    """Follow a transaction that was confirmed early until it is final; `signed` is all of its nonce.
+
+    A reorg that takes it back is made up for with the same bytes, and with replacements where they get stuck.
+    Somebody else's transaction in its place halts the key, as ever, and the intent is then tried anew.
+    """
+    patient = replace(policy, early=False, watch_ms=LOOKS * policy.poll_ms, pause_ms=policy.pause_ms_max)
+    mined = Confirmation(position=Position.MINED)
+    delivery = await _delivered(ctx, intent, Delivery(signed=signed, seen=mined), patient)
+    if delivery.seen.position is Position.FINAL:
+        return await _ended(ctx, intent, delivery)
+    again = replace(intent, logical_id=f"{intent.logical_id}-again")
+    return await ctx.detached(send_transaction, again)
+
+
+ENDS = (Position.CONFIRMED, Position.FINAL, Position.TAKEN)
+LOOKS = 4
+"""Looks at the chain each time that a confirmed transaction is followed; one node of several may lag."""
 NOT_SEEN = Confirmation(position=Position.PENDING)
 
 
@@ -81,6 +111,7 @@ class Delivery:
     seen: Confirmation = NOT_SEEN
     waiting: int = 0
     refused: int = 0
+    was_mined: bool = False
 
     @property
     def newest(self) -> Signed:
@@ -103,6 +134,7 @@ class Delivery:
             seen=seen,
             waiting=self.waiting + 1 if priced else 0,
             refused=self.refused + 1 if state is BroadcastState.REFUSED else 0,
+            was_mined=pending and self.seen.position is Position.MINED,
         )
 
     def final_is_filler(self) -> bool:
@@ -115,10 +147,21 @@ class Delivery:
 async def _prepared(ctx: Context, intent: Intent) -> Prepared:
     for attempt in count():
         prepared = await patiently(ctx, prepare_transaction, intent)
-        if prepared.state is not PreparedState.SHORT_OF_FUNDS:
+        if prepared.state in (PreparedState.READY, PreparedState.REFUSED):
             return prepared
         await ctx.sleep(pause_s(prepared.policy, attempt))
     raise AssertionError("count() does not end")
+
+
+async def _place_may_be_free(ctx: Context, reserved: Reserved, policy: SendingPolicy, attempt: int) -> None:
+    """Wait for what keeps a key from claiming another nonce: an operator, earlier transactions, or time."""
+    if reserved.halt is not None:
+        await _released(ctx, reserved.halt)
+    elif reserved.wait is Wait.GAS_BUDGET:
+        await ctx.sleep(pause_s(policy, attempt))
+    else:
+        # The step itself has waited for a place, for as long as a watch.
+        await ctx.sleep(policy.pause_ms / 1000)
 
 
 async def _released(ctx: Context, halt: str | None) -> None:
@@ -130,10 +173,10 @@ async def _released(ctx: Context, halt: str | None) -> None:
 
 
 async def _delivered(ctx: Context, intent: Intent, delivery: Delivery, policy: SendingPolicy) -> Delivery:
-    """Bring a transaction of one nonce onto the chain for good; what is seen last is `FINAL` or `TAKEN`."""
+    """Bring a transaction of one nonce onto the chain; what is seen last is one of `ENDS`."""
     for attempt in count():
         delivery = await _watched(ctx, intent, delivery, policy)
-        if delivery.seen.position in (Position.FINAL, Position.TAKEN):
+        if delivery.seen.position in ENDS:
             return delivery
         filler = await _filler(ctx, intent, delivery, policy, attempt)
         another = None if filler else await _another(ctx, intent, delivery, policy)
@@ -150,7 +193,8 @@ async def _watched(ctx: Context, intent: Intent, delivery: Delivery, policy: Sen
     """Broadcast what is not on the chain, or not any more, and look where it stands."""
     sent = None
     if delivery.seen.position is Position.PENDING:
-        sent = await patiently(ctx, broadcast_transaction, delivery.newest, policy)
+        orphaned = delivery.was_mined
+        sent = await patiently(ctx, broadcast_transaction, delivery.newest, policy, orphaned=orphaned)
     nonce = delivery.newest.nonce
     seen = await patiently(ctx, confirm_transaction, intent, nonce, delivery.hashes, policy)
     return delivery.watched(sent, seen)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from contracts.rpc import Node
+from contracts.transactions.metrics import SendingMetrics
 from contracts.transactions.nonces import NonceBook
+from contracts.transactions.observation import FRESH_S, Observation
 from contracts.transactions.patience import STEP_RETRY
-from contracts.transactions.pipeline import send_transaction
-from contracts.transactions.signer import Signer
+from contracts.transactions.pipeline import follow_transaction, send_transaction
+from contracts.transactions.preparing import explain_revert, prepare_transaction
+from contracts.transactions.signers import Signers, Signing
 from contracts.transactions.steps import (
     broadcast_transaction,
     confirm_transaction,
-    explain_revert,
     fill_gap,
-    prepare_transaction,
     reserve_nonce,
     sign_replacement,
     sign_transaction,
@@ -36,16 +37,22 @@ def register_transactions(
     app: Orchestrator,
     *,
     node: Node,
-    signer: Signer,
+    signer: Signing | Signers,
     policy: SendingPolicy | None = None,
     retry: RetryPolicy = STEP_RETRY,
+    metrics: SendingMetrics | None = None,
 ) -> None:
     """Register `send_transaction` with its steps. The node must stay open while the application runs.
 
-    `retry` is the policy of each step's attempts, before its workflow parks.
+    `retry` is the policy of each step's attempts, before its workflow parks. Give a collector of `metrics`
+    to whoever serves them.
     """
-    for dependency in (node, signer, policy or SendingPolicy(), NonceBook(app)):
+    chosen = policy or SendingPolicy()
+    observation = Observation(node, fresh_s=min(FRESH_S, chosen.poll_ms / 1000))
+    signers = signer if isinstance(signer, Signers) else Signers([signer])
+    for dependency in (node, signers, chosen, NonceBook(app), observation, metrics or SendingMetrics()):
         app.set_dependency(dependency)
     for step in STEPS:
         app.register(step, retry=retry)
     app.register(send_transaction)
+    app.register(follow_transaction)

@@ -95,26 +95,12 @@ class Signer:
     def sign(self, intent: Intent, *, nonce: int, gas: int, price: Price) -> Signed:
         """Sign an EIP-1559 transaction. Raises WrongSigner where the intent names another sender."""
         self.check(intent.sender)
-        transaction_hash, raw = self.sign_fields(
-            {
-                "chainId": intent.chain_id,
-                "nonce": nonce,
-                "to": intent.to,
-                "value": intent.value,
-                "data": intent.data,
-                "gas": gas,
-                "maxFeePerGas": price.max_fee_per_gas,
-                "maxPriorityFeePerGas": price.max_priority_fee_per_gas,
-            }
-        )
-        return Signed(
-            transaction_hash="0x" + transaction_hash.hex(),
-            raw_hex="0x" + raw.hex(),
-            nonce=nonce,
-            gas=gas,
-            max_fee_per_gas=price.max_fee_per_gas,
-            max_priority_fee_per_gas=price.max_priority_fee_per_gas,
-        )
+        fields = fields_of(intent, nonce=nonce, gas=gas, price=price)
+        return signed_of(*self.sign_fields(fields), nonce=nonce, gas=gas, price=price)
+
+    async def signature(self, fields: Mapping[str, Any]) -> tuple[bytes, bytes]:
+        """Return hash and raw bytes of an EIP-1559 transaction given by its JSON-RPC field names."""
+        return self.sign_fields(fields)
 
     def sign_fields(self, fields: Mapping[str, Any]) -> tuple[bytes, bytes]:
         """Sign an EIP-1559 transaction given by its JSON-RPC field names; return its hash and raw bytes.
@@ -132,6 +118,32 @@ class Signer:
 
     def __reduce__(self) -> str:
         raise TypeError("a signer cannot be pickled or copied: its key stays where it was read")
+
+
+def fields_of(intent: Intent, *, nonce: int, gas: int, price: Price) -> dict[str, Any]:
+    """Return the fields of a transaction by their JSON-RPC names."""
+    return {
+        "chainId": intent.chain_id,
+        "nonce": nonce,
+        "to": intent.to,
+        "value": intent.value,
+        "data": intent.data,
+        "gas": gas,
+        "maxFeePerGas": price.max_fee_per_gas,
+        "maxPriorityFeePerGas": price.max_priority_fee_per_gas,
+    }
+
+
+def signed_of(transaction_hash: bytes, raw: bytes, *, nonce: int, gas: int, price: Price) -> Signed:
+    """Return what is recorded of a signed transaction."""
+    return Signed(
+        transaction_hash="0x" + transaction_hash.hex(),
+        raw_hex="0x" + raw.hex(),
+        nonce=nonce,
+        gas=gas,
+        max_fee_per_gas=price.max_fee_per_gas,
+        max_priority_fee_per_gas=price.max_priority_fee_per_gas,
+    )
 
 
 def _keystore(path: Path) -> dict[str, Any]:

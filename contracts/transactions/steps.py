@@ -8,17 +8,20 @@ They find the node, the key and the nonce book as dependencies, so that none of 
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 
 import structlog
 
-from contracts.bindings import decode_error
-from contracts.rpc import CallReverted, Node, RpcError, RpcRefused, WrongChain
-from contracts.transactions.chain import PENDING, look
+from contracts.rpc import Node, RpcError, RpcRefused
+from contracts.transactions.chain import PENDING
 from contracts.transactions.fees import FeeCapReached, Price, first_price, replacement_price
-from contracts.transactions.nonces import NonceBook
-from contracts.transactions.refusals import means_short_of_funds, read_refusal
-from contracts.transactions.signer import Signer
+from contracts.transactions.metrics import WEI_PER_ETHER, SendingMetrics
+from contracts.transactions.nonces import Claim, Limits, NonceBook
+from contracts.transactions.observation import Observation
+from contracts.transactions.preparing import price_of
+from contracts.transactions.refusals import read_refusal
+from contracts.transactions.signers import Signers
 from contracts.transactions.values import (
     Broadcast,
     BroadcastState,
@@ -26,10 +29,10 @@ from contracts.transactions.values import (
     Intent,
     Position,
     Prepared,
-    PreparedState,
     Reserved,
     SendingPolicy,
     Signed,
+    Wait,
 )
 from orchestrator import Info
 
@@ -40,79 +43,86 @@ TAKEN_LOOKS_MIN = 2
 log = structlog.get_logger(__name__)
 
 
-async def prepare_transaction(info: Info, intent: Intent) -> Prepared:
-    """Try the intent on the newest state, before any nonce is reserved for it.
+async def reserve_nonce(
+    info: Info, intent: Intent, prepared: Prepared, floor: int, workflow_id: str
+) -> Reserved:
+    """Return the nonce that belongs to this logical transaction from now on, `floor` or more.
 
-    A transaction that cannot succeed must never own a nonce: one that is reserved and not sent would hold
-    back every later transaction of the key.
+    A halted key reserves none, nor does one that retires. While as many are in flight as the policy lets, it
+    waits for a place until its watch ends; a nonce that was reserved before is found in any case.
     """
-    node, policy = info.dependency(Node), info.dependency(SendingPolicy)
-    info.dependency(Signer).check(intent.sender)
-    actual = await node.chain_id()
-    if actual != intent.chain_id:
-        raise WrongChain(intent.chain_id, actual, node.endpoint)
-    try:
-        estimate = await node.estimate_gas(intent.sender, intent.to, intent.data, intent.value)
-    except CallReverted as error:
-        return _refused(policy, error)
-    except RpcRefused as error:
-        if means_short_of_funds(error):
-            return Prepared(state=PreparedState.SHORT_OF_FUNDS, policy=policy, reason=error.message)
-        raise
-    gas = estimate * (100 + policy.gas_margin_percent) // 100
-    price = first_price(await node.fees(), policy.max_fee_per_gas)
-    needed, balance = gas * price.max_fee_per_gas + intent.value, await node.balance(intent.sender)
-    if balance < needed:
-        reason = f"{intent.sender} has {balance} wei and needs {needed}: send it funds"
-        log.warning("transaction.short_of_funds", sender=intent.sender, balance=balance, needed=needed)
-        return Prepared(state=PreparedState.SHORT_OF_FUNDS, policy=policy, reason=reason)
-    return Prepared(
-        state=PreparedState.READY,
-        policy=policy,
-        gas=gas,
-        first_nonce=await node.nonce(intent.sender, "latest"),
-        max_fee_per_gas=price.max_fee_per_gas,
-        max_priority_fee_per_gas=price.max_priority_fee_per_gas,
-    )
-
-
-def _refused(policy: SendingPolicy, error: CallReverted) -> Prepared:
-    return Prepared(
-        state=PreparedState.REFUSED,
-        policy=policy,
-        reason=str(decode_error(error.data) or error.message),
-        revert_hex="0x" + error.data.hex(),
-    )
-
-
-async def reserve_nonce(info: Info, intent: Intent, first: int, workflow_id: str) -> Reserved:
-    """Return the nonce that belongs to this logical transaction from now on, `first` or more.
-
-    A halted key reserves none.
-    """
-    book = info.dependency(NonceBook)
+    book, policy = info.dependency(NonceBook), prepared.policy
     halt = await book.halted(chain_id=intent.chain_id, address=intent.sender)
     if halt is not None:
         reason = f"somebody else signs with the key of {intent.sender}: settle {halt} to go on"
         log.error("transaction.key_halted", logical_id=intent.logical_id, promise_id=halt, reason=reason)
         return Reserved(halt=halt)
-    nonce = await book.reserve(
+    claim = Claim(
         chain_id=intent.chain_id,
         address=intent.sender,
         logical_id=intent.logical_id,
         workflow_id=workflow_id,
-        first=first,
+        cost=prepared.gas * prepared.max_fee_per_gas + intent.value,
     )
-    log.info("transaction.nonce_reserved", logical_id=intent.logical_id, nonce=nonce)
-    return Reserved(nonce=nonce)
+    retired = info.dependency(Signers).is_retiring(intent.sender)
+    found = await _place(info, claim, policy, max(prepared.first_nonce, floor), retired=retired)
+    if isinstance(found, Wait):
+        return _without_place(info, intent, policy, found, retired=retired)
+    log.info("transaction.nonce_reserved", logical_id=intent.logical_id, nonce=found)
+    return Reserved(nonce=found)
+
+
+async def _place(info: Info, claim: Claim, policy: SendingPolicy, first: int, *, retired: bool) -> int | Wait:
+    book, observation = info.dependency(NonceBook), info.dependency(Observation)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + policy.watch_ms / 1000
+    while True:
+        mined = await observation.mined(claim.address)
+        border = 0 if retired else mined + policy.in_flight_max
+        since_ms = int(time.time() * 1000) - policy.budget_period_ms
+        limits = Limits(border=border, budget=policy.budget, since_ms=since_ms)
+        found = await book.reserve(claim, first=first, limits=limits)
+        if found is not Wait.IN_FLIGHT or retired or loop.time() >= end:
+            await _watch_budget(info, claim, policy, found, since_ms)
+            return found
+        await asyncio.sleep(policy.poll_ms / 1000)
+
+
+async def _watch_budget(
+    info: Info, claim: Claim, policy: SendingPolicy, found: int | Wait, since_ms: int
+) -> None:
+    if policy.budget is None or found is Wait.IN_FLIGHT:
+        return
+    metrics = info.dependency(SendingMetrics)
+    metrics.alarm("budget", claim.address, stands=found is Wait.GAS_BUDGET)
+    if isinstance(found, int):
+        spent = await info.dependency(NonceBook).spent_before(claim, found + 1, since_ms=since_ms)
+        metrics.spent.labels(claim.address).set(spent / WEI_PER_ETHER)
+
+
+def _without_place(
+    info: Info, intent: Intent, policy: SendingPolicy, wait: Wait, *, retired: bool
+) -> Reserved:
+    if retired:
+        log.info("transaction.key_retired", sender=intent.sender, logical_id=intent.logical_id)
+        return Reserved(retired=True)
+    info.dependency(SendingMetrics).waits.labels(wait).inc()
+    if wait is Wait.GAS_BUDGET:
+        log.warning(
+            "transaction.gas_budget",
+            sender=intent.sender,
+            logical_id=intent.logical_id,
+            budget=policy.budget,
+            period_ms=policy.budget_period_ms,
+        )
+    return Reserved(wait=wait)
 
 
 async def sign_transaction(info: Info, intent: Intent, nonce: int, prepared: Prepared) -> Signed:
     """Sign at the prepared price. What this returns is stored before anyone may broadcast it (S2)."""
-    price = Price(
-        max_fee_per_gas=prepared.max_fee_per_gas, max_priority_fee_per_gas=prepared.max_priority_fee_per_gas
+    return await info.dependency(Signers).sign(
+        intent, nonce=nonce, gas=prepared.gas, price=price_of(prepared)
     )
-    return info.dependency(Signer).sign(intent, nonce=nonce, gas=prepared.gas, price=price)
 
 
 async def sign_replacement(
@@ -126,26 +136,29 @@ async def sign_replacement(
     offered = Price(
         max_fee_per_gas=previous.max_fee_per_gas, max_priority_fee_per_gas=previous.max_priority_fee_per_gas
     )
-    fees = await info.dependency(Node).fees()
+    fees = await info.dependency(Observation).fees()
     try:
-        price = replacement_price(fees, offered, policy.bump_percent, policy.max_fee_per_gas)
+        price = replacement_price(fees, offered, policy)
     except FeeCapReached as error:
         log.warning("transaction.fee_cap", logical_id=intent.logical_id, reason=str(error))
         return None
     filler = fill or previous.filler
     if filler:
-        signed = _sign_filler(info, intent, previous.nonce, price)
+        signed = await _sign_filler(info, intent, previous.nonce, price)
     else:
-        signed = info.dependency(Signer).sign(intent, nonce=previous.nonce, gas=previous.gas, price=price)
+        signed = await info.dependency(Signers).sign(
+            intent, nonce=previous.nonce, gas=previous.gas, price=price
+        )
+    info.dependency(SendingMetrics).replaced.inc()
     log.warning(
         "transaction.replaced", logical_id=intent.logical_id, tx_hash=signed.transaction_hash, filler=filler
     )
     return signed
 
 
-def _sign_filler(info: Info, intent: Intent, nonce: int, price: Price) -> Signed:
+async def _sign_filler(info: Info, intent: Intent, nonce: int, price: Price) -> Signed:
     nothing = replace(intent, to=intent.sender, data_hex="0x", value=0)
-    signed = info.dependency(Signer).sign(nothing, nonce=nonce, gas=TRANSFER_GAS, price=price)
+    signed = await info.dependency(Signers).sign(nothing, nonce=nonce, gas=TRANSFER_GAS, price=price)
     return replace(signed, filler=True)
 
 
@@ -164,25 +177,31 @@ async def fill_gap(
         return None
     fees = await node.fees()
     # Twice today's price: what its owner broadcast before it was cancelled may still lie in a pool.
-    price = replacement_price(
-        fees, first_price(fees, policy.max_fee_per_gas), FILLER_BUMP_PERCENT, policy.max_fee_per_gas
-    )
+    price = replacement_price(fees, first_price(fees, policy), policy, FILLER_BUMP_PERCENT)
+    info.dependency(SendingMetrics).gaps_filled.inc()
     log.warning("transaction.gap_filled", sender=intent.sender, nonce=gap, logical_id=intent.logical_id)
-    return _sign_filler(info, intent, gap, price)
+    return await _sign_filler(info, intent, gap, price)
 
 
-async def broadcast_transaction(info: Info, signed: Signed, policy: SendingPolicy) -> Broadcast:
+async def broadcast_transaction(
+    info: Info, signed: Signed, policy: SendingPolicy, *, orphaned: bool = False
+) -> Broadcast:
     """Give recorded bytes to the node. A transaction that the node already holds is a success.
 
-    Where the node takes no gaps, this waits a while for the earlier nonces, which other workflows send.
+    `orphaned` says that it was mined before and a reorg took it back. Where the node takes no gaps, it waits
+    a while for the earlier nonces, which other workflows send.
     """
-    node = info.dependency(Node)
+    node, metrics = info.dependency(Node), info.dependency(SendingMetrics)
     raw = bytes.fromhex(signed.raw_hex.removeprefix("0x"))
+    if orphaned:
+        metrics.orphaned.inc()
+        log.warning("transaction.orphaned", tx_hash=signed.transaction_hash, nonce=signed.nonce)
     loop = asyncio.get_running_loop()
     end = loop.time() + policy.watch_ms / 1000
     while True:
         answer = await _send(node, raw)
         if answer.state is not BroadcastState.WAITS_FOR_EARLIER_NONCE or loop.time() >= end:
+            metrics.broadcasts.labels(answer.state).inc()
             log.info("transaction.broadcast", tx_hash=signed.transaction_hash, state=str(answer.state))
             return answer
         await asyncio.sleep(policy.poll_ms / 1000)
@@ -205,15 +224,16 @@ async def confirm_transaction(
     every look to the end of the watch says so, for one node of several may lag; it halts the key, since
     somebody else signs with it. Raises RpcError if no look at all succeeded.
     """
-    node = info.dependency(Node)
-    seen = await _watch(node, intent.sender, nonce, hashes, policy)
+    seen = await _watch(info.dependency(Observation), intent.sender, nonce, hashes, policy)
     if seen.position in (Position.FINAL, Position.TAKEN):
         await info.dependency(NonceBook).spent(
             chain_id=intent.chain_id,
             address=intent.sender,
             nonce=nonce,
             transaction_hash=seen.transaction_hash,
+            fee=seen.fee,
         )
+        _count_final(info.dependency(SendingMetrics), intent.sender, seen)
     if seen.position is Position.TAKEN:
         halt = await info.dependency(NonceBook).halt(
             chain_id=intent.chain_id, address=intent.sender, nonce=nonce, logical_id=intent.logical_id
@@ -222,8 +242,14 @@ async def confirm_transaction(
     return seen
 
 
+def _count_final(metrics: SendingMetrics, sender: str, seen: Confirmation) -> None:
+    succeeded = "succeeded" if seen.succeeded else "reverted"
+    metrics.final.labels("foreign" if seen.position is Position.TAKEN else succeeded).inc()
+    metrics.fees.labels(sender).inc((seen.fee or 0) / WEI_PER_ETHER)
+
+
 async def _watch(
-    node: Node, sender: str, nonce: int, hashes: list[str], policy: SendingPolicy
+    observation: Observation, sender: str, nonce: int, hashes: list[str], policy: SendingPolicy
 ) -> Confirmation:
     loop = asyncio.get_running_loop()
     end = loop.time() + policy.watch_ms / 1000
@@ -232,12 +258,12 @@ async def _watch(
     taken = 0
     while True:
         try:
-            seen = await look(node, sender, nonce, hashes, policy.confirmations)
+            seen = await observation.look(sender, nonce, hashes, policy.requirement)
         except RpcError as error:
             failure = error
         else:
             taken = taken + 1 if seen.position is Position.TAKEN else 0
-            if seen.position is Position.FINAL:
+            if seen.position in (Position.CONFIRMED, Position.FINAL):
                 return seen
         if loop.time() >= end:
             break
@@ -246,15 +272,3 @@ async def _watch(
         raise failure
     doubtful = seen is None or (seen.position is Position.TAKEN and taken < TAKEN_LOOKS_MIN)
     return PENDING if doubtful or seen is None else seen
-
-
-async def explain_revert(info: Info, intent: Intent) -> Prepared:
-    """Ask why a mined transaction reverted, by trying it once more; the reason may be gone by now."""
-    policy = info.dependency(SendingPolicy)
-    try:
-        await info.dependency(Node).estimate_gas(intent.sender, intent.to, intent.data, intent.value)
-    except CallReverted as error:
-        return _refused(policy, error)
-    except RpcRefused as error:
-        return Prepared(state=PreparedState.REFUSED, policy=policy, reason=error.message)
-    return Prepared(state=PreparedState.READY, policy=policy)

@@ -29,6 +29,23 @@ class Intent:
         return bytes.fromhex(self.data_hex.removeprefix("0x"))
 
 
+GAS_MAX = 16_777_216
+"""The most gas that one transaction may use (EIP-7825)."""
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """What a mined transaction must have: so many blocks and, unless it counts `early`, finality.
+
+    Final is what the node's tag says, or `final_depth` blocks; never one in place of the other.
+    """
+
+    confirmations: int = 1
+    final_depth: int | None = None
+    early: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendingPolicy:
     """How patiently and at what price to send. Durations are milliseconds, fees wei a gas.
@@ -36,8 +53,15 @@ class SendingPolicy:
     A step watches the chain for `watch_ms`, every `poll_ms`; between watches the workflow sleeps durably,
     from `pause_ms` up to `pause_ms_max`. After `bump_after_watches` in which nothing was mined the
     transaction is replaced at `bump_percent` more, at most `bumps_max` times. A limit of gas gets
-    `gas_margin_percent` more than was estimated. A mined transaction counts when its block is finalised and
-    has `confirmations` blocks, its own included.
+    `gas_margin_percent` more than was estimated and never exceeds `gas_max` (EIP-7825 by default). A key has
+    at most `in_flight_max` transactions that are not mined: geth promises to keep 16 of an account.
+
+    A mined transaction counts when its block is finalised and has `confirmations` blocks, its own included.
+    What is finalised the node's tag says, or, with `final_depth`, so many blocks: for chains whose tag is not
+    real. With `early` it counts with its `confirmations` already, and is followed until it is final.
+
+    `balance_alarm` (wei) and `fee_alarm` warn and stop nothing. `budget` (wei) bounds what a key spends in
+    any `budget_period_ms`: beyond it nothing new is sent until it has passed.
     """
 
     watch_ms: int = 8_000
@@ -50,15 +74,40 @@ class SendingPolicy:
     gas_margin_percent: int = 20
     max_fee_per_gas: int | None = None
     confirmations: int = 1
+    max_priority_fee_per_gas: int | None = None
+    gas_max: int = GAS_MAX
+    in_flight_max: int = 16
+    early: bool = False
+    final_depth: int | None = None
+    balance_alarm: int = 0
+    fee_alarm: int | None = None
+    budget: int | None = None
+    budget_period_ms: int = DAY_MS
 
     def __post_init__(self) -> None:
         if self.bump_percent < 10:
             raise ValueError("bump_percent must be at least 10: nodes refuse a cheaper replacement")
-        if (
-            min(self.poll_ms, self.pause_ms, self.pause_ms_max, self.bump_after_watches, self.confirmations)
-            < 1
-        ):
-            raise ValueError("poll_ms, pause_ms, bump_after_watches and confirmations must be positive")
+        for name in _POSITIVE:
+            if (getattr(self, name) or 1) < 1 or getattr(self, name) == 0:
+                raise ValueError(f"{name} must be positive")
+
+    @property
+    def requirement(self) -> Requirement:
+        """What a mined transaction must have."""
+        return Requirement(confirmations=self.confirmations, final_depth=self.final_depth, early=self.early)
+
+
+_POSITIVE = (
+    "poll_ms",
+    "pause_ms",
+    "pause_ms_max",
+    "bump_after_watches",
+    "confirmations",
+    "gas_max",
+    "in_flight_max",
+    "final_depth",
+    "budget_period_ms",
+)
 
 
 class PreparedState(StrEnum):
@@ -67,11 +116,15 @@ class PreparedState(StrEnum):
     READY = "ready"
     REFUSED = "refused"
     SHORT_OF_FUNDS = "short of funds"
+    FEE_CAP = "fee cap"
+    IN_DOUBT = "revert in doubt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """An intent tried out: limit and price of gas if it would succeed, else why not.
+
+    `REFUSED` is final; what is short of funds, above the fee cap or in doubt is waited for and tried again.
 
     `first_nonce` is the key's next one on the chain. It is recorded before a nonce is claimed, so that a
     claim that was made and not reported is found again from the same place, whatever the node says by then.
@@ -88,12 +141,25 @@ class Prepared:
     revert_hex: str | None = None
 
 
+class Wait(StrEnum):
+    """What a transaction without a nonce waits for."""
+
+    IN_FLIGHT = "earlier transactions in flight"
+    GAS_BUDGET = "gas budget"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reserved:
-    """The nonce of a logical transaction from now on, or None and the promise for which its key is halted."""
+    """The nonce of a logical transaction from now on, or None and why there is none.
+
+    `halt` is the promise for which the key is halted, `wait` what has to pass by itself; a key that is
+    `retired` gets no nonce any more.
+    """
 
     nonce: int | None = None
     halt: str | None = None
+    wait: Wait | None = None
+    retired: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +198,11 @@ class Broadcast:
 
 
 class Position(StrEnum):
-    """Where a nonce's transaction stands on the chain."""
+    """Where a nonce's transaction stands on the chain; `CONFIRMED` has its blocks and is not final yet."""
 
     PENDING = "pending"
     MINED = "mined"
+    CONFIRMED = "confirmed"
     FINAL = "final"
     TAKEN = "taken by another transaction"
 
@@ -150,6 +217,8 @@ class Confirmation:
     block_hash: str | None = None
     succeeded: bool | None = None
     gas_used: int | None = None
+    fee: int | None = None
+    """What was paid, in wei, where the node tells."""
 
 
 class SentStatus(StrEnum):
@@ -164,9 +233,9 @@ class SentStatus(StrEnum):
 class Sent:
     """The end of a logical transaction.
 
-    `CONFIRMED` and `REVERTED` are final on the chain and name transaction and block. `REFUSED` had no effect:
-    the contract or the node would not take it. `reason` is the contract's decoded refusal, `revert_hex` its
-    bytes.
+    `CONFIRMED` and `REVERTED` stand on the chain as the policy requires, and name transaction and block.
+    `REFUSED` had no effect: the contract or the node would not take it. `reason` is the contract's decoded
+    refusal, `revert_hex` its bytes.
     """
 
     status: SentStatus

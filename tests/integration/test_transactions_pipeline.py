@@ -403,7 +403,10 @@ async def test_the_claim_names_its_transaction_for_everyone_to_read(nonce: int) 
     async with running(WeatherNode()) as app:
         sent = await send(app)
         claim = await app.promises.get(nonce_promise_id(CHAIN_ID, SENDER, nonce))
-    assert claim.param.headers == {"logical-transaction": "submit-1", "workflow": "send-1"}
+    headers = claim.param.headers or {}
+    assert (headers["logical-transaction"], headers["workflow"]) == ("submit-1", "send-1")
+    assert int(headers["cost-max"]) > 0
+    assert (claim.value.headers or {})["transaction"] == sent.transaction_hash
     assert not claim.pending
     assert sent.nonce == nonce
 

@@ -8,7 +8,7 @@ from contracts.transactions.chain import look
 from contracts.transactions.fees import Price
 from contracts.transactions.refusals import read_refusal
 from contracts.transactions.signer import Signer
-from contracts.transactions.values import BroadcastState, Intent, Position, Signed
+from contracts.transactions.values import BroadcastState, Intent, Position, Requirement, Signed
 from tests.transactions_weather import CHAIN_ID, GWEI, REGISTRY, WeatherNode, refused
 
 SIGNER = Signer.from_key("0x" + "4c" * 32)
@@ -22,7 +22,8 @@ def sign(data: str = "0x01", nonce: int = 0, gwei: int = 3) -> Signed:
 
 async def position(node: WeatherNode, *signed: Signed, confirmations: int = 1) -> Position:
     hashes = [each.transaction_hash for each in signed]
-    return (await look(node, SIGNER.address, signed[0].nonce, hashes, confirmations)).position
+    required = Requirement(confirmations=confirmations)
+    return (await look(node, SIGNER.address, signed[0].nonce, hashes, required)).position
 
 
 async def test_a_transaction_is_pending_then_mined_then_final() -> None:
@@ -54,7 +55,7 @@ async def test_an_orphaned_transaction_is_pending_again() -> None:
     node.orphan(2)
     assert await position(node, signed) is Position.PENDING
     node.mine(7)
-    found = await look(node, SIGNER.address, 0, [signed.transaction_hash], 1)
+    found = await look(node, SIGNER.address, 0, [signed.transaction_hash], Requirement())
     assert found.position is Position.FINAL
     assert found.block_hash == "0x" + node.blocks[found.block_number or 0].header.hash.hex()
 
@@ -62,7 +63,9 @@ async def test_an_orphaned_transaction_is_pending_again() -> None:
 async def test_every_hash_of_a_nonce_is_looked_for() -> None:
     node, first, second = WeatherNode(), sign(), sign(gwei=4)
     await node.send_raw(bytes.fromhex(first.raw_hex[2:]))
-    found = await look(node, SIGNER.address, 0, [first.transaction_hash, second.transaction_hash], 1)
+    found = await look(
+        node, SIGNER.address, 0, [first.transaction_hash, second.transaction_hash], Requirement()
+    )
     assert (found.position, found.transaction_hash) == (Position.FINAL, first.transaction_hash)
 
 
@@ -79,7 +82,7 @@ async def test_a_revert_is_final_and_no_success() -> None:
     node = WeatherNode()
     for nonce in (0, 1):
         await node.send_raw(bytes.fromhex(sign(nonce=nonce).raw_hex[2:]))
-    found = await look(node, SIGNER.address, 1, [sign(nonce=1).transaction_hash], 1)
+    found = await look(node, SIGNER.address, 1, [sign(nonce=1).transaction_hash], Requirement())
     assert (found.position, found.succeeded) == (Position.FINAL, False)
 
 
