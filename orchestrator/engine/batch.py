@@ -26,7 +26,7 @@ from orchestrator.engine.outgoing import Outgoing
 from orchestrator.engine.searching import Search, search
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.settlement import apply, expire_named
-from orchestrator.engine.shortcut import answer_of, insert_of
+from orchestrator.engine.shortcut import add, earlier
 from orchestrator.engine.unheard import Listening, load_untaken
 from orchestrator.engine.workspace import TreePage, Workspace
 from orchestrator.protocol import commands as c
@@ -91,19 +91,24 @@ def batch_program(
     now_ms: int, works: Sequence[Work], settings: EngineSettings, sent: Sent
 ) -> Program[BatchResult]:
     """Decide commands in order as if one by one, then write once, then answer the searches."""
-    if len(works) == 1 and not sent.executes and not sent.unblocks:
-        result = yield from _by_shortcut(works[0].command, settings)
-        if result is not None:
-            return result
+    silent = not sent.executes and not sent.unblocks
+    added = yield from add([work.command for work in works], settings.touch_ms, alone=silent)
+    outcomes: list[c.Answer | Refused | None] = [*added.answers]
+    if silent and None not in outcomes:
+        return BatchResult(
+            outcomes=cast(list[c.Answer | Refused], outcomes), outgoing=[], deadline=added.deadline
+        )
     workspace = Workspace(now_ms, settings)
-    yield from _load(workspace, [needs_of(work.command) for work in works])
+    left = [position for position, answer in enumerate(outcomes) if answer is None]
+    commands = [works[position].command for position in left]
+    yield from _load(workspace, [needs_of(command) for command in commands])
     if workspace.queues.groups:
-        yield from turns.load_claimed(workspace, [work.command for work in works])
-    outcomes: list[c.Answer | Refused | None] = []
-    for work in works:
+        yield from turns.load_claimed(workspace, commands)
+    for position in left:
+        work = works[position]
         if isinstance(work.command, g.GroupChange):
             yield from turns.change_group(workspace, work.command)
-        outcomes.append(_outcome(workspace, work))
+        outcomes[position] = _outcome(workspace, work)
     if workspace.queues.touched:
         yield from turns.take_turns(workspace)
     yield from _write(workspace, sent)
@@ -114,22 +119,10 @@ def batch_program(
     return BatchResult(
         outcomes=cast(list[c.Answer | Refused], outcomes),
         outgoing=workspace.outgoing(),
-        deadline=workspace.deadline(),
+        deadline=earlier(added.deadline, workspace.deadline()),
         cancelled=endings.held_and_cancelled(workspace) if workspace.cancelled else [],
         dead=workspace.queues.dead(),
     )
-
-
-def _by_shortcut(
-    command: c.Command[Any], settings: EngineSettings
-) -> Generator[Query[Any], Any, BatchResult | None]:
-    """Carry out a command that comes down to one statement; None if it does not."""
-    insert = insert_of(command, settings.touch_ms)
-    promise = None if insert is None else (yield from ask(insert))
-    if promise is None:
-        return None
-    deadline = promise.timeout_at if promise.pending else None
-    return BatchResult(outcomes=[answer_of(command, promise)], outgoing=[], deadline=deadline)
 
 
 def _outcome(workspace: Workspace, work: Work) -> c.Answer | Refused | None:

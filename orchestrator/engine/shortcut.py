@@ -1,4 +1,7 @@
-"""Commands that, alone in their batch, are mostly one statement: a plain promise, a step of a held task.
+"""Commands that are mostly one statement: a plain promise, a step of a held task.
+
+In a batch they go first, unless an earlier command may have a say: who waits for an answer cannot tell the
+order of what was asked meanwhile, but where it can be told afterwards the order of a batch is kept.
 
 What they add is made by the very functions that the general program uses; whatever could make the outcome
 another one is a condition of the statement (see `Insert`), and where it does not apply the general program
@@ -8,14 +11,78 @@ command from here. Whatever touches a task's state or an address is decided by t
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from functools import partial
+from typing import Any
+
+import msgspec
 
 from orchestrator.domain import tags as tag
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.engine.handlers.promises import new_promise, new_step
+from orchestrator.engine.needs import needs_of
 from orchestrator.protocol import commands as c
+from orchestrator.protocol import groups as g
 from orchestrator.protocol.operations import Command
-from orchestrator.store.port import Fence, Insert
+from orchestrator.store.port import Fence, Insert, InsertAll, Query, ask
+
+
+class Added(msgspec.Struct, frozen=True):
+    """The answers of a batch, None where a command is not carried out yet; the earliest new deadline."""
+
+    answers: list[c.Answer | None]
+    deadline: int | None = None
+
+
+def add(commands: Sequence[Command[Any]], touch_ms: int, *, alone: bool) -> Generator[Query[Any], Any, Added]:
+    """Carry out what comes down to one statement each; `alone` tells that nothing else is to be written."""
+    inserts = _inserts_of(commands, touch_ms)
+    answers: list[c.Answer | None] = [None] * len(commands)
+    if not inserts:
+        return Added(answers)
+    if alone and len(commands) == 1:
+        promises = [(yield from ask(inserts[0]))]
+    else:
+        promises = yield from ask(InsertAll(inserts=list(inserts.values())))
+    deadline: int | None = None
+    for position, promise in zip(inserts, promises, strict=True):
+        if promise is not None:
+            answers[position] = _answer_of(commands[position], promise)
+            if promise.pending:
+                deadline = earlier(deadline, promise.timeout_at)
+    return Added(answers, deadline)
+
+
+def earlier(one: int | None, other: int | None) -> int | None:
+    """Return the earlier of two moments, of which either may be never (None)."""
+    if one is None or other is None:
+        return one if other is None else other
+    return min(one, other)
+
+
+def _inserts_of(commands: Sequence[Command[Any]], touch_ms: int) -> dict[int, Insert]:
+    """Return which commands of a batch, by position, may be carried out before all others."""
+    found: dict[int, Insert] = {}
+    touched: set[str] = set()
+    for position, command in enumerate(commands):
+        insert = insert_of(command, touch_ms)
+        if insert is not None and not (touched and _follows(command, insert, touched)):
+            found[position] = insert
+            continue
+        needs = needs_of(command)
+        if needs.tree is not None or needs.held_by is not None or isinstance(command, g.GroupChange):
+            break  # nobody knows yet what it reaches
+        touched.update(needs.named)
+    return found
+
+
+def _follows(command: Command[Any], insert: Insert, touched: set[str]) -> bool:
+    """Tell whether what a command adds may depend on, or be seen by, commands that touch these ids."""
+    if insert.promise_id in touched or (insert.fence is not None and insert.fence.task_id in touched):
+        return True
+    action = command.action if isinstance(command, c.TaskFence) else command
+    tags = action.tags if isinstance(action, c.PromiseCreate | c.PromiseRecordStep) else {}
+    return tags.get(tag.BRANCH) in touched or tags.get(tag.PARENT) in touched
 
 
 def insert_of(command: Command[c.Answer], touch_ms: int) -> Insert | None:
@@ -47,7 +114,7 @@ def _create(command: c.PromiseCreate, fence: Fence | None) -> Insert | None:
     )
 
 
-def answer_of(command: Command[c.Answer], promise: PromiseRecord) -> c.Answer:
+def _answer_of(command: Command[c.Answer], promise: PromiseRecord) -> c.Answer:
     """Return the answer to a command whose promise has been added."""
     if isinstance(command, c.TaskFence):
         return c.FenceAnswer(promise=promise, preload=[])

@@ -71,6 +71,10 @@ def _insert(_: Tables, __: port.Insert) -> None:
     return None  # it has no statement to save
 
 
+def _insert_all(_: Tables, query: port.InsertAll) -> list[None]:
+    return [None] * len(query.inserts)
+
+
 def _row(tables: Tables, key: str) -> port.Row:
     return tables.promises[key], tables.tasks.get(key)
 
@@ -358,6 +362,7 @@ def _remove_callback(tables: Tables, pair: tuple[str, str]) -> None:
 
 _QUERIES: dict[type[port.Query[Any]], Callable[[Tables, Any], Any]] = {
     port.Insert: _insert,
+    port.InsertAll: _insert_all,
     port.LoadRows: _load_rows,
     port.LoadChain: _load_chain,
     port.LoadPreloads: _load_preloads,

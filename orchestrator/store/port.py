@@ -84,6 +84,16 @@ class Insert(Query[PromiseRecord | None], msgspec.Struct, frozen=True, kw_only=T
     fence: Fence | None = None
 
 
+class InsertAll(Query[list[PromiseRecord | None]], msgspec.Struct, frozen=True, kw_only=True):
+    """Add promises, one after the other, each as `Insert` says; part of the program's transaction.
+
+    Only the first query of a program, which goes on whatever it is answered: a record, or None where nothing
+    has happened.
+    """
+
+    inserts: list[Insert]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
     """Who waits for some promises. Callbacks are (awaited, awaiter), listeners (promise id, address)."""

@@ -21,7 +21,7 @@ import msgspec
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.store import postgres_statements as sql
 from orchestrator.store.errors import StoreError
-from orchestrator.store.port import Insert, LoadRows, Outbox, Program, Query, Row, Write
+from orchestrator.store.port import Insert, InsertAll, LoadRows, Outbox, Program, Query, Row, Write
 from orchestrator.store.postgres_clock import DatabaseClock, TimeSource
 from orchestrator.store.postgres_connections import Connection, Connections
 from orchestrator.store.postgres_faults import FAULTS, LOST, REPEATABLE, UNSENT, running_error
@@ -81,7 +81,9 @@ class PostgresStore:
         program = make_program(now_ms)
         try:
             first = next(program, None)
-            if isinstance(first, Insert):
+            if isinstance(first, InsertAll):
+                first = program.send([None] * len(first.inserts))
+            elif isinstance(first, Insert):
                 first = program.send(await self._inserted(first, now_ms))
         except StopIteration as stop:
             result: T = stop.value

@@ -47,6 +47,11 @@ async def _insert(_: Held, __: port.Insert) -> None:
     return None  # it is tried before the transaction
 
 
+async def _insert_all(_: Held, query: port.InsertAll) -> list[None]:
+    # One statement each would be a round trip each: arrays of rows are loaded and written in fewer.
+    return [None] * len(query.inserts)
+
+
 async def _load_rows(held: Held, query: port.LoadRows) -> list[port.Row]:
     held.check(query.ids)
     return rows_of(await held.connection.fetch(sql.LOAD_ROWS, query.ids))
@@ -228,6 +233,7 @@ async def _write(held: Held, query: port.Write) -> None:
 
 _QUERIES: dict[type[port.Query[Any]], Callable[[Held, Any], Awaitable[Any]]] = {
     port.Insert: _insert,
+    port.InsertAll: _insert_all,
     port.LoadRows: _load_rows,
     port.LoadChain: _load_chain,
     trees.LoadOpenBetween: _load_open_between,

@@ -25,9 +25,9 @@ from orchestrator.store import schema
 from orchestrator.store.errors import InvalidRow, StoreError
 from orchestrator.store.migration import check_revision, revision_of, upgrade_file
 from orchestrator.store.ownership import Ownership
-from orchestrator.store.port import Insert, Program, Query
+from orchestrator.store.port import Insert, InsertAll, Program, Query
 from orchestrator.store.sqlite_groups import Connection, forget_limits
-from orchestrator.store.sqlite_insert import insert
+from orchestrator.store.sqlite_insert import insert, insert_all
 from orchestrator.store.sqlite_queries import QUERIES
 
 T = TypeVar("T")
@@ -195,7 +195,7 @@ def _carry_out(connection: sqlite3.Connection, program: Program[T], now_ms: int)
         return result
     connection.execute("BEGIN IMMEDIATE")
     try:
-        result = _drive(connection, program, query)
+        result = _drive(connection, program, query, now_ms)
         connection.execute("COMMIT")
     except BaseException:
         forget_limits(connection)
@@ -205,8 +205,10 @@ def _carry_out(connection: sqlite3.Connection, program: Program[T], now_ms: int)
     return result
 
 
-def _drive(connection: sqlite3.Connection, program: Program[T], query: Query[Any]) -> T:
+def _drive(connection: sqlite3.Connection, program: Program[T], query: Query[Any], now_ms: int) -> T:
     try:
+        if type(query) is InsertAll:
+            query = program.send(insert_all(connection, query, now_ms))
         while True:
             query = program.send(QUERIES[type(query)](connection, query))
     except StopIteration as stop:

@@ -1,4 +1,4 @@
-"""One promise added to SQLite by one statement, which is a transaction of its own.
+"""Promises added to SQLite by one statement each, alone as transactions of their own.
 
 Nobody else writes to the file: what the statement sees stays so until it has written.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from sqlite3 import Connection
 
 from orchestrator.domain.promise import PromiseRecord
-from orchestrator.store.port import Insert
+from orchestrator.store.port import Insert, InsertAll
 from orchestrator.store.rows import PROMISE_ALL_COLUMNS, promise_row
 from orchestrator.store.statements import INSERT_PROMISE
 
@@ -32,3 +32,8 @@ def insert(connection: Connection, query: Insert, now_ms: int) -> PromiseRecord 
         held = (fence.task_id, fence.version, now_ms - fence.touch_ms, now_ms)
         done = connection.execute(INSERT_FENCED, (*promise_row(promise), *held))
     return promise if done.rowcount == 1 else None
+
+
+def insert_all(connection: Connection, query: InsertAll, now_ms: int) -> list[PromiseRecord | None]:
+    """Add promises within a transaction; None for each that was not."""
+    return [insert(connection, each, now_ms) for each in query.inserts]

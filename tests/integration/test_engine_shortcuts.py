@@ -1,4 +1,4 @@
-"""Lone commands that come down to one statement, and all that keeps them from it."""
+"""Commands that come down to one statement, alone and in batches, and all that keeps them from it."""
 
 from __future__ import annotations
 
@@ -180,6 +180,48 @@ async def test_one_statement_is_all_that_sqlite_is_asked(tmp_path: Path) -> None
     added = [text for text in asked if "INSERT INTO promises" in text]
     assert len(added) == 2
     assert all("ON CONFLICT" in text for text in added)  # as only the shortcuts say it
+
+
+async def test_steps_that_come_together_are_added_without_being_read(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "s.db")
+    async with Engine(store) as engine:
+        await engine.handle(claim("a"))
+        await engine.handle(claim("b"))
+        asked: list[str] = []
+        assert store._connection is not None
+        store._connection.set_trace_callback(asked.append)
+        commands = [fence("a", 1, step("a:1")), create("p"), fence("b", 1, step("b:1"))]
+        answers = await asyncio.gather(*(engine.handle(command) for command in commands))
+        store._connection.set_trace_callback(None)
+    assert [answer.promise.id for answer in answers if answer.promise] == ["a:1", "p", "b:1"]
+    words = [text.split()[0] for text in asked]
+    assert words == ["BEGIN", "INSERT", "INSERT", "INSERT", "COMMIT"]
+
+
+async def test_the_order_of_a_batch_is_kept_where_it_can_be_told(w: World) -> None:
+    for key in ("a", "b", "c", "d"):
+        await w.do(claim(key))
+    fulfil = c.TaskFulfill(id="a", version=1, action=settle("a"))
+    _, late, _, ended = await w.together(
+        fulfil, fence("a", 1, step("a:1")), c.PromiseTerminate(id="b"), fence("b", 1, step("b:1"))
+    )
+    assert [late.status, ended.status] == [409, 409]
+    early, _ = await w.together(fence("c", 1, step("c:1")), c.TaskRelease(id="c", version=1))
+    assert early.promise.state is RESOLVED
+    await w.do(create("e", target=TARGET))
+    taken, _ = await w.together(acquire("e", 0), create("e:1", branch="e"))
+    assert taken.preload == []
+    first, second = await w.together(
+        fence("d", 1, step("d:1", data="1")), fence("d", 1, step("d:1", data="2"))
+    )
+    assert first.promise.value == second.promise.value == Value(data="1")
+
+
+async def test_what_a_batch_adds_is_due_in_time(w: World) -> None:
+    await w.do(claim("a"))
+    await w.together(create("p", timeout_at=w.now + 50, timer="true"), fence("a", 1, step("a:1")))
+    await w.pass_time(50)
+    assert await w.state("p") is RESOLVED
 
 
 async def test_nobody_is_kept_waiting_by_one_who_never_waits() -> None:
