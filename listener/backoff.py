@@ -35,10 +35,24 @@ class Backoff:
         self.attempts = 0
 
 
-async def pause(stop: asyncio.Event, seconds: float) -> None:
-    """Wait that long, or until `stop` is set."""
+async def pause(stop: asyncio.Event, seconds: float, wake: asyncio.Event | None = None) -> None:
+    """Wait that long, or until `stop` or `wake` is set; `wake` is cleared."""
+    if wake is None:
+        await _within(seconds, stop)
+        return
+    waiting = [asyncio.create_task(_within(seconds, each)) for each in (stop, wake)]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        wake.clear()
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
     try:
         async with asyncio.timeout(seconds):
-            await stop.wait()
+            await event.wait()
     except TimeoutError:
         return

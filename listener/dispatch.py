@@ -6,15 +6,16 @@ Every request here may be repeated (P1, P2): after Unavailable the caller does i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
 from listener.errors import ContentMismatch, DispatchRefused
-from listener.invocation import ProposalRequest, VotingEnded
+from listener.invocation import VotingEnded
 from listener.settings import ListenerSettings
+from listener.shapes import Invocation
 from orchestrator.domain.errors import Refused
 
 if TYPE_CHECKING:
@@ -35,39 +36,30 @@ class Dispatcher:
         self._app = app
         self._settings = settings
 
-    async def invoke_all(self, requests: Sequence[ProposalRequest]) -> None:
+    async def invoke_all(self, invocations: Sequence[Invocation]) -> None:
         """Make every invocation exist. Raises ContentMismatch, DispatchRefused or Unavailable."""
-        await in_groups(requests, self._settings.dispatch_concurrency, self._invoke)
+        await in_groups(invocations, self._settings.dispatch_concurrency, self._invoke)
 
     async def end_all(self, ended: Sequence[tuple[str, VotingEnded]]) -> None:
         """Settle the promises of these ids unless they are. Raises DispatchRefused or Unavailable."""
         await in_groups(ended, self._settings.dispatch_concurrency, self._end)
 
-    async def _invoke(self, request: ProposalRequest) -> None:
-        promise_id = request.promise_id
-        marks = {CONTENT_HASH_TAG: request.content_hash, REGISTRY_TAG: request.registry}
-        call = self._app.options(target=self._settings.target, tags=marks)
+    async def _invoke(self, invocation: Invocation) -> None:
+        promise_id, log = invocation.promise_id, invocation.log
+        marks = {CONTENT_HASH_TAG: invocation.content, REGISTRY_TAG: invocation.registry}
+        marked = {name: mark for name, mark in marks.items() if mark is not None}
+        call = self._app.options(target=invocation.target, tags=marked)
         async with _explained(promise_id):
-            handle = await call.begin_rpc(promise_id, self._settings.function, request)
-        recorded = handle.record.tags.get(CONTENT_HASH_TAG)
-        if recorded is None:
-            _log.warning("invocation_made_by_hand", promise_id=promise_id, tx_hash=request.transaction_hash)
-        elif recorded != request.content_hash:
-            raise ContentMismatch(promise_id, recorded, request.content_hash)
-        registry = handle.record.tags.get(REGISTRY_TAG)
-        if registry not in (None, request.registry):
-            _log.warning(
-                "invocation_keeps_its_registry",
-                promise_id=promise_id,
-                registry=registry,
-                configured=request.registry,
+            handle = await call.begin_rpc(
+                promise_id, invocation.function, *invocation.arguments, **invocation.keywords
             )
+        _check_marks(invocation, handle.record.tags)
         _log.info(
-            "proposal_dispatched",
+            "log_dispatched" if invocation.proposal_id is None else "proposal_dispatched",
             promise_id=promise_id,
-            block_number=request.block_number,
-            block_hash=request.block_hash,
-            tx_hash=request.transaction_hash,
+            block_number=log.block_number,
+            block_hash="0x" + log.block_hash.hex(),
+            tx_hash="0x" + log.transaction_hash.hex(),
         )
 
     async def _end(self, ended: tuple[str, VotingEnded]) -> None:
@@ -82,6 +74,27 @@ class Dispatcher:
             reason=value.reason,
             block_number=value.block_number,
             block_hash=value.block_hash,
+        )
+
+
+def _check_marks(invocation: Invocation, tags: Mapping[str, str]) -> None:
+    """Compare the invocation with the one that exists. Raises ContentMismatch."""
+    promise_id, log = invocation.promise_id, invocation.log
+    recorded = tags.get(CONTENT_HASH_TAG)
+    if invocation.content is not None and recorded is None:
+        _log.warning(
+            "invocation_made_by_hand", promise_id=promise_id, tx_hash="0x" + log.transaction_hash.hex()
+        )
+    elif invocation.content is not None and recorded is not None and recorded != invocation.content:
+        place = (log.block_number, log.block_hash, log.log_index)
+        raise ContentMismatch(promise_id, recorded, invocation.content, place)
+    registry = tags.get(REGISTRY_TAG)
+    if invocation.registry is not None and registry not in (None, invocation.registry):
+        _log.warning(
+            "invocation_keeps_its_registry",
+            promise_id=promise_id,
+            registry=registry,
+            configured=invocation.registry,
         )
 
 

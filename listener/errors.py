@@ -9,6 +9,7 @@
     ├── ContentMismatch         a promise of this id was made for another content
     ├── UnreadableLog           a log of the DAO is not what its event promises
     ├── DispatchRefused         the orchestrator will not take what is sent to it
+    ├── IncidentError           an incident cannot be decided in this way
     └── CursorStoreError        the listener's own file cannot be used
 
 Failures of the chain node are `contracts.rpc.RpcError`, those of the server `orchestrator.domain.errors`.
@@ -81,30 +82,55 @@ class StartBeforeCursor(ListenerError):
 
 
 class ReorgBeyondFinality(ListenerError):
-    """A finalised block has another hash than the one that was dispatched up to."""
+    """A finalised block has another hash than the one that was dispatched up to.
 
-    def __init__(self, block_number: int, recorded_hash: bytes, node_hash: bytes) -> None:
+    `ancestor_number` and `ancestor_hash` are the last place of the cursor that the node's chain still has, if
+    any; `vanished` are the ids of promises made for logs after it that the node's chain has no more.
+    """
+
+    def __init__(
+        self,
+        block_number: int,
+        recorded_hash: bytes,
+        node_hash: bytes,
+        *,
+        ancestor: tuple[int, bytes] | None = None,
+        vanished: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(block_number, recorded_hash, node_hash)
         self.block_number = block_number
         self.recorded_hash = recorded_hash
         self.node_hash = node_hash
+        self.ancestor_number = None if ancestor is None else ancestor[0]
+        self.ancestor_hash = None if ancestor is None else ancestor[1]
+        self.vanished = vanished
 
     def __str__(self) -> str:
+        gone = f"; {len(self.vanished)} dispatched logs are gone from its chain" if self.vanished else ""
         return (
             f"block {self.block_number} was final with hash 0x{self.recorded_hash.hex()}, the node now has "
-            f"0x{self.node_hash.hex()}: compare with another node; if the chain was really replaced, "
-            "or this is another chain, remove the cursor file to scan again from the start block"
+            f"0x{self.node_hash.hex()}{gone}: compare with another node; if the chain was really replaced, "
+            "decide by dao-scorer incident resolve; if this is another chain, remove the cursor file to scan "
+            "again from the start block"
         )
 
 
 class ContentMismatch(ListenerError):
-    """The same proposal id stands for two contents: two chains or contracts share one identity."""
+    """The same proposal id stands for two contents: two chains or contracts share one identity.
 
-    def __init__(self, promise_id: str, recorded: str, logged: str) -> None:
+    `block_number`, `block_hash` and `log_index` are the place of the log that says otherwise.
+    """
+
+    def __init__(
+        self, promise_id: str, recorded: str, logged: str, place: tuple[int, bytes, int] | None = None
+    ) -> None:
         super().__init__(promise_id, recorded, logged)
         self.promise_id = promise_id
         self.recorded = recorded
         self.logged = logged
+        self.block_number = None if place is None else place[0]
+        self.block_hash = None if place is None else place[1]
+        self.log_index = None if place is None else place[2]
 
     def __str__(self) -> str:
         return (
@@ -116,9 +142,12 @@ class ContentMismatch(ListenerError):
 class UnreadableLog(ListenerError):
     """A log carries the event's topic and something else than the event."""
 
-    def __init__(self, block_number: int, log_index: int, reason: str) -> None:
+    def __init__(
+        self, block_number: int, log_index: int, reason: str, *, block_hash: bytes | None = None
+    ) -> None:
         super().__init__(block_number, log_index, reason)
         self.block_number = block_number
+        self.block_hash = block_hash
         self.log_index = log_index
         self.reason = reason
 
@@ -143,6 +172,18 @@ class DispatchRefused(ListenerError):
             f"the orchestrator refused {self.promise_id} with status {self.status}: {self.message}; "
             "check its URL, its token and that its version is this one's"
         )
+
+
+class IncidentError(ListenerError):
+    """There is no such open incident, or it cannot be decided in this way."""
+
+    def __init__(self, incident_id: int, reason: str) -> None:
+        super().__init__(incident_id, reason)
+        self.incident_id = incident_id
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"incident {self.incident_id} {self.reason}"
 
 
 class CursorStoreError(ListenerError):

@@ -1,7 +1,8 @@
 """Reading one range of finalised logs.
 
 C2 begins here: a range is what lies between the cursor and its last block, and nothing of it is left out.
-Nothing is dispatched or remembered here.
+Nothing is dispatched or remembered here. The range's last block is looked at before and after the logs are
+read: a node that has another one by then, or behind which another one answers, is asked again later.
 """
 
 from __future__ import annotations
@@ -10,14 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from contracts.bindings import DecodeError, Log
-from contracts.bindings.reputation_dao import PROPOSAL_CANCELED, PROPOSAL_CREATED
 from contracts.rpc import BlockHeader, Node, NodeUnavailable
-from listener.errors import ReorgBeyondFinality, UnreadableLog
-from listener.invocation import ProposalRequest, request_of
+from listener.errors import UnreadableLog
 from listener.settings import ListenerSettings
-from listener.store import Cursor
-
-_TOPICS = [[PROPOSAL_CREATED.topic0, PROPOSAL_CANCELED.topic0]]
+from listener.shapes import Canceled, Invocation, Shape
+from listener.store import Cursor, Dispatched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,47 +23,62 @@ class Scanned:
     """What the blocks up to `cursor` brought, in the order of the chain."""
 
     cursor: Cursor
-    created: tuple[ProposalRequest, ...]
+    invocations: tuple[Invocation, ...]
     canceled: tuple[str, ...]
 
+    @property
+    def created(self) -> list[str]:
+        """The proposals whose vote is to be watched."""
+        return [each.proposal_id for each in self.invocations if each.proposal_id is not None]
 
-async def check_cursor(node: Node, cursor: Cursor, finalized: BlockHeader) -> None:
-    """Compare the cursor's block with the node's. Raises ReorgBeyondFinality; the cursor is not ahead."""
-    header = finalized if finalized.number == cursor.block_number else await node.header(cursor.block_number)
-    if header.hash != cursor.block_hash:
-        raise ReorgBeyondFinality(cursor.block_number, cursor.block_hash, header.hash)
-
-
-async def read_range(node: Node, settings: ListenerSettings, first: int, last: int) -> Scanned:
-    """Read the logs of the finalised blocks `first` to `last`. Raises UnreadableLog."""
-    logs = await node.logs(settings.dao, _TOPICS, first, last)
-    # Asked after the logs: a node that knows the last block's hash did know the block when it gave them.
-    boundary = await node.header(last)
-    _check_boundary(node, logs, boundary)
-    return Scanned(
-        cursor=Cursor(block_number=last, block_hash=boundary.hash),
-        created=tuple(_request(log, settings) for log in logs if PROPOSAL_CREATED.matches(log)),
-        canceled=tuple(_canceled(log) for log in logs if PROPOSAL_CANCELED.matches(log)),
-    )
+    @property
+    def dispatched(self) -> list[Dispatched]:
+        """What is to be remembered of the invocations."""
+        return [
+            Dispatched(
+                promise_id=each.promise_id,
+                block_number=each.log.block_number,
+                block_hash=each.log.block_hash,
+                proposal_id=each.proposal_id,
+            )
+            for each in self.invocations
+        ]
 
 
-def _check_boundary(node: Node, logs: Sequence[Log], boundary: BlockHeader) -> None:
-    for log in logs:
-        if log.block_number == boundary.number and log.block_hash != boundary.hash:
-            reason = f"its logs and its headers disagree about the hash of block {boundary.number}"
-            raise NodeUnavailable(node.endpoint, reason)
+class RangeReader:
+    """Reads ranges of one source."""
 
+    def __init__(self, node: Node, settings: ListenerSettings, shape: Shape) -> None:
+        self._node = node
+        self._settings = settings
+        self._shape = shape
 
-def _request(log: Log, settings: ListenerSettings) -> ProposalRequest:
-    try:
-        created = PROPOSAL_CREATED.decode(log)
-    except DecodeError as error:
-        raise UnreadableLog(log.block_number, log.log_index, str(error)) from error
-    return request_of(created, log, chain_id=settings.chain_id, registry=settings.registry)
+    async def read(
+        self, first: int, last: int, finalized: BlockHeader, skipped: frozenset[tuple[bytes, int]]
+    ) -> Scanned:
+        """Read the logs of the blocks `first` to `last`, which are final. Raises UnreadableLog, RpcError."""
+        before = finalized if last == finalized.number else await self._node.header(last)
+        logs = await self._node.logs(self._settings.dao, [list(self._shape.topics)], first, last)
+        # A node that knows the last block's hash after the logs did know the block when it gave them.
+        after = await self._node.header(last)
+        self._check_boundary(logs, before, after)
+        found = [self._read(log) for log in logs if (log.block_hash, log.log_index) not in skipped]
+        return Scanned(
+            cursor=Cursor(block_number=last, block_hash=after.hash),
+            invocations=tuple(each for each in found if isinstance(each, Invocation)),
+            canceled=tuple(each.proposal_id for each in found if isinstance(each, Canceled)),
+        )
 
+    def _check_boundary(self, logs: Sequence[Log], before: BlockHeader, after: BlockHeader) -> None:
+        hashes = {log.block_hash for log in logs if log.block_number == after.number}
+        if before.hash != after.hash or not hashes <= {after.hash}:
+            reason = f"its logs and its headers disagree about the hash of block {after.number}"
+            raise NodeUnavailable(self._node.endpoint, reason)
 
-def _canceled(log: Log) -> str:
-    try:
-        return str(PROPOSAL_CANCELED.decode(log).proposal_id)
-    except DecodeError as error:
-        raise UnreadableLog(log.block_number, log.log_index, str(error)) from error
+    def _read(self, log: Log) -> Invocation | Canceled | None:
+        try:
+            return self._shape.read(log)
+        except DecodeError as error:
+            raise UnreadableLog(
+                log.block_number, log.log_index, str(error), block_hash=log.block_hash
+            ) from error

@@ -15,16 +15,20 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from contracts.bindings import DecodeError
-from contracts.bindings.reputation_dao import CLOCK
-from contracts.rpc import BlockHeader, CallReverted, NoCode, Node, RpcError, RpcRefused, WrongChain
+from contracts.rpc import BlockHeader, NoCode, Node, RpcError, RpcRefused, WrongChain
 from listener.backoff import Backoff, pause
+from listener.continuity import Continuity
+from listener.contract_watch import ContractWatch
 from listener.dispatch import Dispatcher
-from listener.errors import NotADao, StartBeforeCursor, StartBeyondHead
+from listener.errors import StartBeforeCursor, StartBeyondHead
+from listener.finality import Finality, Heights
 from listener.progress import Progress, ProgressCallback
-from listener.scan import check_cursor, read_range
+from listener.ranges import RangeWidth
+from listener.scan import RangeReader
 from listener.settings import ListenerSettings
+from listener.shapes import DaoShape, Shape
 from listener.store import Cursor, CursorStore
+from listener.stream import ChainObserver, Finalised, HeadFollower
 from listener.voting import VotingWatch
 from orchestrator.domain.errors import Unavailable
 
@@ -41,9 +45,11 @@ def _unix_ms() -> int:
 
 
 class Listener:
-    """Listens to one DAO. The caller owns `node`, `app` and `store`, and opens and closes them.
+    """Listens to one source. The caller owns `node`, `app` and `store`, and opens and closes them.
 
-    `on_progress` is called after each cycle. Any number of listeners may listen to the same DAO.
+    `shape` is what it listens for, by default the project's own DAO. `on_progress` is called after each
+    cycle, `on_block` for each block that is committed, reverted or finalised. `wake`, an event that somebody
+    else sets, ends the pause between two looks early. Any number of listeners may listen to one source.
     """
 
     def __init__(
@@ -53,16 +59,27 @@ class Listener:
         app: Orchestrator,
         store: CursorStore,
         *,
+        shape: Shape | None = None,
         on_progress: ProgressCallback | None = None,
+        on_block: ChainObserver = lambda _event: None,
+        wake: asyncio.Event | None = None,
         now_ms: Callable[[], int] = _unix_ms,
     ) -> None:
         self._settings = settings
         self._node = node
         self._store = store
+        self._shape = shape or DaoShape(settings)
         self._dispatcher = Dispatcher(app, settings)
-        self._voting = VotingWatch(settings, node, self._dispatcher, store, now_ms)
+        self._voting = VotingWatch(settings, self._shape.voting, node, self._dispatcher, store, now_ms=now_ms)
+        self._finality = Finality(settings, node, now_ms)
+        self._continuity = Continuity(settings, node, self._shape, store)
+        self._contract = ContractWatch(settings, node, self._shape, store, now_ms)
+        self._reader = RangeReader(node, settings, self._shape)
+        self._follower = HeadFollower(settings, node, on_block)
+        self._on_block = on_block
         self._on_progress = on_progress
-        self._range_blocks = settings.range_blocks
+        self._wake = wake
+        self._width = RangeWidth(settings.range_blocks)
         self._prepared = False
         self._dispatched = 0
         self._ended = 0
@@ -87,7 +104,7 @@ class Listener:
                 continue
             backoff.reset()
             if progress.caught_up:
-                await pause(stop, self._settings.poll_interval_s)
+                await pause(stop, self._settings.poll_interval_s, self._wake)
 
     async def step(self) -> Progress:
         """Do one cycle: read at most one range, dispatch it, move the cursor, and end what has ended.
@@ -98,13 +115,12 @@ class Listener:
         await self._prepare()
         if self._away is not None:
             await self._check_chain()
-        head = await self._node.header("latest")
-        finalized = await self._node.header("finalized")
+        heights = await self._finality.look()
         cursor = await self._store.cursor(self._settings.source)
-        if cursor is not None and finalized.number < cursor.block_number:
-            progress = await self._wait_for_node(head, finalized, cursor)
+        if cursor is not None and heights.finalized.number < cursor.block_number:
+            progress = await self._wait_for_node(heights, cursor)
         else:
-            progress = await self._advance(head, finalized, cursor)
+            progress = await self._advance(heights, cursor)
         self._came_back()
         if self._on_progress is not None:
             self._on_progress(progress)
@@ -123,7 +139,7 @@ class Listener:
             raise StartBeforeCursor(self._settings.start_block, cursor.first_block)
         if cursor is None and self._settings.start_block > head.number:
             raise StartBeyondHead(self._settings.start_block, head.number)
-        await self._check_contract()
+        await self._shape.check(self._node)
         self._prepared = True
         _log.info(
             "listening",
@@ -139,66 +155,81 @@ class Listener:
         if actual != self._settings.chain_id:
             raise WrongChain(self._settings.chain_id, actual, self._node.endpoint)
 
-    async def _check_contract(self) -> None:
-        try:
-            CLOCK.decode(await self._node.call(self._settings.dao, CLOCK.encode()))
-        except (CallReverted, DecodeError) as error:
-            raise NotADao(self._settings.dao, str(error)) from error
-
-    async def _wait_for_node(self, head: BlockHeader, finalized: BlockHeader, cursor: Cursor) -> Progress:
+    async def _wait_for_node(self, heights: Heights, cursor: Cursor) -> Progress:
         if not self._behind:
-            _log.warning("node_behind", finalized=finalized.number, cursor=cursor.block_number)
+            _log.warning("node_behind", finalized=heights.finalized.number, cursor=cursor.block_number)
         self._behind = True
-        return await self._progress(head, finalized, cursor, caught_up=True)
+        await self._continuity.check_behind(heights.finalized)
+        return await self._progress(heights, cursor, caught_up=True)
 
-    async def _advance(self, head: BlockHeader, finalized: BlockHeader, cursor: Cursor | None) -> Progress:
+    async def _advance(self, heights: Heights, cursor: Cursor | None) -> Progress:
+        finalized = heights.finalized
         if self._behind:
             _log.info("node_caught_up", finalized=finalized.number)
         self._behind = False
         if cursor is not None:
-            await check_cursor(self._node, cursor, finalized)
+            await self._continuity.check(cursor, finalized)
+        await self._contract.look()
+        await self._follow(heights, cursor)
         first = self._settings.start_block if cursor is None else cursor.block_number + 1
         if first <= finalized.number:
             began = self._settings.start_block if cursor is None else cursor.first_block
-            cursor = await self._take(first, finalized.number, began) or cursor
+            cursor = await self._take(first, finalized, began) or cursor
         self._ended += await self._voting.look(finalized)
         caught_up = first > finalized.number or (
             cursor is not None and cursor.block_number >= finalized.number
         )
-        return await self._progress(head, finalized, cursor, caught_up=caught_up)
+        return await self._progress(heights, cursor, caught_up=caught_up)
 
-    async def _take(self, first: int, final: int, began: int) -> Cursor | None:
+    async def _follow(self, heights: Heights, cursor: Cursor | None) -> None:
+        """Follow the unfinalised blocks, once back-fill is about to meet them; nothing waits for them."""
+        left = heights.finalized.number - (-1 if cursor is None else cursor.block_number)
+        if left > self._width.blocks:
+            return
+        try:
+            await self._follower.follow(heights)
+        except RpcError as error:
+            _log.info("head_unclear", head=heights.head.number, reason=str(error))
+
+    async def _take(self, first: int, final: BlockHeader, began: int) -> Cursor | None:
         """Read and dispatch one range, and only then move the cursor past it (C2); None if too wide.
 
         `began` is the block in which the whole scan began.
         """
-        last = min(final, first + self._range_blocks - 1)
+        source = self._settings.source
+        last = min(final.number, first + self._width.blocks - 1)
+        width, started = last - first + 1, time.monotonic()
         try:
-            scanned = await read_range(self._node, self._settings, first, last)
+            scanned = await self._reader.read(first, last, final, await self._store.skipped(source))
         except RpcRefused as error:
             if first == last:
                 raise
-            self._range_blocks = (last - first + 1) // 2
+            self._width.was_refused(width)
             _log.info(
-                "range_refused", first=first, last=last, reason=str(error), next_blocks=self._range_blocks
+                "range_refused", first=first, last=last, reason=str(error), next_blocks=self._width.blocks
             )
             return None
-        grown = self._range_blocks + max(1, self._range_blocks // 4)
-        self._range_blocks = min(grown, self._settings.range_blocks)
-        await self._dispatcher.invoke_all(scanned.created)
-        created = [request.proposal_id for request in scanned.created]
+        self._width.was_answered(width, time.monotonic() - started)
+        await self._dispatcher.invoke_all(scanned.invocations)
         cursor = replace(scanned.cursor, first_block=began)
-        await self._store.advance(self._settings.source, cursor, created, scanned.canceled)
-        self._dispatched += len(created)
+        await self._store.advance(
+            source,
+            cursor,
+            scanned.created,
+            scanned.canceled,
+            after=first - 1,
+            dispatched=scanned.dispatched,
+        )
+        self._dispatched += len(scanned.invocations)
+        ids = tuple(each.promise_id for each in scanned.invocations)
+        self._on_block(Finalised(first=first, last=last, last_hash=cursor.block_hash, invocations=ids))
         return cursor
 
-    async def _progress(
-        self, head: BlockHeader, finalized: BlockHeader, cursor: Cursor | None, *, caught_up: bool
-    ) -> Progress:
+    async def _progress(self, heights: Heights, cursor: Cursor | None, *, caught_up: bool) -> Progress:
         counts = await self._store.counts(self._settings.source)
         return Progress(
-            head=head.number,
-            finalized=finalized.number,
+            head=heights.head.number,
+            finalized=heights.finalized.number,
             cursor=None if cursor is None else cursor.block_number,
             dispatched=self._dispatched,
             ended=self._ended,
@@ -206,6 +237,16 @@ class Listener:
             parked_proposals=counts.parked,
             caught_up=caught_up,
             behind=self._behind,
+            head_time=heights.head.timestamp,
+            finalized_time=heights.finalized.timestamp,
+            unfinalised=len(self._follower.window),
+            reorgs=self._follower.reorgs,
+            reverted_blocks=self._follower.reverted_blocks,
+            deepest_reorg=self._follower.deepest_reorg,
+            finality_stalled=self._finality.stalled,
+            clock_ahead_s=self._finality.clock_ahead_s,
+            implementation_changes=self._contract.changes,
+            range_blocks=self._width.blocks,
         )
 
     def _lost(self, error: RpcError | Unavailable) -> None:

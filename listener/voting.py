@@ -14,18 +14,17 @@ from dataclasses import dataclass, field
 import structlog
 
 from contracts.bindings import DecodeError
-from contracts.bindings.reputation_dao import CLOCK, PROPOSAL_DEADLINE, STATE, ProposalState
 from contracts.rpc import BlockHeader, Node, RpcError
 from listener.backoff import growing
 from listener.dispatch import Dispatcher
 from listener.errors import NotADao
 from listener.invocation import EndReason, VotingEnded, voting_ended_id
 from listener.settings import ListenerSettings
+from listener.shapes import VoteState, Voting
 from listener.store import CursorStore, OpenProposal, Outcome, Parked
 
 LOOK_AT_ONCE = 200
 _PARKED_S_MIN = 1.0
-_STILL_OPEN = (ProposalState.PENDING, ProposalState.ACTIVE)
 _log = structlog.get_logger("listener")
 
 
@@ -44,12 +43,15 @@ class VotingWatch:
     def __init__(
         self,
         settings: ListenerSettings,
+        voting: Voting | None,
         node: Node,
         dispatcher: Dispatcher,
         store: CursorStore,
+        *,
         now_ms: Callable[[], int],
     ) -> None:
         self._settings = settings
+        self._voting = voting
         self._node = node
         self._dispatcher = dispatcher
         self._store = store
@@ -60,12 +62,12 @@ class VotingWatch:
     async def look(self, finalized: BlockHeader) -> int:
         """Look at every proposal that is due at this finalised block; return how many ended."""
         source, count = self._settings.source, 0
-        if not (await self._store.counts(source)).open:
+        if self._voting is None or not (await self._store.counts(source)).open:
             return 0
-        clock, now_ms = await self._clock_at(finalized), self._now_ms()
+        clock, now_ms = await self._clock_at(self._voting, finalized), self._now_ms()
         # Each look ends a proposal, or makes it due later than this clock or this time: the loop ends.
         while due := await self._store.due(source, clock, now_ms, LOOK_AT_ONCE):
-            looked = await self._look_at(due, finalized, clock)
+            looked = await self._look_at(self._voting, due, (finalized, clock))
             await self._dispatcher.end_all([(self._promise_id(each), value) for each, value in looked.ended])
             ended = [each for each, _ in looked.ended]
             await self._store.record(
@@ -74,51 +76,46 @@ class VotingWatch:
             count += len(ended)
         return count
 
-    async def _clock_at(self, block: BlockHeader) -> int:
+    async def _clock_at(self, voting: Voting, block: BlockHeader) -> int:
         """Return the DAO's clock at a block; it is asked once a block."""
         if self._block is None or self._block.hash != block.hash:
-            answer = await self._node.call(self._settings.dao, CLOCK.encode(), block.number)
+            answer = await self._node.call(self._settings.dao, voting.clock_call, block.number)
             try:
-                self._clock, self._block = CLOCK.decode(answer), block
+                self._clock, self._block = voting.clock(answer), block
             except DecodeError as error:
                 raise NotADao(self._settings.dao, str(error)) from error
         return self._clock
 
-    async def _look_at(self, due: Sequence[OpenProposal], block: BlockHeader, clock: int) -> _Looked:
-        dao, ids = self._settings.dao, [int(each.proposal_id) for each in due]
-        calls = [(dao, PROPOSAL_DEADLINE.encode(each)) for each in ids]
-        calls += [(dao, STATE.encode(each)) for each in ids]
-        answers = await self._node.call_each(calls, block.number)
+    async def _look_at(
+        self, voting: Voting, due: Sequence[OpenProposal], now: tuple[BlockHeader, int]
+    ) -> _Looked:
+        groups = [voting.calls(self._settings.dao, int(each.proposal_id)) for each in due]
+        calls = [call for group in groups for call in group]
+        answers = iter(await self._node.call_each(calls, now[0].number))
         looked = _Looked()
-        for proposal, *pair in zip(due, answers, answers[len(due) :], strict=False):
-            self._judge(looked, proposal, (block, clock), pair)
+        for proposal, group in zip(due, groups, strict=True):
+            answered = [next(answers) for _ in group]
+            try:
+                vote = voting.state([_answered(each) for each in answered])
+            except (RpcError, DecodeError) as error:
+                looked.parked.append(self._park(proposal, now[0], str(error)))
+                continue
+            self._judge(looked, proposal, now, vote)
         return looked
 
     def _judge(
-        self,
-        looked: _Looked,
-        proposal: OpenProposal,
-        now: tuple[BlockHeader, int],
-        answers: Sequence[bytes | RpcError],
+        self, looked: _Looked, proposal: OpenProposal, now: tuple[BlockHeader, int], vote: VoteState
     ) -> None:
-        """Decide what the answers about one proposal, deadline and state, mean at a block and its clock."""
+        """Decide what the state of a vote means at a block and its clock."""
         block, clock = now
-        try:
-            deadline = PROPOSAL_DEADLINE.decode(_answered(answers[0]))
-            state = STATE.decode(_answered(answers[1]))
-        except (RpcError, DecodeError) as error:
-            looked.parked.append(self._park(proposal, block, str(error)))
-            return
-        canceled = state is ProposalState.CANCELED
-        if not canceled and deadline >= clock:
-            looked.deadlines.append((proposal.proposal_id, deadline))
-        elif state in _STILL_OPEN:
-            reason = (
-                f"clock {clock} is past the deadline {deadline}, but the DAO calls it {state.name.lower()}"
-            )
+        if not vote.canceled and vote.deadline >= clock:
+            looked.deadlines.append((proposal.proposal_id, vote.deadline))
+        elif vote.open:
+            reason = f"clock {clock} is past the deadline {vote.deadline}, but the DAO calls it {vote.state}"
             looked.parked.append(self._park(proposal, block, reason))
         else:
-            looked.ended.append((proposal.proposal_id, _ending(block, clock, deadline, canceled)))
+            ending = _ending(block, clock, vote.deadline, vote.canceled)
+            looked.ended.append((proposal.proposal_id, ending))
 
     def _park(self, proposal: OpenProposal, block: BlockHeader, reason: str) -> Parked:
         pause_s = growing(proposal.failures + 1, _PARKED_S_MIN, self._settings.parked_s_max)

@@ -39,6 +39,7 @@ class StubNode:
     forks: dict[int, int] = field(default_factory=dict)
     served_chain_id: int = CHAIN_ID
     has_code: bool = True
+    implementation: int = 0
     created: dict[int, list[int]] = field(default_factory=dict)
     canceled: dict[int, list[int]] = field(default_factory=dict)
     contents: dict[int, bytes] = field(default_factory=dict)
@@ -70,8 +71,13 @@ class StubNode:
         self._answer("chain_id")
         return self.served_chain_id
 
-    async def header(self, block: int | str) -> BlockHeader:
+    async def header(self, block: int | str | bytes) -> BlockHeader:
         self._answer("header")
+        if isinstance(block, bytes):
+            numbers = [number for number in range(self.head + 1) if self.hash_of(number) == block]
+            if not numbers:
+                raise BlockMissing(block.hex())
+            block = numbers[0]
         number = {"latest": self.head, "finalized": max(self.head - self.lag, 0)}.get(str(block), block)
         assert isinstance(number, int)
         if number > self.head:
@@ -90,6 +96,15 @@ class StubNode:
         self.ranges.append((first, last))
         numbers = sorted(set(self.created) | set(self.canceled))
         return [log for number in numbers if first <= number <= last for log in self._logs_of(number)]
+
+    async def code(self, address: str, block: int | str = "latest") -> bytes:
+        self._answer("code")
+        return b"\x60\x00" if self.has_code else b""
+
+    async def request(self, method: str, params: Sequence[object]) -> object:
+        self._answer(method)
+        assert method == "eth_getStorageAt"
+        return "0x" + (self.implementation if "0x3608" in str(params[1]) else 0).to_bytes(32, "big").hex()
 
     async def call(self, to: str, data: bytes, block: int | str = "latest") -> bytes:
         (outcome,) = await self.call_each([(to, data)], block)

@@ -1,8 +1,8 @@
-"""The port of the listener's own store: one cursor a source, and the proposals whose voting is open.
+"""The face of the listener's own store: cursors, open proposals, and incidents that wait for an operator.
 
-It is a memory, not a truth: everything in it can be rebuilt by a scan from the start block. It must never run
-ahead of the orchestrator (C2), so its users write to it last. Two listeners may share one store: a cursor
-never moves backwards, and a proposal noted twice is noted once.
+It is a memory, not a truth: all but the incidents can be rebuilt by a scan from the start block. It must
+never run ahead of the orchestrator (C2), so its users write to it last. Two listeners may share one store: a
+cursor moves backwards only where an operator says so, and a proposal noted twice is noted once.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from listener.incidents import Decision, Incident, Report
 from listener.settings import Source
 
 
@@ -21,6 +22,24 @@ class Cursor:
     block_number: int
     block_hash: bytes
     first_block: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A place at which a cursor stood."""
+
+    block_number: int
+    block_hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatched:
+    """An invocation that was made for a log of this block; `proposal_id` where it is a proposal's."""
+
+    promise_id: str
+    block_number: int
+    block_hash: bytes
+    proposal_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +79,14 @@ class OpenCounts:
     parked: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Implementation:
+    """What stands at an address: a hash of its code, and what it points at if it is a proxy (ERC-1967)."""
+
+    code_hash: bytes
+    implementation: str | None
+
+
 class CursorStore(Protocol):
     """Where a listener keeps its place. Every method raises CursorStoreError when it cannot be used."""
 
@@ -68,11 +95,19 @@ class CursorStore(Protocol):
         ...
 
     async def advance(
-        self, source: Source, cursor: Cursor, created: Sequence[str], canceled: Sequence[str]
+        self,
+        source: Source,
+        cursor: Cursor,
+        created: Sequence[str],
+        canceled: Sequence[str],
+        *,
+        after: int | None = None,
+        dispatched: Sequence[Dispatched] = (),
     ) -> None:
         """Move the cursor, open the created proposals and mark the canceled ones due, all or nothing.
 
-        A cursor that is already further stays. The caller has made the dispatch durable before (C2).
+        A cursor that is already further stays, and so does one that stands before `after`, the last block
+        before the range: somebody has rewound it. The caller has made the dispatch durable before (C2).
         """
         ...
 
@@ -86,6 +121,45 @@ class CursorStore(Protocol):
 
     async def counts(self, source: Source) -> OpenCounts:
         """Count the open proposals."""
+        ...
+
+    async def checkpoints(self, source: Source) -> list[Checkpoint]:
+        """Return where the cursor stood lately, the newest first; a bounded number."""
+        ...
+
+    async def dispatched_after(self, source: Source, block_number: int) -> list[Dispatched]:
+        """Return what was dispatched lately for blocks after this one, in the order of the chain."""
+        ...
+
+    async def rewind(self, source: Source, cursor: Cursor | None) -> None:
+        """Set the cursor back, or forget it; what was found after it is found again. For operators only."""
+        ...
+
+    async def open_incident(self, source: Source, report: Report, now_ms: int) -> Incident:
+        """Record what stops a source; where such an incident is open already, that one is returned."""
+        ...
+
+    async def incidents(self, source: Source | None = None, *, open_only: bool = True) -> list[Incident]:
+        """Return the incidents of a source, or of all, the oldest first."""
+        ...
+
+    async def decide(self, incident_id: int, decision: Decision, now_ms: int) -> Incident:
+        """Carry out an operator's decision and close the incident, all or nothing.
+
+        Raises IncidentError where there is no such open incident, or the decision does not fit its kind.
+        """
+        ...
+
+    async def skipped(self, source: Source) -> frozenset[tuple[bytes, int]]:
+        """Return the logs to pass over, as block hash and log index."""
+        ...
+
+    async def implementation(self, source: Source) -> Implementation | None:
+        """Return what stood at the source's address at the last look."""
+        ...
+
+    async def note_implementation(self, source: Source, seen: Implementation) -> None:
+        """Note what stands at the source's address now."""
         ...
 
     async def close(self) -> None:

@@ -11,22 +11,33 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 
 from listener.errors import CursorStoreError
+from listener.incidents import Decision, Incident, Report
 from listener.settings import Source
-from listener.store.port import Cursor, OpenCounts, OpenProposal, Outcome
-from listener.store.schema import APPLICATION_ID, SCHEMA_VERSION, cursors, metadata, open_proposals
+from listener.store import incident_rows, statements
+from listener.store.port import (
+    Checkpoint,
+    Cursor,
+    Dispatched,
+    Implementation,
+    OpenCounts,
+    OpenProposal,
+    Outcome,
+)
+from listener.store.schema import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    metadata,
+    open_proposals,
+    upgrade_from_2,
+)
 
 BUSY_TIMEOUT_S = 10.0
-DUE_AT_ONCE = -1
-# SQLite's integers have 64 bits; a deadline beyond them is never due by itself, and is read again when it is.
-_DUE_AFTER_MAX = 2**63 - 1
-_REASON_LENGTH_MAX = 500
 _T = TypeVar("_T")
 
 
@@ -68,17 +79,25 @@ class SqliteCursorStore:
 
     async def cursor(self, source: Source) -> Cursor | None:
         """Return a source's cursor, None before its first range."""
-        return await self._run(lambda connection: _read_cursor(connection, source))
+        return await self._run(lambda connection: statements.read_cursor(connection, source))
 
     async def advance(
-        self, source: Source, cursor: Cursor, created: Sequence[str], canceled: Sequence[str]
+        self,
+        source: Source,
+        cursor: Cursor,
+        created: Sequence[str],
+        canceled: Sequence[str],
+        *,
+        after: int | None = None,
+        dispatched: Sequence[Dispatched] = (),
     ) -> None:
         """Move the cursor, open the created proposals and mark the canceled ones due, all or nothing."""
 
         def write(connection: sa.Connection) -> None:
-            _move(connection, source, cursor)
-            _open(connection, source, created)
-            _mark_due(connection, source, canceled)
+            statements.move(connection, source, cursor, after)
+            statements.note_dispatched(connection, source, dispatched)
+            statements.open_votes(connection, source, created)
+            statements.mark_due(connection, source, canceled)
 
         await self._run(write)
 
@@ -87,7 +106,7 @@ class SqliteCursorStore:
         table = open_proposals
         query = (
             sa.select(table.c.proposal_id, table.c.failures)
-            .where(_of(table, source), table.c.due_after < clock, table.c.retry_at_ms <= now_ms)
+            .where(statements.of(table, source), table.c.due_after < clock, table.c.retry_at_ms <= now_ms)
             .order_by(table.c.due_after, table.c.proposal_id)
             .limit(limit)
         )
@@ -98,9 +117,9 @@ class SqliteCursorStore:
         """Note what a look at open proposals brought, all or nothing."""
 
         def write(connection: sa.Connection) -> None:
-            _forget(connection, source, outcome.ended)
-            _set_deadlines(connection, source, outcome)
-            _park(connection, source, outcome)
+            statements.forget(connection, source, outcome.ended)
+            statements.set_deadlines(connection, source, outcome)
+            statements.park(connection, source, outcome)
 
         await self._run(write)
 
@@ -108,9 +127,49 @@ class SqliteCursorStore:
         """Count the open proposals."""
         table = open_proposals
         parked = sa.func.count(sa.case((table.c.failures > 0, 1)))
-        query = sa.select(sa.func.count(), parked).select_from(table).where(_of(table, source))
+        query = sa.select(sa.func.count(), parked).select_from(table).where(statements.of(table, source))
         row = await self._run(lambda connection: connection.execute(query).one())
         return OpenCounts(open=row[0], parked=row[1])
+
+    async def checkpoints(self, source: Source) -> list[Checkpoint]:
+        """Return where the cursor stood lately, the newest first."""
+        return await self._run(lambda connection: statements.read_checkpoints(connection, source))
+
+    async def dispatched_after(self, source: Source, block_number: int) -> list[Dispatched]:
+        """Return what was dispatched lately for blocks after this one."""
+        return await self._run(
+            lambda connection: statements.read_dispatched(connection, source, block_number)
+        )
+
+    async def rewind(self, source: Source, cursor: Cursor | None) -> None:
+        """Set the cursor back, or forget it."""
+        await self._run(lambda connection: statements.set_back(connection, source, cursor))
+
+    async def open_incident(self, source: Source, report: Report, now_ms: int) -> Incident:
+        """Record what stops a source, once."""
+        return await self._run(lambda connection: incident_rows.record(connection, source, report, now_ms))
+
+    async def incidents(self, source: Source | None = None, *, open_only: bool = True) -> list[Incident]:
+        """Return the incidents of a source, or of all, the oldest first."""
+        return await self._run(lambda connection: incident_rows.read(connection, source, open_only=open_only))
+
+    async def decide(self, incident_id: int, decision: Decision, now_ms: int) -> Incident:
+        """Carry out an operator's decision and close the incident. Raises IncidentError."""
+        return await self._run(
+            lambda connection: incident_rows.decide(connection, incident_id, decision, now_ms)
+        )
+
+    async def skipped(self, source: Source) -> frozenset[tuple[bytes, int]]:
+        """Return the logs to pass over."""
+        return await self._run(lambda connection: incident_rows.read_skipped(connection, source))
+
+    async def implementation(self, source: Source) -> Implementation | None:
+        """Return what stood at the source's address at the last look."""
+        return await self._run(lambda connection: incident_rows.read_implementation(connection, source))
+
+    async def note_implementation(self, source: Source, seen: Implementation) -> None:
+        """Note what stands at the source's address now."""
+        await self._run(lambda connection: incident_rows.note_implementation(connection, source, seen))
 
     async def _run(self, work: Callable[[sa.Connection], _T]) -> _T:
         return await asyncio.to_thread(self._transact, work)
@@ -124,6 +183,10 @@ class SqliteCursorStore:
             application_id = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
             version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
             if (application_id, version) == (APPLICATION_ID, SCHEMA_VERSION):
+                return
+            if (application_id, version) == (APPLICATION_ID, SCHEMA_VERSION - 1):
+                upgrade_from_2(connection)
+                connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
                 return
             if application_id == APPLICATION_ID or sa.inspect(connection).get_table_names():
                 raise CursorStoreError(
@@ -163,85 +226,3 @@ def _advice(reason: str) -> str:
             f"{reason}: name another file, or remove it: the listener then scans again from the start block"
         )
     return reason
-
-
-def _of(table: sa.Table, source: Source) -> sa.ColumnElement[bool]:
-    return sa.and_(table.c.chain_id == source.chain_id, table.c.dao == source.dao)
-
-
-def _key(source: Source) -> dict[str, Any]:
-    return {"chain_id": source.chain_id, "dao": source.dao}
-
-
-def _read_cursor(connection: sa.Connection, source: Source) -> Cursor | None:
-    columns = (cursors.c.block_number, cursors.c.block_hash, cursors.c.first_block)
-    row = connection.execute(sa.select(*columns).where(_of(cursors, source))).one_or_none()
-    if row is None:
-        return None
-    return Cursor(block_number=row.block_number, block_hash=row.block_hash, first_block=row.first_block)
-
-
-def _move(connection: sa.Connection, source: Source, cursor: Cursor) -> None:
-    place = {"block_number": cursor.block_number, "block_hash": cursor.block_hash}
-    statement = insert(cursors).values(**_key(source), **place, first_block=cursor.first_block)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["chain_id", "dao"],
-            set_=place,
-            where=cursors.c.block_number < statement.excluded.block_number,
-        )
-    )
-
-
-def _open(connection: sa.Connection, source: Source, proposal_ids: Sequence[str]) -> None:
-    fresh = {"due_after": DUE_AT_ONCE, "failures": 0, "retry_at_ms": 0}
-    rows = [{**_key(source), **fresh, "proposal_id": each} for each in proposal_ids]
-    if rows:
-        connection.execute(insert(open_proposals).on_conflict_do_nothing(), rows)
-
-
-def _mark_due(connection: sa.Connection, source: Source, proposal_ids: Sequence[str]) -> None:
-    statement = (
-        sa.update(open_proposals)
-        .where(_of(open_proposals, source), open_proposals.c.proposal_id == sa.bindparam("wanted"))
-        .values(due_after=DUE_AT_ONCE)
-    )
-    if proposal_ids:
-        connection.execute(statement, [{"wanted": each} for each in proposal_ids])
-
-
-def _forget(connection: sa.Connection, source: Source, proposal_ids: Sequence[str]) -> None:
-    statement = sa.delete(open_proposals).where(
-        _of(open_proposals, source), open_proposals.c.proposal_id == sa.bindparam("wanted")
-    )
-    if proposal_ids:
-        connection.execute(statement, [{"wanted": each} for each in proposal_ids])
-
-
-def _set_deadlines(connection: sa.Connection, source: Source, outcome: Outcome) -> None:
-    statement = (
-        sa.update(open_proposals)
-        .where(_of(open_proposals, source), open_proposals.c.proposal_id == sa.bindparam("wanted"))
-        .values(due_after=sa.bindparam("deadline"), failures=0, retry_at_ms=0, parked_reason=None)
-    )
-    rows = [{"wanted": each, "deadline": min(until, _DUE_AFTER_MAX)} for each, until in outcome.deadlines]
-    if rows:
-        connection.execute(statement, rows)
-
-
-def _park(connection: sa.Connection, source: Source, outcome: Outcome) -> None:
-    statement = (
-        sa.update(open_proposals)
-        .where(_of(open_proposals, source), open_proposals.c.proposal_id == sa.bindparam("wanted"))
-        .values(
-            failures=open_proposals.c.failures + 1,
-            retry_at_ms=sa.bindparam("until"),
-            parked_reason=sa.bindparam("why"),
-        )
-    )
-    rows = [
-        {"wanted": each.proposal_id, "until": each.retry_at_ms, "why": each.reason[:_REASON_LENGTH_MAX]}
-        for each in outcome.parked
-    ]
-    if rows:
-        connection.execute(statement, rows)

@@ -1,0 +1,84 @@
+"""What stands at a source's address: a proxy may point at another implementation tomorrow.
+
+That is its owners' right and no incident, but nobody should have to find it out from a score: it is told, the
+contract is checked again, and the new one is remembered, over restarts too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+from eth_utils.crypto import keccak
+
+from contracts.rpc import NoCode, Node, RpcRefused
+from listener.settings import ListenerSettings
+from listener.shapes import Shape
+from listener.store import CursorStore, Implementation
+
+LOOK_EVERY_MS = 300_000
+IMPLEMENTATION_SLOT = "0x360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc"
+"""Where a proxy keeps the address that it points at (ERC-1967)."""
+BEACON_SLOT = "0xa3f0ad74e5423aebfd80d3ef4346578335a9a72aeaee59ff6cb3582b35133d50"
+_log = structlog.get_logger("listener")
+
+
+class ContractWatch:
+    """Looks at the contract now and then. `now_ms` is Unix time."""
+
+    def __init__(
+        self,
+        settings: ListenerSettings,
+        node: Node,
+        shape: Shape,
+        store: CursorStore,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._node = node
+        self._shape = shape
+        self._store = store
+        self._now_ms = now_ms
+        self._next_ms = 0
+        self.changes = 0
+
+    async def look(self) -> None:
+        """Look if it is time to. Raises NoCode, NotADao and what the shape's check raises."""
+        if self._now_ms() < self._next_ms:
+            return
+        seen = await self._seen()
+        known = await self._store.implementation(self._settings.source)
+        if known is None:
+            await self._store.note_implementation(self._settings.source, seen)
+        elif known != seen:
+            await self._changed(known, seen)
+        self._next_ms = self._now_ms() + LOOK_EVERY_MS
+
+    async def _changed(self, known: Implementation, seen: Implementation) -> None:
+        self.changes += 1
+        _log.warning(
+            "implementation_changed",
+            chain_id=self._settings.chain_id,
+            contract=self._settings.dao,
+            was=known.implementation or "0x" + known.code_hash.hex(),
+            now=seen.implementation or "0x" + seen.code_hash.hex(),
+        )
+        await self._shape.check(self._node)
+        await self._store.note_implementation(self._settings.source, seen)
+
+    async def _seen(self) -> Implementation:
+        code = await self._node.code(self._settings.dao)
+        if not code:
+            raise NoCode(self._settings.dao)
+        implementation = await self._slot(IMPLEMENTATION_SLOT) or await self._slot(BEACON_SLOT)
+        return Implementation(code_hash=keccak(code), implementation=implementation)
+
+    async def _slot(self, slot: str) -> str | None:
+        """Return the address in a storage slot, None where there is none or the node does not tell."""
+        try:
+            word = await self._node.request("eth_getStorageAt", [self._settings.dao, slot, "latest"])
+        except RpcRefused:
+            return None
+        if not isinstance(word, str) or not int(word or "0x0", 16):
+            return None
+        return "0x" + word[2:].rjust(64, "0")[-40:].lower()
