@@ -40,6 +40,7 @@ class StubNode:
     served_chain_id: int = CHAIN_ID
     has_code: bool = True
     implementation: int = 0
+    unreadable_clock: bool = False
     created: dict[int, list[int]] = field(default_factory=dict)
     canceled: dict[int, list[int]] = field(default_factory=dict)
     contents: dict[int, bytes] = field(default_factory=dict)
@@ -136,6 +137,8 @@ class StubNode:
         if not self.has_code:
             return NoCode(DAO)
         if data[:4] == CLOCK.selector:
+            if self.unreadable_clock:
+                return CallReverted(DAO, b"", "execution reverted")
             return encode(["uint48"], [self.clock(number)])
         proposal_id = int.from_bytes(data[4:], "big")
         if proposal_id in self.unreadable:
