@@ -1,13 +1,15 @@
-"""A DAO and its registry on a chain: deployed, and the scorers given their role."""
+"""A DAO and its registry, or a registry beside a DAO: deployed, and the scorers given their role."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contracts.bindings import proposal_scores, reputation_dao
+from contracts.bindings import block_clock_governor, proposal_scores, reputation_dao
 from contracts.bindings.reputation_dao import ClockUnit
+from contracts.dao import Dao, DaoKind
 from contracts.direct import DirectSender
+from contracts.rpc import Receipt
 
 QUORUM = 1
 CHALLENGE_WINDOW_S = 0
@@ -35,14 +37,35 @@ async def deploy_dao(
     `voting_period` is in units of `clock`. Raises CallReverted when a constructor refuses its arguments.
     """
     dao = await sender.deploy(reputation_dao.NAME, sender.address, voting_period, clock)
-    registry = await sender.deploy(
-        proposal_scores.NAME, dao.contract_address, sender.address, admin_delay_s, QUORUM, CHALLENGE_WINDOW_S
-    )
+    address = _created(dao)
+    registry = await _registry(sender, address, scorers, admin_delay_s)
+    return DeployedDao(dao=address, registry=registry, block_number=dao.block_number)
+
+
+async def deploy_registry(
+    sender: DirectSender, dao: Dao, *, scorers: Sequence[str], admin_delay_s: int = 0
+) -> str:
+    """Deploy a ProposalScores beside a DAO that stands already, and return its address.
+
+    The sender is its admin. A Governor without a clock() gets a BlockClockGovernor first, by which the
+    registry reads it. Raises CallReverted when a constructor refuses its arguments.
+    """
+    scored = dao.address
+    if not dao.clocked:
+        is_bravo = dao.form.kind is DaoKind.BRAVO
+        scored = _created(await sender.deploy(block_clock_governor.NAME, dao.address, is_bravo))
+    return await _registry(sender, scored, scorers, admin_delay_s)
+
+
+async def _registry(sender: DirectSender, dao: str, scorers: Sequence[str], admin_delay_s: int) -> str:
+    arguments = (dao, sender.address, admin_delay_s, QUORUM, CHALLENGE_WINDOW_S)
+    registry = _created(await sender.deploy(proposal_scores.NAME, *arguments))
     for scorer in scorers:
         grant = proposal_scores.GRANT_ROLE.encode(proposal_scores.SCORER_ROLE, scorer)
-        await sender.send(registry.contract_address, grant)
-    assert dao.contract_address is not None  # noqa: S101 - a creation's receipt names the contract
-    assert registry.contract_address is not None  # noqa: S101
-    return DeployedDao(
-        dao=dao.contract_address, registry=registry.contract_address, block_number=dao.block_number
-    )
+        await sender.send(registry, grant)
+    return registry
+
+
+def _created(receipt: Receipt) -> str:
+    assert receipt.contract_address is not None  # noqa: S101 - a creation's receipt names the contract
+    return receipt.contract_address

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from contracts.bindings import BindingError, proposal_scores, reputation_dao
+from contracts.bindings import BindingError, proposal_scores
+from contracts.dao import DaoError, clock_of, governor_behind, probe
 from contracts.rpc import Node, RpcError, WrongChain
 from contracts.transactions import SenderStatus, SignerError, check_sender
 from listener import ListenerError, Source, SqliteCursorStore
@@ -24,7 +25,6 @@ from orchestrator.transport.http import HttpTransport
 from scorers import composition
 from scorers.errors import ScorerError
 from scorers.settings import POSTGRES, Settings
-from scorers.steps.proposal import BLOCK_CLOCK, TIMESTAMP_CLOCK
 
 SUBMISSIONS = 10
 FINALITY_LAG_S_MAX = 3600
@@ -32,12 +32,12 @@ FINALITY_LAG_S_MAX = 3600
 HEAD_AGE_S_MAX = 900
 LOCAL_CHAINS = frozenset({1337, 31337})
 """Development chains: their head is as old as their last transaction."""
-COUNTING = "support=bravo"
 TIMEOUT_S = 10.0
 SQLITE = "sqlite:///"
 UNAUTHORIZED = frozenset({401, 403})
 KNOWN_ERRORS = (
     BindingError,
+    DaoError,
     ListenerError,
     OrchestratorError,
     OSError,
@@ -150,16 +150,12 @@ async def _finality(around: Surroundings) -> str:
 
 
 async def _dao(around: Surroundings) -> str:
-    dao, read = _configured(around, "dao", "listen and up"), reputation_dao
-    reads = (read.CLOCK, read.CLOCK_MODE, read.COUNTING_MODE)
-    answers = await around.node.call_many([(dao, each.encode()) for each in reads])
-    clock, mode = read.CLOCK.decode(answers[0]), read.CLOCK_MODE.decode(answers[1])
-    counting = read.COUNTING_MODE.decode(answers[2])
-    if mode not in (BLOCK_CLOCK, TIMESTAMP_CLOCK):
-        raise Fault(f"{dao} has CLOCK_MODE {mode!r}: known are {BLOCK_CLOCK!r} and {TIMESTAMP_CLOCK!r}")
-    if COUNTING not in counting.split("&"):
-        raise Fault(f"{dao} has COUNTING_MODE {counting!r}: only {COUNTING!r} can be scored")
-    return f"{dao} answers: clock {clock} ({mode}), {counting}"
+    """Ask which DAO it is: what cannot be scored is said before it is listened to."""
+    dao = await probe(around.node, _configured(around, "dao", "listen and up"))
+    finalized = await around.node.header("finalized")
+    clock = await clock_of(around.node, dao, finalized.number)
+    counting = dao.form.counting_mode or "support=bravo"
+    return f"{dao.address} answers as {dao.form.kind}: clock {clock} ({dao.mode}), {counting}"
 
 
 async def _history(around: Surroundings) -> str:
@@ -170,7 +166,7 @@ async def _history(around: Surroundings) -> str:
         raise Fault(
             f"start block {first} lies beyond the head {head.number}: give the DAO's block of deployment"
         )
-    await around.node.logs(dao, [reputation_dao.PROPOSAL_CREATED.topic0], first, first)
+    await around.node.logs(dao, [], first, first)
     return f"the logs of block {first}, where back-fill begins, are served"
 
 
@@ -178,10 +174,12 @@ async def _registry(around: Surroundings) -> str:
     registry, read = _configured(around, "registry", "listen and up"), proposal_scores
     answers = await around.node.call_many([(registry, read.DAO.encode()), (registry, read.PAUSED.encode())])
     owner = read.DAO.decode(answers[0]).lower()
-    if around.settings.dao is not None and owner != around.settings.dao:
-        raise Fault(
-            f"{registry} keeps the scores of {owner}, not of {around.settings.dao}: correct one of them"
-        )
+    wanted = around.settings.dao
+    if wanted is not None and owner != wanted:
+        finalized = await around.node.header("finalized")
+        owner = await governor_behind(around.node, owner, finalized.number) or owner
+    if wanted is not None and owner != wanted:
+        raise Fault(f"{registry} keeps the scores of {owner}, not of {wanted}: correct one of them")
     if read.PAUSED.decode(answers[1]):
         raise Fault(f"{registry} is paused: submissions wait until its admin calls unpause()")
     return f"{registry} keeps the scores of {owner} and is open"

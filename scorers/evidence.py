@@ -12,7 +12,8 @@ from hashlib import sha256
 
 import msgspec
 
-from contracts.bindings import BindingError, proposal_scores, reputation_dao
+from contracts.bindings import BindingError, proposal_scores
+from contracts.dao import DaoError, probe
 from contracts.rpc import CallReverted, Node, RpcError, logs_between
 from listener.invocation import ProposalRequest, request_of
 from orchestrator import PromiseRecord, PromiseState
@@ -20,7 +21,7 @@ from orchestrator.client.outcomes import result_of
 from orchestrator.commitments import Bundle, Check, LeafRecord, canonical_arguments, canonical_result
 from scorers.policy import Policy, PolicyMismatch, check_bound
 from scorers.steps.eligibility import check_eligibility
-from scorers.steps.proposal import UnknownClock, VotingNotEnded, WrongRegistry, proposal_facts, read_proposal
+from scorers.steps.proposal import VotingNotEnded, WrongRegistry, proposal_facts, read_proposal
 from scorers.steps.reputation import read_reputations, score_reputations, voters_of
 from scorers.steps.score import calculate_score
 from scorers.steps.votes import fetch_votes, read_settled_votes
@@ -150,7 +151,7 @@ async def _ask(
         BindingError,
         PolicyMismatch,
         VotingNotEnded,
-        UnknownClock,
+        DaoError,
         WrongRegistry,
     ) as error:
         return Check(name=name, ok=False, detail=str(error))
@@ -294,13 +295,14 @@ async def recompute(node: Node, claim: Claim) -> tuple[list[Expected], Verdict]:
     votes = await read_settled_votes(node, proposal)
     voters = voters_of(votes.ballots)
     reputations = await read_reputations(node, proposal, voters)
-    eligibility = check_eligibility(policy, votes.ballots, reputations)
+    eligible = (policy, votes.ballots, reputations, proposal.form.counting)
+    eligibility = check_eligibility(*eligible)
     verdict = calculate_score(proposal, votes.tally, eligibility)
     return [
         _expected(read_proposal, (request,), proposal),
         _expected(fetch_votes, (proposal,), votes),
         _expected(score_reputations, (proposal, voters), reputations),
-        _expected(check_eligibility, (policy, votes.ballots, reputations), eligibility, takes_info=False),
+        _expected(check_eligibility, eligible, eligibility, takes_info=False),
         _expected(calculate_score, (proposal, votes.tally, eligibility), verdict, takes_info=False),
     ], verdict
 
@@ -310,15 +312,15 @@ async def find_request(node: Node, claim: Claim) -> ProposalRequest:
 
     The bundle's first input says in which block to look; without it the whole chain is searched.
     """
-    section, event = claim.section, reputation_dao.PROPOSAL_CREATED
+    section = claim.section
+    dao = await probe(node, section.dao, claim.at)
     hint = _hinted_block(claim.bundle)
     first, last = (hint, hint) if hint is not None and hint <= claim.at else (0, claim.at)
-    topics = event.topics(proposal_id=claim.proposal_id)
-    logs = await logs_between(node, section.dao, topics, first, last)
-    if not logs:
-        raise EvidenceError(f"the chain shows no creation of proposal {section.proposal_id} by {section.dao}")
-    created = event.decode(logs[0])
-    return request_of(created, logs[0], chain_id=section.chain_id, registry=section.registry)
+    logs = await logs_between(node, section.dao, dao.creation_topics(claim.proposal_id), first, last)
+    for log in logs:
+        if dao.proposal_of(log) == claim.proposal_id:
+            return request_of(dao.created(log), log, chain_id=section.chain_id, registry=section.registry)
+    raise EvidenceError(f"the chain shows no creation of proposal {section.proposal_id} by {section.dao}")
 
 
 class _FirstInput(msgspec.Struct, frozen=True):

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
 
-from contracts.bindings import decode_error, proposal_scores, reputation_dao
+from contracts.bindings import decode_error, proposal_scores
+from contracts.bindings.governor import ProposalState
 from contracts.rpc import Node, logs_between
 from contracts.transactions import Intent, Sent, SentStatus, Signers, patiently, send_transaction
 from contracts.transactions.patience import park_s
 from orchestrator import Context, Info
+from scorers.steps.votes import dao_of
 from scorers.values import Proposal, ScoreStatus, Verdict
 
 ROUND = proposal_scores.FIRST_ROUND
@@ -81,10 +83,10 @@ async def read_standing(info: Info, proposal: Proposal) -> Standing:
     """
     node, signers = info.dependency(Node), info.dependency(Signers)
     finalized = await node.header("finalized")
-    ours = signers.addresses
+    ours, state = signers.addresses, dao_of(proposal).state(proposal.proposal_id)
     answers = await node.call_many(
         [
-            (proposal.dao, reputation_dao.STATE.encode(proposal.proposal_id)),
+            state.call,
             *(
                 (proposal.registry, proposal_scores.SUBMISSION_OF.encode(proposal.proposal_id, ROUND, scorer))
                 for scorer in ours
@@ -92,7 +94,6 @@ async def read_standing(info: Info, proposal: Proposal) -> Standing:
         ],
         finalized.number,
     )
-    state = reputation_dao.STATE.decode(answers[0])
     records = [proposal_scores.SUBMISSION_OF.decode(answer) for answer in answers[1:]]
     done = [
         scorer
@@ -102,7 +103,7 @@ async def read_standing(info: Info, proposal: Proposal) -> Standing:
     scorer = done[0] if done else signers.chosen_for(str(proposal.proposal_id))
     return Standing(
         scorer=scorer,
-        cancelled=state is reputation_dao.ProposalState.CANCELED,
+        cancelled=state.decode(answers[0]) is ProposalState.CANCELED,
         entry=await _entry(node, proposal, scorer, finalized.number) if done else None,
     )
 

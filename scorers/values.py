@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from contracts.dao import DaoForm
 from orchestrator.commitments import Int32, Uint8, Uint32, Uint64, Uint256
 from scorers.policy import Policy
 
@@ -28,14 +29,17 @@ class Tally:
 class Proposal:
     """A proposal after its vote.
 
-    `snapshot` and `deadline` are timepoints of the DAO's own clock; `first_block` and `last_block` the blocks
-    of the chain between which a vote could be cast; `tally` is what the DAO itself counted; `policy_hash` is
-    the policy that the registry binds, 32 zero bytes if any will do.
+    `form` is how the DAO counts votes and time; `scored_dao` what the registry calls its DAO: the DAO itself,
+    or the contract by which it reads one. `snapshot` and `deadline` are timepoints of the DAO's own clock;
+    `first_block` and `last_block` the blocks of the chain between which a vote could be cast; `tally` is what
+    the DAO itself counted; `policy_hash` is the policy that the registry binds, 32 zero bytes if any will do.
     """
 
     chain_id: Uint64
     dao: str
+    form: DaoForm
     registry: str
+    scored_dao: str
     proposal_id: Uint256
     snapshot: Uint64
     deadline: Uint64
@@ -47,13 +51,18 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ballot:
-    """One vote as the DAO logged it; `support` is 0 against, 1 for, 2 abstain."""
+    """One vote as the DAO counts it; `support` is 0 against, 1 for, 2 abstain.
+
+    A split vote is one ballot for each side. `weight` is what is left of it at the end of the vote, where
+    others may take back what they had delegated; `overriding` marks a ballot of one who did.
+    """
 
     voter: str
     support: Uint8
     weight: Uint256
     block_number: Uint64
     log_index: Uint32
+    overriding: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +75,16 @@ class Votes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reputation:
-    """A voter's reputation at the proposal's snapshot."""
+    """A voter's reputation at the proposal's snapshot, delegations included.
+
+    Where votes can be overridden, `own` is the balance with which this voter overrode its delegate, and
+    `overridden` what others took back from this voter in the same way.
+    """
 
     voter: str
     weight: Uint256
+    own: Uint256 = 0
+    overridden: Uint256 = 0
 
 
 class Reason(StrEnum):

@@ -46,7 +46,7 @@ async def judge(ctx: Context, proposal: Proposal, policy: Policy) -> Verdict:
     """Run the committed steps from the votes to the verdict."""
     votes = await patiently(ctx, fetch_votes, proposal)
     reputations = await patiently(ctx, score_reputations, proposal, voters_of(votes.ballots))
-    eligibility = await ctx.run(check_eligibility, policy, votes.ballots, reputations)
+    eligibility = await ctx.run(check_eligibility, policy, votes.ballots, reputations, proposal.form.counting)
     return await ctx.run(calculate_score, proposal, votes.tally, eligibility)
 
 
@@ -62,7 +62,7 @@ def domain_of(proposal: Proposal) -> bytes:
     return proposal_scores.domain_of(
         chain_id=proposal.chain_id,
         registry=proposal.registry,
-        dao=proposal.dao,
+        dao=proposal.scored_dao,
         proposal_id=proposal.proposal_id,
         policy_hash=bytes.fromhex(proposal.policy_hash[2:]),
     )

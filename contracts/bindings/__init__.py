@@ -1,12 +1,19 @@
 """Typed, I/O-free encoders and decoders for each contract and event.
 
-`reputation_dao`, `governor`, `governor_bravo`, `votes_token` and `proposal_scores` hold each function as a
-`Function` (`.encode(...)` makes call data, `.decode(...)` reads a result) and each event as an `Event`
-(`.topic0`, `.topics(...)`, `.decode(log)`). Which of the DAOs an address is, `contracts.dao` tells. Must not
-import web3, the orchestrator or anything that does I/O.
+`reputation_dao`, `governor`, `governor_bravo`, `votes_token`, `proposal_scores` and `block_clock_governor`
+hold each function as a `Function` (`.encode(...)` makes call data, `.decode(...)` reads a result) and each
+event as an `Event` (`.topic0`, `.topics(...)`, `.decode(log)`). Which of the DAOs an address is,
+`contracts.dao` tells. Must not import web3, the orchestrator or anything that does I/O.
 """
 
-from contracts.bindings import governor, governor_bravo, proposal_scores, reputation_dao, votes_token
+from contracts.bindings import (
+    block_clock_governor,
+    governor,
+    governor_bravo,
+    proposal_scores,
+    reputation_dao,
+    votes_token,
+)
 from contracts.bindings.codec import BindingError, DecodeError, EncodeError, Event, Function, Parameter
 from contracts.bindings.deployment import deploy_data
 from contracts.bindings.errors import ContractError, ErrorType
@@ -24,6 +31,7 @@ __all__ = [
     "Log",
     "MalformedLogError",
     "Parameter",
+    "block_clock_governor",
     "decode_error",
     "deploy_data",
     "governor",

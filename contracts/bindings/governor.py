@@ -159,6 +159,9 @@ QUORUM = Function(name="quorum", inputs=_NUMBER, outputs=_NUMBER, result=int)
 SUPER_QUORUM = Function(name="superQuorum", inputs=_NUMBER, outputs=_NUMBER, result=int)
 TOKEN = Function(name="token", outputs=("address",), result=str)
 GET_VOTES_AT = Function(name="getVotes", inputs=("address", "uint256"), outputs=_NUMBER, result=int)
+HAS_VOTED_OVERRIDE = Function(
+    name="hasVotedOverride", inputs=("uint256", "address"), outputs=("bool",), result=bool
+)
 HAS_VOTED = Function(name="hasVoted", inputs=("uint256", "address"), outputs=("bool",), result=bool)
 
 _VOTER = Parameter(name="voter", type="address", indexed=True)

@@ -6,7 +6,7 @@ watch and which calls to make, and decodes both; `votes_in` turns its logs into 
 import the orchestrator: durability is its callers' business.
 """
 
-from contracts.dao.clock import clock_of
+from contracts.dao.clock import clock_of, governor_behind
 from contracts.dao.errors import DaoError, UnknownClock, UnknownCounting, UnknownDao
 from contracts.dao.face import (
     BLOCK_CLOCK,
@@ -43,6 +43,7 @@ __all__ = [
     "clock_of",
     "counting_of",
     "decode_vote",
+    "governor_behind",
     "probe",
     "votes_in",
 ]

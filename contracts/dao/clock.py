@@ -1,7 +1,11 @@
-"""The DAO's clock at a block: its own `clock()`, or the block number as contracts of that chain see it."""
+"""The DAO's clock at a block: its own `clock()`, or the block number as contracts of that chain see it.
+
+Beside a Governor without a clock() stands a BlockClockGovernor, which has one for the registry of its scores.
+"""
 
 from __future__ import annotations
 
+from contracts.bindings import DecodeError, block_clock_governor
 from contracts.dao.face import Dao
 from contracts.rpc import Node, NodeUnavailable
 from contracts.rpc.quantities import encode_quantity
@@ -29,3 +33,13 @@ async def contract_block_number(node: Node, block: int) -> int:
         return int(str(answer), 16)
     except ValueError:
         raise NodeUnavailable(node.endpoint, f"eth_call: no block number: {str(answer)[:80]!r}") from None
+
+
+async def governor_behind(node: Node, address: str, block: int) -> str | None:
+    """Return the Governor for which a BlockClockGovernor stands at an address, None where none does."""
+    read = block_clock_governor.GOVERNOR
+    (answer,) = await node.call_each([(address, read.encode())], block)
+    try:
+        return read.decode(answer).lower() if isinstance(answer, bytes) else None
+    except DecodeError:
+        return None

@@ -151,6 +151,12 @@ class Dao:
         own = self.form.kind is DaoKind.REPUTATION
         return reputation_dao.PROPOSAL_CREATED.topic0 if own else governor.PROPOSAL_CREATED.topic0
 
+    def creation_topics(self, proposal_id: int) -> list[str | None]:
+        """Return the filter for one proposal's creation; Governors index nothing, so theirs lets all pass."""
+        if self.form.kind is DaoKind.REPUTATION:
+            return reputation_dao.PROPOSAL_CREATED.topics(proposal_id=proposal_id)
+        return governor.PROPOSAL_CREATED.topics()
+
     @property
     def lifecycle_topics(self) -> tuple[bytes, ...]:
         """The first topics of the events that begin, move or end a vote: creation first."""
@@ -244,6 +250,10 @@ class Dao:
         prior = source is WeightSource.PRIOR_VOTES
         function = votes_token.GET_PRIOR_VOTES if prior else votes_token.GET_PAST_VOTES
         return _read_of(self.form.token or self.address, function, voter, snapshot)
+
+    def overrode(self, proposal_id: int, voter: str) -> Read[bool]:
+        """Ask whether a voter took the own balance back from its delegate; only with overridable counting."""
+        return self._read(governor.HAS_VOTED_OVERRIDE, proposal_id, voter)
 
     def own_balance(self, voter: str, snapshot: int) -> Read[int]:
         """Ask for what a voter holds, whoever it is delegated to; only with overridable counting."""

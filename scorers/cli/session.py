@@ -12,6 +12,7 @@ from typing import Any, ParamSpec
 
 from contracts.artifacts import ArtifactNotFoundError
 from contracts.bindings import BindingError, MalformedLogError
+from contracts.dao import DaoError
 from contracts.rpc import RpcError
 from contracts.transactions import SignerError, WrongSigner
 from listener import ListenerError
@@ -27,7 +28,7 @@ from scorers.errors import ScorerError, UnknownPromise, UnknownRecord
 from scorers.evidence import EvidenceError
 from scorers.policy import PolicyMismatch
 from scorers.settings import Settings
-from scorers.steps.proposal import UnknownClock, WrongRegistry
+from scorers.steps.proposal import WrongRegistry
 
 P = ParamSpec("P")
 INTERRUPTED = 130
@@ -36,6 +37,7 @@ KNOWN_ERRORS = (
     ArtifactNotFoundError,
     BindingError,
     CommitmentError,
+    DaoError,
     EvidenceError,
     ListenerError,
     MalformedLogError,
@@ -45,7 +47,6 @@ KNOWN_ERRORS = (
     ScorerError,
     SignerError,
     StoreError,
-    UnknownClock,
     WrongRegistry,
     WrongSigner,
 )

@@ -5,20 +5,31 @@ A vote in time is decided by the chain's own blocks, before this step; no clock 
 
 from __future__ import annotations
 
+from contracts.dao import Counting
 from scorers.policy import Policy
 from scorers.steps.score import ABSTAIN, AGAINST, FOR
 from scorers.values import Ballot, Eligibility, Exclusion, Reason, Reputation
 
 
-def check_eligibility(policy: Policy, ballots: list[Ballot], reputations: list[Reputation]) -> Eligibility:
-    """Divide the ballots into those that count and those that do not; only a voter's first may count."""
-    weights = {reputation.voter: reputation.weight for reputation in reputations}
+def check_eligibility(
+    policy: Policy,
+    ballots: list[Ballot],
+    reputations: list[Reputation],
+    counting: Counting = Counting.SIMPLE,
+) -> Eligibility:
+    """Divide the ballots into those that count and those that do not.
+
+    Only a voter's first may count, unless the DAO lets voters split their weight over several (FRACTIONAL).
+    """
+    weights = {reputation.voter: reputation for reputation in reputations}
+    used: dict[tuple[str, bool], int] = {}
     counted: list[Ballot] = []
     excluded: list[Exclusion] = []
-    seen: set[str] = set()
     for ballot in ballots:
-        reason = _reason(policy, ballot, weights.get(ballot.voter), repeated=ballot.voter in seen)
-        seen.add(ballot.voter)
+        key = (ballot.voter, ballot.overriding)
+        entitled = _entitled(ballot, weights.get(ballot.voter))
+        reason = _reason(policy, counting, ballot, entitled, used.get(key))
+        used[key] = used.get(key, 0) + ballot.weight
         if reason is None:
             counted.append(ballot)
         else:
@@ -26,13 +37,25 @@ def check_eligibility(policy: Policy, ballots: list[Ballot], reputations: list[R
     return Eligibility(counted=counted, excluded=excluded)
 
 
-def _reason(policy: Policy, ballot: Ballot, reputation: int | None, *, repeated: bool) -> Reason | None:
-    if repeated:
+def _entitled(ballot: Ballot, reputation: Reputation | None) -> int | None:
+    """Return what all ballots like this one of its voter may weigh, None if the chain tells no such voter."""
+    if reputation is None:
+        return None
+    return reputation.own if ballot.overriding else reputation.weight - reputation.overridden
+
+
+def _reason(
+    policy: Policy, counting: Counting, ballot: Ballot, entitled: int | None, used: int | None
+) -> Reason | None:
+    """Return why a ballot does not count; `used` is what the voter's earlier ones weighed, if any."""
+    split = counting is Counting.FRACTIONAL
+    if used is not None and not split:
         return Reason.ALREADY_VOTED
-    if reputation != ballot.weight:
+    total = (used or 0) + ballot.weight
+    if entitled is None or total > entitled or (total < entitled and not split):
         return Reason.WEIGHT_DIFFERS
     if ballot.support not in (AGAINST, FOR, ABSTAIN):
         return Reason.UNKNOWN_SUPPORT
-    if ballot.weight < policy.minimum_weight:
+    if entitled < policy.minimum_weight:
         return Reason.BELOW_MINIMUM
     return None

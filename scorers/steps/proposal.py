@@ -6,14 +6,15 @@ closed tally, the policy that was registered before the snapshot. The height of 
 
 from __future__ import annotations
 
-from contracts.bindings import proposal_scores, reputation_dao
+from dataclasses import dataclass, replace
+
+from contracts.bindings import proposal_scores
+from contracts.dao import BLOCK_CLOCK, TIMESTAMP_CLOCK, Dao, UnknownClock, clock_of, governor_behind, probe
 from contracts.rpc import BlockHeader, Node, WrongChain
 from listener.invocation import ProposalRequest
 from orchestrator import Info
+from scorers.steps.votes import read_settled_votes
 from scorers.values import Proposal, Tally
-
-BLOCK_CLOCK = "mode=blocknumber&from=default"
-TIMESTAMP_CLOCK = "mode=timestamp"
 
 
 class VotingNotEnded(Exception):
@@ -34,21 +35,6 @@ class VotingNotEnded(Exception):
         )
 
 
-class UnknownClock(Exception):
-    """The DAO counts time in a way that this version cannot place among the blocks."""
-
-    def __init__(self, dao: str, mode: str) -> None:
-        super().__init__(dao, mode)
-        self.dao = dao
-        self.mode = mode
-
-    def __str__(self) -> str:
-        return (
-            f"the DAO {self.dao} has CLOCK_MODE {self.mode!r}; "
-            f"known are {BLOCK_CLOCK!r} and {TIMESTAMP_CLOCK!r}"
-        )
-
-
 class ForeignClock(UnknownClock):
     """The DAO counts blocks of another chain (on some second layers those of the first one)."""
 
@@ -59,8 +45,9 @@ class ForeignClock(UnknownClock):
 
     def __str__(self) -> str:
         return (
-            f"the DAO {self.dao} counts {self.clock} blocks in block {self.block_number}: its clock is not "
-            "this chain's block number, so its deadline names no block; use a DAO with a timestamp clock here"
+            f"the DAO {self.address} counts {self.clock} blocks in block {self.block_number}: its clock "
+            "is not this chain's block number, so its deadline names no block; use a DAO with a timestamp "
+            "clock here"
         )
 
 
@@ -88,58 +75,95 @@ async def read_proposal(info: Info, request: ProposalRequest) -> Proposal:
 async def proposal_facts(node: Node, request: ProposalRequest) -> Proposal:
     """Return the facts as a node tells them; see `read_proposal`.
 
-    Raises WrongChain for a node of another chain, UnknownClock where a deadline names no block.
+    Raises WrongChain for a node of another chain, DaoError where the DAO cannot be read exactly, UnknownClock
+    where a deadline names no block.
     """
     actual = await node.chain_id()
     if actual != request.chain_id:
         raise WrongChain(request.chain_id, actual, node.endpoint)
     finalized = await node.header("finalized")
-    proposal_id, dao = int(request.proposal_id), reputation_dao
+    dao = await probe(node, request.dao, finalized.number)
+    now = _Now(block=finalized, clock=await clock_of(node, dao, finalized.number))
+    proposal_id = int(request.proposal_id)
+    snapshot, deadline, votes = dao.snapshot(proposal_id), dao.deadline(proposal_id), dao.votes(proposal_id)
     answers = await node.call_many(
         [
-            (request.dao, dao.CLOCK.encode()),
-            (request.dao, dao.CLOCK_MODE.encode()),
-            (request.dao, dao.PROPOSAL_SNAPSHOT.encode(proposal_id)),
-            (request.dao, dao.PROPOSAL_DEADLINE.encode(proposal_id)),
-            (request.dao, dao.PROPOSAL_VOTES.encode(proposal_id)),
+            snapshot.call,
+            deadline.call,
+            votes.call,
             (request.registry, proposal_scores.DAO.encode()),
             (request.registry, proposal_scores.POLICY_OF.encode(proposal_id)),
         ],
         finalized.number,
     )
-    clock, deadline = dao.CLOCK.decode(answers[0]), dao.PROPOSAL_DEADLINE.decode(answers[3])
-    if clock <= deadline:
-        raise VotingNotEnded(proposal_id, clock, deadline)
-    owner = proposal_scores.DAO.decode(answers[5])
-    if owner.lower() != request.dao.lower():
-        raise WrongRegistry(request.registry, request.dao, owner)
-    mode = dao.CLOCK_MODE.decode(answers[1])
-    if mode == BLOCK_CLOCK and clock != finalized.number:
-        raise ForeignClock(request.dao, clock, finalized.number)
-    votes = dao.PROPOSAL_VOTES.decode(answers[4])
-    return Proposal(
+    counted = votes.decode(answers[2])
+    facts = Proposal(
         chain_id=request.chain_id,
         dao=request.dao,
+        form=dao.form,
         registry=request.registry,
+        scored_dao=proposal_scores.DAO.decode(answers[3]).lower(),
         proposal_id=proposal_id,
-        snapshot=dao.PROPOSAL_SNAPSHOT.decode(answers[2]),
-        deadline=deadline,
+        snapshot=snapshot.decode(answers[0]),
+        deadline=deadline.decode(answers[1]),
         first_block=request.block_number,
-        last_block=await _last_block(node, request, mode, deadline, finalized),
-        tally=Tally(for_votes=votes.for_, against_votes=votes.against, abstain_votes=votes.abstain),
-        policy_hash="0x" + proposal_scores.POLICY_OF.decode(answers[6]).hex(),
+        last_block=finalized.number,
+        tally=Tally(for_votes=counted.for_, against_votes=counted.against, abstain_votes=counted.abstain),
+        policy_hash="0x" + proposal_scores.POLICY_OF.decode(answers[4]).hex(),
     )
+    last_block = await _last_block(node, dao, facts, now)
+    await _check_registry(node, dao, facts, finalized.number)
+    return replace(facts, last_block=last_block)
 
 
-async def _last_block(
-    node: Node, request: ProposalRequest, mode: str, deadline: int, finalized: BlockHeader
-) -> int:
-    """Return the last block in which a vote could be cast."""
-    if mode == BLOCK_CLOCK:
-        return deadline
-    if mode == TIMESTAMP_CLOCK:
-        return await last_block_until(node, deadline, first=request.block_number, beyond=finalized.number)
-    raise UnknownClock(request.dao, mode)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Now:
+    """The finalised block that is read, and the DAO's clock there."""
+
+    block: BlockHeader
+    clock: int
+
+
+async def _check_registry(node: Node, dao: Dao, facts: Proposal, block: int) -> None:
+    """Raise WrongRegistry unless the registry reads this DAO, itself or by the contract that is its clock."""
+    read = facts.scored_dao
+    if read != dao.address and not dao.clocked:
+        read = await governor_behind(node, read, block) or read
+    if read != dao.address:
+        raise WrongRegistry(facts.registry, dao.address, read)
+
+
+async def _last_block(node: Node, dao: Dao, facts: Proposal, now: _Now) -> int:
+    """Return the last block in which a vote could be cast. Raises VotingNotEnded if one still can.
+
+    It is the deadline's, or that of the vote which ended all voting by a super-quorum: whoever reads later
+    finds the same.
+    """
+    early = dao.form.early_end and now.clock > facts.snapshot and await _crossed(node, dao, facts, now)
+    if now.clock <= facts.deadline and not early:
+        raise VotingNotEnded(facts.proposal_id, now.clock, facts.deadline)
+    if dao.mode == BLOCK_CLOCK and now.clock != now.block.number:
+        raise ForeignClock(dao.address, now.clock, now.block.number)
+    last = now.block.number
+    if now.clock > facts.deadline:
+        last = await _deadline_block(node, dao, facts, now)
+    if early:
+        votes = await read_settled_votes(node, replace(facts, last_block=last))
+        last = max((ballot.block_number for ballot in votes.ballots), default=last)
+    return last
+
+
+async def _crossed(node: Node, dao: Dao, facts: Proposal, now: _Now) -> bool:
+    """Whether the votes in favour are so many that the DAO takes no more (GovernorSuperQuorum)."""
+    read = dao.super_quorum(facts.snapshot)
+    needed = read.decode(await node.call(*read.call, now.block.number))
+    return facts.tally.for_votes >= needed and facts.tally.for_votes > facts.tally.against_votes
+
+
+async def _deadline_block(node: Node, dao: Dao, facts: Proposal, now: _Now) -> int:
+    if dao.mode == TIMESTAMP_CLOCK:
+        return await last_block_until(node, facts.deadline, first=facts.first_block, beyond=now.block.number)
+    return facts.deadline
 
 
 async def last_block_until(node: Node, timestamp_s: int, *, first: int, beyond: int) -> int:

@@ -70,6 +70,19 @@ class Recomputed:
                 )
         return ballots
 
+    async def form(self) -> dict[str, object]:
+        dao = self.request.dao
+        return written(
+            "DaoForm",
+            kind=chosen("DaoKind", "REPUTATION"),
+            counting=chosen("Counting", "SIMPLE"),
+            weights=chosen("WeightSource", "PAST_VOTES"),
+            counting_mode=await self.ask(dao, "COUNTING_MODE()", ["string"]),
+            clock_mode=await self.ask(dao, "CLOCK_MODE()", ["string"]),
+            early_end=False,
+            token="",
+        )
+
     async def steps(self) -> tuple[bytes, list[tuple[str, object, object]]]:
         """Return the domain, and (function, input, output) of each step in its written form."""
         request, number = self.request, int(self.request.proposal_id)
@@ -86,7 +99,9 @@ class Recomputed:
             "Proposal",
             chain_id=str(request.chain_id),
             dao=request.dao,
+            form=await self.form(),
             registry=request.registry,
+            scored_dao=request.dao,
             proposal_id=request.proposal_id,
             snapshot=str(snapshot),
             deadline=str(deadline),
@@ -103,6 +118,7 @@ class Recomputed:
                     **vote,
                     "weight": str(vote["weight"]),
                     "block_number": str(vote["block_number"]),
+                    "overriding": False,
                 },
             )
             for vote in votes
@@ -115,6 +131,8 @@ class Recomputed:
                 weight=str(
                     await self.ask(request.dao, "getPastVotes(address,uint256)", ["uint256"], voter, snapshot)
                 ),
+                own="0",
+                overridden="0",
             )
             for voter in voters
         ]
@@ -122,7 +140,7 @@ class Recomputed:
         score = (abs(in_favour - against) * 10_000) // (in_favour + against)
         verdict = written(
             "Verdict",
-            status={"$enum": "ScoreStatus", "name": "SCORED"},
+            status=chosen("ScoreStatus", "SCORED"),
             score=score if in_favour >= against else -score,
             for_votes=str(in_favour),
             against_votes=str(against),
@@ -144,7 +162,12 @@ class Recomputed:
             ("score_reputations", {"proposal": proposal, "voters": voters}, reputations),
             (
                 "check_eligibility",
-                {"policy": policy, "ballots": ballots, "reputations": reputations},
+                {
+                    "policy": policy,
+                    "ballots": ballots,
+                    "reputations": reputations,
+                    "counting": chosen("Counting", "SIMPLE"),
+                },
                 eligibility,
             ),
             (
@@ -166,6 +189,10 @@ class Recomputed:
 
 def written(name: str, /, **fields: object) -> dict[str, object]:
     return {"$class": name, "fields": fields}
+
+
+def chosen(enumeration: str, name: str) -> dict[str, str]:
+    return {"$enum": enumeration, "name": name}
 
 
 def text_hash(tree: object) -> bytes:
@@ -294,8 +321,8 @@ class SecondLayer(Node):
             timestamp=found.timestamp,
         )
 
-    async def call_many(self, calls: Any, block: Any = "latest") -> list[bytes]:
-        return await super().call_many(calls, "latest")
+    async def call_each(self, calls: Any, block: Any = "latest") -> Any:
+        return await super().call_each(calls, "latest")
 
 
 async def test_a_block_clock_of_another_chain_is_told_and_not_compared() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.dao import DaoKind
 from contracts.rpc import BlockHeader, Node
 from listener.invocation import ProposalRequest
 from orchestrator.client.registry import describe
@@ -77,6 +78,10 @@ def other(value: object) -> Any:
     if is_dataclass(value):
         first = fields(value)[0].name
         return replace(value, **{first: other(getattr(value, first))})  # type: ignore[type-var]
+    if isinstance(value, DaoKind):
+        return DaoKind.GOVERNOR if value is DaoKind.REPUTATION else DaoKind.REPUTATION
+    if isinstance(value, bool):
+        return not value
     if isinstance(value, int):
         return value + 1
     text = cast("str", value)

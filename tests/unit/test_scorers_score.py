@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from contracts.bindings import Log
 from contracts.bindings.reputation_dao import VOTE_CAST
+from contracts.dao import BLOCK_CLOCK, DaoForm, DaoKind
 from orchestrator.commitments import CanonicalError, canonical, canonical_result
 from scorers.policy import ANY_POLICY, Policy, PolicyMismatch, check_bound, policy_hash
 from scorers.steps.eligibility import check_eligibility
@@ -46,6 +47,8 @@ def proposal(for_votes: int = 0, against_votes: int = 0, abstain_votes: int = 0)
     return Proposal(
         chain_id=1337,
         dao=DAO,
+        form=DaoForm(kind=DaoKind.REPUTATION, counting_mode="support=bravo", clock_mode=BLOCK_CLOCK),
+        scored_dao=DAO,
         registry="0x" + "5c" * 20,
         proposal_id=2**255 + 7,
         snapshot=10,
