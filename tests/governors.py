@@ -14,7 +14,7 @@ from pathlib import Path
 from eth_utils.crypto import keccak
 
 from contracts.artifacts import Artifact, load, parse
-from contracts.bindings import Function, deploy_data, governor, governor_bravo, proposal_scores, votes_token
+from contracts.bindings import Function, deploy_data, governor, governor_bravo, votes_token
 from contracts.dao import Dao, probe
 from contracts.direct import DirectSender
 from contracts.rpc import Node, Receipt
@@ -67,6 +67,10 @@ class Governance:
     descriptions: dict[int, str] = field(default_factory=dict)
     senders: dict[int, DirectSender] = field(default_factory=dict)
 
+    def signer(self, index: int) -> Signer:
+        """Return an account's key."""
+        return Signer.from_key(ACCOUNTS[index][1])
+
     def sender(self, index: int) -> DirectSender:
         """Return the only sender of an account."""
         if index not in self.senders:
@@ -102,19 +106,10 @@ class Governance:
         """Probe the Governor at the last final block."""
         return await probe(self.node, self.governor)
 
-    async def register(self) -> None:
-        """Deploy the registry of scores beside the Governor, and give the scorer its role."""
-        scored = self.governor
-        if self.bravo:
-            scored = await self.deploy("BlockClockGovernor", self.governor, True)
-        admin = ACCOUNTS[ADMIN][0]
-        self.registry = await self.deploy(proposal_scores.NAME, scored, admin, 0, 1, 0)
-        grant = proposal_scores.GRANT_ROLE.encode(proposal_scores.SCORER_ROLE, ACCOUNTS[SCORER][0])
-        await self.sender(ADMIN).send(self.registry, grant)
-
     async def delegate(self, index: int, to: int) -> None:
         """Delegate what one account holds to another."""
-        await self.sender(index).send(self.token, votes_token.DELEGATE.encode(ACCOUNTS[to][0]))
+        # A fixed limit: gas is estimated at the head, and what is sent may cost more in the block after it.
+        await self.sender(index).send(self.token, votes_token.DELEGATE.encode(ACCOUNTS[to][0]), gas=500_000)
 
     async def propose(self, description: str) -> tuple[int, Receipt]:
         """Make a proposal; return its id and the receipt, whose first log is its creation."""
@@ -130,7 +125,6 @@ class Governance:
 
     async def vote(self, index: int, function: Function[object], *arguments: object) -> Receipt:
         """Send any voting function of the Governor."""
-        # A fixed amount of gas: estimates are made at the head, and a vote belongs to the block after it.
         return await self.sender(index).send(self.governor, function.encode(*arguments), gas=500_000)
 
     async def veto(self, proposal_id: int) -> None:
