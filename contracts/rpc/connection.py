@@ -1,7 +1,7 @@
 """JSON-RPC over HTTP to one endpoint: requests and batches as bytes, and the answers matched to them.
 
-Owns the session, the time limits and what an HTTP answer means. It answers with results or `ErrorObject`s and
-raises NodeUnavailable or RpcRefused; what a result looks like is its callers' business.
+Owns the session, the time limits and what an HTTP answer means. It answers with the JSON text of results, or
+`ErrorObject`s, and raises NodeUnavailable or RpcRefused; what a result looks like is its callers' business.
 
 web3's provider is not used here on purpose: it drops the ids that tell whose answer this is.
 """
@@ -9,7 +9,9 @@ web3's provider is not used here on purpose: it drops the ids that tell whose an
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
 from itertools import count
 from types import TracebackType
 from typing import Self, TypeVar
@@ -19,12 +21,15 @@ import aiohttp
 import msgspec
 
 from contracts.rpc.errors import InvalidEndpoint, NodeUnavailable, RpcRefused
-from contracts.rpc.refusals import ErrorObject, error_of
+from contracts.rpc.refusals import ErrorObject, Kind, error_of, kind_of
 
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
 _HTTP_TOO_MANY = 429
 _HTTP_TIMEOUT = 408
+_HTTP_TOO_LARGE = 413
+RETRY_AFTER_S_MAX = 3600.0
+"""No node is left alone for longer than this, whatever it asks for."""
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -38,8 +43,14 @@ _decoder = msgspec.json.Decoder(_Answer)
 _batch_decoder = msgspec.json.Decoder(list[_Answer])
 _encoder = msgspec.json.Encoder()
 
-Outcome = object | ErrorObject
-"""A decoded `result`, or the `error` that came instead of it."""
+Request = tuple[str, Sequence[object]]
+"""A method and its parameters."""
+Outcome = msgspec.Raw | ErrorObject
+"""The JSON text of a `result`, not yet read, or the `error` that came instead of it."""
+
+
+class BatchRefused(RpcRefused):
+    """The node does not take this batch, or none; each of its requests may well be answered singly."""
 
 
 class Connection:
@@ -68,7 +79,7 @@ class Connection:
             await session.close()
 
     async def request(self, method: str, params: Sequence[object]) -> Outcome:
-        """Send one request."""
+        """Send one request. Raises NodeUnavailable or RpcRefused."""
         request_id = next(self._ids)
         body = await self._post(method, _encoder.encode(_request(request_id, method, params)))
         answer = self._parsed(method, _decoder, body)
@@ -76,8 +87,11 @@ class Connection:
             raise self._unusable(f"{method}: the answer belongs to another request (id {answer.id!r})")
         return self._outcome(method, answer)
 
-    async def batch(self, requests: Sequence[tuple[str, Sequence[object]]]) -> list[Outcome]:
-        """Send one batch; the outcomes come in the order of the requests, whatever the node's order was."""
+    async def batch(self, requests: Sequence[Request]) -> list[Outcome]:
+        """Send one batch; the outcomes come in the order of the requests, whatever the node's order was.
+
+        Raises BatchRefused for a node that will not take it.
+        """
         if not requests:
             return []
         method = f"batch of {len(requests)}"
@@ -85,22 +99,23 @@ class Connection:
         encoded = _encoder.encode([_request(number, *request) for number, request in numbered.items()])
         body = await self._post(method, encoded)
         if body.lstrip()[:1] == b"{":
-            return await self._batch_refused(method, body, requests)
-        answers = {answer.id: answer for answer in self._parsed(method, _batch_decoder, body)}
+            raise self._batch_refused(method, self._parsed(method, _decoder, body))
+        listed = self._parsed(method, _batch_decoder, body)
+        answers = {answer.id: answer for answer in listed}
         if answers.keys() != numbered.keys():
+            # geth tells of a batch that is too large in the place of its first answer alone.
+            if len(listed) == 1 and listed[0].error and kind_of(method, listed[0].error) is Kind.BATCH:
+                raise self._batch_refused(method, listed[0])
             raise self._unusable(f"{method}: {len(answers)} answers, or answers to other requests")
         return [self._outcome(request[0], answers[number]) for number, request in numbered.items()]
 
-    async def _batch_refused(
-        self, method: str, body: bytes, requests: Sequence[tuple[str, Sequence[object]]]
-    ) -> list[Outcome]:
-        """Take one answer to a whole batch: the node refuses it, or all batches; then ask one by one."""
-        answer = self._parsed(method, _decoder, body)
+    def _batch_refused(self, method: str, answer: _Answer) -> Exception:
+        """Return what one answer to a whole batch means: the node is busy, or takes no such batch."""
         if answer.error is None:
-            raise self._unusable(f"{method}: one answer to many requests")
+            return self._unusable(f"{method}: one answer to many requests")
         if isinstance(meant := error_of(self.endpoint, method, answer.error), NodeUnavailable):
-            raise meant
-        return [await self.request(*request) for request in requests]
+            return meant
+        return BatchRefused(method, answer.error.code, answer.error.message or "no reason given")
 
     async def _post(self, method: str, body: bytes) -> bytes:
         if self._session is None:
@@ -114,7 +129,8 @@ class Connection:
         except TimeoutError as error:
             raise self._unusable(f"{method}: no answer within {self._timeout_s:g} s") from error
         except aiohttp.ClientConnectorError as error:
-            raise self._unusable(f"{method}: {error}: check the RPC URL and that the node runs") from error
+            reason = f"{method}: {error}: check the RPC URL and that the node runs"
+            raise NodeUnavailable(self.endpoint, reason, unsent=True) from error
         except (aiohttp.ClientError, OSError) as error:
             # Only the kind: the text of some of these errors repeats the whole URL.
             raise self._unusable(f"{method}: {type(error).__name__}") from error
@@ -122,7 +138,13 @@ class Connection:
     async def _body(self, method: str, response: aiohttp.ClientResponse) -> bytes:
         status = response.status
         if status >= 500 or status in (_HTTP_TOO_MANY, _HTTP_TIMEOUT):
-            raise self._unusable(f"{method}: HTTP {status}", retry_after_s=_retry_after(response))
+            raise NodeUnavailable(
+                self.endpoint,
+                f"{method}: HTTP {status}",
+                retry_after_s=_retry_after(response),
+                limited=status == _HTTP_TOO_MANY,
+                unsent=status == _HTTP_TOO_MANY,
+            )
         chunks: list[bytes] = []
         size = 0
         async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
@@ -132,9 +154,12 @@ class Connection:
                 raise RpcRefused(method, status, f"the answer is larger than {ANSWER_BYTES_MAX} bytes")
         body = b"".join(chunks)
         if status >= 300 and body.lstrip()[:1] not in (b"{", b"["):
-            raise RpcRefused(
-                method, status, f"HTTP {status} from {self.endpoint}: check the RPC URL and its key"
-            )
+            reason = f"HTTP {status} from {self.endpoint}: check the RPC URL and its key"
+            if status == _HTTP_TOO_LARGE:
+                raise BatchRefused(
+                    method, status, f"HTTP {status} from {self.endpoint}: the request is too large"
+                )
+            raise RpcRefused(method, status, reason, elsewhere=True)
         return body
 
     def _parsed(self, method: str, decoder: msgspec.json.Decoder[_AnswerT], body: bytes) -> _AnswerT:
@@ -148,14 +173,10 @@ class Connection:
             return answer.error
         if not bytes(answer.result):
             raise self._unusable(f"{method}: the answer has neither result nor error")
-        try:
-            result: object = msgspec.json.decode(answer.result)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise self._unusable(f"{method}: the answer is not JSON ({error})") from error
-        return result
+        return answer.result
 
-    def _unusable(self, reason: str, *, retry_after_s: float | None = None) -> NodeUnavailable:
-        return NodeUnavailable(self.endpoint, reason, retry_after_s=retry_after_s)
+    def _unusable(self, reason: str) -> NodeUnavailable:
+        return NodeUnavailable(self.endpoint, reason)
 
 
 def displayed(url: str) -> str:
@@ -181,9 +202,14 @@ def _request(request_id: int, method: str, params: Sequence[object]) -> dict[str
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:
-    """Return the seconds of a Retry-After header; a date in it is left to the caller's own back-off."""
+    """Return the seconds of a Retry-After header, which names a pause or a date; None without one."""
+    text = response.headers.get("Retry-After", "")
     try:
-        pause = float(response.headers.get("Retry-After", ""))
+        pause = float(text)
     except ValueError:
-        return None
-    return pause if 0 <= pause < float("inf") else None
+        try:
+            pause = parsedate_to_datetime(text).timestamp() - time.time()
+        except ValueError:
+            return None
+        pause = max(pause, 0.0)
+    return min(pause, RETRY_AFTER_S_MAX) if pause >= 0 else None

@@ -3,7 +3,12 @@
     RpcError
     ├── NodeUnavailable     nobody, try again: network, time-out, 5xx, 429, or an answer that makes no sense
     ├── BlockMissing        nobody, try again: the node does not know the block (it is behind, or has another)
+    ├── Disagreement        nobody, try again; an operator if it lasts: endpoints answer differently
     ├── RpcRefused          the caller: the node understood the request and will not do it (code, message)
+    │   ├── RangeRefused    the caller: too many blocks or results at once; ask for less
+    │   ├── HistoryPruned   the operator: the node has deleted these blocks or logs
+    │   ├── StateMissing    the operator: the node keeps no state of so old a block (no archive)
+    │   └── TagUnsupported  the operator: the node knows no such finality tag
     ├── CallReverted        the caller: the contract refused the call; `data` is its ABI-encoded error
     ├── NoCode              the operator: no contract lives at the address
     ├── WrongChain          the operator: the node serves another chain than was configured
@@ -13,6 +18,8 @@ Endpoints are named without their path and query, which may hold an access key.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from contracts.bindings import decode_error
 
@@ -24,18 +31,29 @@ class RpcError(Exception):
 
 
 class NodeUnavailable(RpcError):
-    """There was no usable answer. What was asked may or may not have been done.
+    """There was no usable answer. What was asked may or may not have been done, unless it is `unsent`.
 
-    `retry_after_s` is the pause that the node asked for, if any.
+    `retry_after_s` is the pause that the node asked for, if any. `limited` says that the node was there and
+    would not answer so many requests. `unsent` says that the request has surely not been carried out.
     """
 
     retryable = True
 
-    def __init__(self, endpoint: str, reason: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        reason: str,
+        *,
+        retry_after_s: float | None = None,
+        limited: bool = False,
+        unsent: bool = False,
+    ) -> None:
         super().__init__(endpoint, reason)
         self.endpoint = endpoint
         self.reason = reason
         self.retry_after_s = retry_after_s
+        self.limited = limited
+        self.unsent = unsent
 
     def __str__(self) -> str:
         return f"no usable answer from the node at {self.endpoint}: {self.reason}"
@@ -54,18 +72,69 @@ class BlockMissing(RpcError, LookupError):
         return f"the node does not know block {self.block}: it is behind, or the block was replaced"
 
 
-class RpcRefused(RpcError):
-    """The node refused a request; `code` is JSON-RPC's, or the HTTP status where there was no JSON-RPC."""
+class Disagreement(RpcError):
+    """Endpoints of one pool answer differently; `answers` holds in short what each of them said."""
 
-    def __init__(self, method: str, code: int, message: str, *, data: str | None = None) -> None:
+    retryable = True
+
+    def __init__(self, question: str, answers: Mapping[str, str]) -> None:
+        super().__init__(question, dict(answers))
+        self.question = question
+        self.answers = dict(answers)
+
+    def __str__(self) -> str:
+        said = ", ".join(f"{endpoint} says {answer}" for endpoint, answer in sorted(self.answers.items()))
+        return f"the endpoints disagree about {self.question}: {said}: remove the wrong one if it lasts"
+
+
+class RpcRefused(RpcError):
+    """The node refused a request; `code` is JSON-RPC's, or the HTTP status where there was no JSON-RPC.
+
+    `elsewhere` says that another node may well do it: the refusal is of the node and not of the request.
+    """
+
+    advice = ""
+
+    def __init__(
+        self, method: str, code: int, message: str, *, data: str | None = None, elsewhere: bool = False
+    ) -> None:
         super().__init__(method, code, message)
         self.method = method
         self.code = code
         self.message = message
         self.data = data
+        self.elsewhere = elsewhere
 
     def __str__(self) -> str:
-        return f"the node refused {self.method}: {self.message} (code {self.code})"
+        return f"the node refused {self.method}: {self.message} (code {self.code}){self.advice}"
+
+
+class RangeRefused(RpcRefused):
+    """The range of blocks is too wide, or holds too many logs, for one answer.
+
+    `suggested` is the range that the node says it would take, first and last block; `blocks_max` the width.
+    """
+
+    suggested: tuple[int, int] | None = None
+    blocks_max: int | None = None
+
+
+class HistoryPruned(RpcRefused):
+    """The node has deleted the blocks, receipts or logs that were asked for; no waiting brings them back."""
+
+    advice = ": this node has pruned that history, add one that keeps it"
+
+
+class StateMissing(RpcRefused):
+    """The node keeps no state of the block that was asked for: it is no archive node."""
+
+    advice = ": this node keeps no state so old, add an archive node"
+
+
+class TagUnsupported(RpcRefused):
+    """The node does not know the block tag: the chain has no finality, or the node no consensus client."""
+
+    advice = ": this node serves no such tag, use one that does or configure a depth"
 
 
 class CallReverted(RpcError):

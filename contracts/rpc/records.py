@@ -6,20 +6,26 @@ Pure. Each `parse_*` raises ValueError or MalformedLogError for an answer that i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from contracts.bindings import Log
-from contracts.rpc.quantities import decode_address, decode_hash, decode_quantity
+from contracts.rpc.quantities import decode_address, decode_data, decode_hash, decode_quantity
+
+BLOOM_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockHeader:
-    """A block's place in its chain. `timestamp` is in Unix seconds, never milliseconds."""
+    """A block's place in its chain. `timestamp` is in Unix seconds, never milliseconds.
+
+    `logs_bloom` is the filter of its logs (`contracts.rpc.bloom`), None where the node gave none.
+    """
 
     number: int
     hash: bytes
     parent_hash: bytes
     timestamp: int
+    logs_bloom: bytes | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +60,13 @@ def mapping(answer: object) -> Mapping[str, object]:
 def parse_header(answer: object) -> BlockHeader:
     """Parse a block of eth_getBlockBy…; a pending block, which has no hash, is refused."""
     block = mapping(answer)
+    bloom = block.get("logsBloom")
     return BlockHeader(
         number=decode_quantity(block.get("number")),
         hash=decode_hash(block.get("hash")),
         parent_hash=decode_hash(block.get("parentHash")),
         timestamp=decode_quantity(block.get("timestamp")),
+        logs_bloom=None if bloom is None else decode_data(bloom, BLOOM_BYTES),
     )
 
 

@@ -155,7 +155,8 @@ class _KillingConnection:
 
 def killing_node(node: Node, killer: Killer) -> Node:
     """Make a node's requests, reads and writes alike, operations of `killer`; return the node."""
-    node._connection = cast(Any, _KillingConnection(node._connection, killer))
+    for endpoint in node.pool.endpoints:
+        endpoint.connection = cast(Any, _KillingConnection(endpoint.connection, killer))
     return node
 
 

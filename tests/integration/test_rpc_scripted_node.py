@@ -21,7 +21,7 @@ from contracts.rpc import (
     RpcRefused,
     WrongChain,
 )
-from contracts.rpc import node as node_module
+from contracts.rpc import pool as pool_module
 from tests.rpc_node import Raw, ScriptedNode, block, log, scripted_node
 
 DAO = "0x" + "aa" * 20
@@ -33,7 +33,7 @@ CUSTOM_ERROR = (
 
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node_module, "READ_PAUSES_S", (0.001, 0.001))
+    monkeypatch.setattr(pool_module, "READ_PAUSES_S", (0.001, 0.001))
 
 
 @pytest.fixture

@@ -9,12 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.rpc import Node, RpcRefused, logs_between
-from contracts.rpc.ranges import RANGE_BLOCKS, RANGE_BLOCKS_MAX
+from contracts.bindings import Log
+from contracts.rpc import LogPage, Node, RangeRefused, RpcRefused, logs_between
+from contracts.rpc.spans import SPAN_BLOCKS as RANGE_BLOCKS
+from contracts.rpc.spans import SPAN_BLOCKS_MAX as RANGE_BLOCKS_MAX
+from contracts.rpc.spans import Span
 
 
 class LimitedNode:
-    """Answers at most so many blocks and so many logs at once; a log is its block's number here."""
+    """Answers at most so many blocks and so many logs at once; a log is its block's number here.
+
+    It learns as an endpoint does, from words that name no limit.
+    """
 
     def __init__(self, blocks_max: int, results_max: int, blocks_with_logs: set[int]) -> None:
         self.blocks_max = blocks_max
@@ -22,12 +28,26 @@ class LimitedNode:
         self.blocks_with_logs = blocks_with_logs
         self.answered: list[tuple[int, int]] = []
         self.refused = 0
+        self._span = Span()
 
-    async def logs(self, address: str, topics: object, first: int, last: int) -> list[int]:
+    async def logs_from(self, address: str, topics: object, first: int, last: int) -> LogPage:
+        while True:
+            end = min(last, first + self._span.blocks - 1)
+            try:
+                found = self._logs(first, end)
+            except RangeRefused as error:
+                if first == end:
+                    raise
+                self._span.refused(first, end, error)
+            else:
+                self._span.answered(end - first + 1, 0.01)
+                return LogPage(first=first, last=end, logs=cast("tuple[Log, ...]", tuple(found)), endpoint="")
+
+    def _logs(self, first: int, last: int) -> list[int]:
         found = [block for block in sorted(self.blocks_with_logs) if first <= block <= last]
         if last - first + 1 > self.blocks_max or len(found) > self.results_max:
             self.refused += 1
-            raise RpcRefused("eth_getLogs", -32005, "query returned more than 10000 results")
+            raise RangeRefused("eth_getLogs", -32005, "query returned more than 10000 results")
         self.answered.append((first, last))
         return found
 

@@ -1,0 +1,54 @@
+"""The bloom filter of a block's logs: what a node's empty answer is held against.
+
+Pure. A filter never misses what it holds, and seldom claims what it does not: a block whose filter rules an
+event out has no such log, one whose filter allows it is worth a second look where the logs are empty. Some
+roll-ups leave the filter full or empty; `is_used` tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eth_utils.crypto import keccak
+
+from contracts.rpc.quantities import decode_data
+from contracts.rpc.records import BLOOM_BYTES
+
+Topic = bytes | str | None
+
+
+def may_contain(
+    bloom: bytes, address: str | Sequence[str], topics: Sequence[Topic | Sequence[Topic]] = ()
+) -> bool:
+    """Tell whether a block of this filter may hold a log of one of the addresses with topics as asked for.
+
+    `topics` are those of eth_getLogs: None stands for any, a sequence for one of several. Raises ValueError
+    for a filter that is not 256 bytes long.
+    """
+    if len(bloom) != BLOOM_BYTES:
+        raise ValueError(f"a bloom filter has {BLOOM_BYTES} bytes, not {len(bloom)}")
+    bits = int.from_bytes(bloom, "big")
+    addresses = [address] if isinstance(address, str) else list(address)
+    if addresses and not any(_holds(bits, decode_data(each)) for each in addresses):
+        return False
+    return all(_holds_one_of(bits, topic) for topic in topics)
+
+
+def is_used(bloom: bytes) -> bool:
+    """Tell whether a filter says anything: an empty or a full one is what chains write that keep none."""
+    return any(bloom) and any(byte != 0xFF for byte in bloom)
+
+
+def _holds_one_of(bits: int, topic: Topic | Sequence[Topic]) -> bool:
+    if topic is None:
+        return True
+    if isinstance(topic, (bytes, str)):
+        return _holds(bits, topic if isinstance(topic, bytes) else decode_data(topic))
+    return any(_holds_one_of(bits, each) for each in topic) or not topic
+
+
+def _holds(bits: int, value: bytes) -> bool:
+    """Look for a value's three bits, which are eleven bits each of the first three pairs of its hash."""
+    digest = keccak(value)
+    places = (int.from_bytes(digest[start : start + 2], "big") & 2047 for start in (0, 2, 4))
+    return all(bits >> place & 1 for place in places)

@@ -1,0 +1,82 @@
+"""Reading logs of a pool: ranges, pages of whatever width an endpoint gives at once, and single blocks."""
+
+from __future__ import annotations
+
+from contracts.bindings import Log
+from contracts.rpc.connection import Outcome
+from contracts.rpc.endpoint import Endpoint, now_s
+from contracts.rpc.errors import NodeUnavailable, RangeRefused
+from contracts.rpc.log_query import METHOD, LogPage, LogQuery, digest
+from contracts.rpc.pool import Pool
+from contracts.rpc.quantities import encode_data
+from contracts.rpc.quorum import agreed
+from contracts.rpc.reading import answered
+from contracts.rpc.refusals import ErrorObject
+
+
+async def read_range(pool: Pool, query: LogQuery, first: int, last: int) -> list[Log]:
+    """Return the logs of the blocks `first` to `last`, of an endpoint that has the last one."""
+
+    async def ask(endpoint: Endpoint) -> list[Log]:
+        return await _ask(pool, endpoint, query, first, last)
+
+    return await agreed(pool, ask, f"the logs of blocks {first} to {last}", digest)
+
+
+async def read_page(pool: Pool, query: LogQuery, first: int, last: int) -> LogPage:
+    """Return the logs from `first` on, of as many blocks up to `last` as an endpoint gives at once.
+
+    With a quorum all pages have the width of the narrowest, since they are compared.
+    """
+
+    async def ask(endpoint: Endpoint) -> LogPage:
+        blocks = endpoint.span.blocks
+        if pool.settings.quorum > 1:
+            blocks = min(each.span.blocks for each in pool.endpoints)
+        return await _page(pool, endpoint, query, first, min(last, first + blocks - 1))
+
+    return await agreed(
+        pool, ask, f"the logs from block {first} on", lambda page: f"{digest(page.logs)} up to {page.last}"
+    )
+
+
+async def read_block(pool: Pool, query: LogQuery, block_hash: bytes) -> list[Log]:
+    """Return the logs of one block. Raises BlockMissing."""
+
+    def judge(name: str, outcomes: list[Outcome]) -> list[Log]:
+        if isinstance(outcomes[0], ErrorObject):
+            answered(name, METHOD, list, outcomes[0], block_hash)
+        return query.read_block(name, outcomes[0], block_hash)
+
+    async def ask(endpoint: Endpoint) -> list[Log]:
+        return await endpoint.ask([query.request_of_block(block_hash)], judge)
+
+    return await agreed(pool, ask, f"the logs of block {encode_data(block_hash)}", digest)
+
+
+async def _page(pool: Pool, endpoint: Endpoint, query: LogQuery, first: int, end: int) -> LogPage:
+    while True:
+        began = now_s()
+        try:
+            logs = await _ask(pool, endpoint, query, first, end)
+        except (RangeRefused, NodeUnavailable) as error:
+            too_slow = isinstance(error.__cause__, TimeoutError)
+            if first == end or not (isinstance(error, RangeRefused) or too_slow):
+                raise
+            endpoint.span.refused(first, end, error)
+            end = min(end - 1, first + endpoint.span.blocks - 1)
+        else:
+            endpoint.span.answered(end - first + 1, now_s() - began)
+            return LogPage(first=first, last=end, logs=tuple(logs), endpoint=endpoint.name)
+
+
+async def _ask(pool: Pool, endpoint: Endpoint, query: LogQuery, first: int, last: int) -> list[Log]:
+    await pool.require(endpoint, last)
+    shown = pool.sight.hash_at(last) if pool.several else None
+
+    def judge(name: str, outcomes: list[Outcome]) -> list[Log]:
+        if isinstance(outcomes[0], ErrorObject):
+            answered(name, METHOD, list, outcomes[0], last)
+        return query.read(name, outcomes[0], first, last, shown)
+
+    return await endpoint.ask([query.request(first, last)], judge)
