@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from contracts.rpc import Node
+from contracts.rpc import Broadcast, Node, PoolSettings
 from contracts.transactions import Signer, SignerError, password_from, signer_from_environment
 from listener import Listener, ListenerSettings, SqliteCursorStore
 from listener.progress import ProgressCallback
@@ -19,6 +19,8 @@ from scorers.settings import ENV_PREFIX, Settings, require
 
 KEY_VARIABLE = f"{ENV_PREFIX}PRIVATE_KEY"
 PASSWORD_VARIABLE = f"{ENV_PREFIX}KEYSTORE_PASSWORD"
+NODE_TIMEOUT_S = 10.0
+"""How long one request to a chain node may take."""
 PROOFS = ProofSource(sections={SECTION: scoring_section})
 """What a proof shows beyond the steps: where the score stands on the chain."""
 
@@ -89,9 +91,21 @@ def signer_of(settings: Settings) -> Signer:
     return signer_from_environment(KEY_VARIABLE)
 
 
-def node_of(settings: Settings) -> Node:
-    """Return the chain node; entering it checks the chain id where one is set."""
-    return Node(settings.rpc, chain_id=settings.chain_id)
+def node_of(settings: Settings, *, timeout_s: float = NODE_TIMEOUT_S, any_chain: bool = False) -> Node:
+    """Return the chain node, or the pool of several; entering it checks the chain id where one is set.
+
+    With `any_chain` the node may serve any.
+    """
+    return Node(
+        settings.rpc_urls,
+        chain_id=None if any_chain else settings.chain_id,
+        timeout_s=timeout_s,
+        settings=PoolSettings(
+            quorum=settings.rpc_quorum,
+            requests_per_s=settings.rpc_rate,
+            broadcast=Broadcast(settings.rpc_broadcast),
+        ),
+    )
 
 
 def remote(settings: Settings, *, name: str | None = None, worker: bool) -> Orchestrator:

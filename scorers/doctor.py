@@ -89,7 +89,9 @@ async def examine(settings: Settings, *, submissions: int = SUBMISSIONS) -> list
     found = [Finding(name="configuration", state=State.OK, detail="every value is valid")]
     async with AsyncExitStack() as stack:
         try:
-            node = await stack.enter_async_context(Node(settings.rpc, timeout_s=TIMEOUT_S))
+            node = await stack.enter_async_context(
+                composition.node_of(settings, timeout_s=TIMEOUT_S, any_chain=True)
+            )
         except RpcError as error:
             return [*found, Finding(name="node", state=State.FAILED, detail=str(error))]
         around = Surroundings(settings=settings, node=node, submissions=submissions)
@@ -119,6 +121,16 @@ async def _unreachable(around: Surroundings) -> str:
 
 async def _node(around: Surroundings) -> str:
     return f"{around.node.endpoint} serves chain {await around.node.chain_id()}"
+
+
+async def _endpoints(around: Surroundings) -> str:
+    """Ask every endpoint by itself: in a pool the others hide one that is away."""
+    found = await around.node.examine()
+    heads = [each.head for each in found if each.head is not None]
+    told = "; ".join(each.described(max(heads, default=0)) for each in found)
+    if any(each.fault is not None for each in found):
+        raise Fault(f"{told}: remove what is wrong from --rpc, or wait until it is back")
+    return told
 
 
 async def _chain_id(around: Surroundings) -> str:
@@ -325,6 +337,7 @@ def _configured(around: Surroundings, name: str, needed_by: str) -> str:
 
 
 QUESTIONS: tuple[tuple[str, Question], ...] = (
+    ("endpoints", _endpoints),
     ("chain id", _chain_id),
     ("finality", _finality),
     ("DAO", _dao),

@@ -11,9 +11,9 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -40,6 +40,15 @@ def _http_url(value: str) -> str:
     if not value.startswith(("http://", "https://")):
         raise ValueError("must start with http:// or https://")
     return value.rstrip("/")
+
+
+def _rpc_urls(value: str) -> str:
+    urls = [_http_url(part.strip()) for part in value.split(",") if part.strip()]
+    if not urls:
+        raise ValueError("must start with http:// or https://")
+    if len(set(urls)) < len(urls):
+        raise ValueError("names one endpoint twice: a node cannot check itself")
+    return ",".join(urls)
 
 
 def _store_url(value: str) -> str:
@@ -77,6 +86,7 @@ def _push_tokens(value: SecretStr) -> SecretStr:
     return value
 
 
+RpcUrls = Annotated[str, AfterValidator(_rpc_urls)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 StoreUrl = Annotated[str, AfterValidator(_store_url)]
 FileUrl = Annotated[str, AfterValidator(_file_url)]
@@ -94,8 +104,20 @@ class Settings(BaseSettings):
         env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", hide_input_in_errors=True
     )
 
-    rpc: HttpUrl = Field(default="http://127.0.0.1:8545", description="URL of the chain node.")
+    rpc: RpcUrls = Field(
+        default="http://127.0.0.1:8545",
+        description="URL of the chain node; several nodes of one chain with commas, or the flag again.",
+    )
     chain_id: int | None = Field(default=None, ge=1, description="Refuse a node of any other chain.")
+    rpc_quorum: int = Field(
+        default=1, ge=1, le=16, description="Nodes that must agree about headers, logs and finality."
+    )
+    rpc_rate: float | None = Field(
+        default=None, gt=0, description="Requests a second that each node may be asked; no limit by default."
+    )
+    rpc_broadcast: str = Field(
+        default="one", pattern="^(one|all)$", description="Send transactions to one node, or to all."
+    )
     dao: Address | None = Field(default=None, description="Address of the DAO contract.")
     registry: Address | None = Field(default=None, description="Address of the ProposalScores registry.")
     start_block: int = Field(default=0, ge=0, description="First block to read (back-fill).")
@@ -175,6 +197,18 @@ class Settings(BaseSettings):
         description="File that holds the keystore's password; without one it is read from "
         "DAO_SCORER_KEYSTORE_PASSWORD.",
     )
+
+    @property
+    def rpc_urls(self) -> tuple[str, ...]:
+        """The URLs of the chain nodes."""
+        return tuple(self.rpc.split(","))
+
+    @model_validator(mode="after")
+    def _quorum_can_be_had(self) -> Self:
+        if self.rpc_quorum > len(self.rpc_urls):
+            named = len(self.rpc_urls)
+            raise ValueError(f"rpc_quorum is {self.rpc_quorum} and rpc names {named}: add nodes or lower it")
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -20,6 +20,7 @@ from contracts.rpc import quantities as q
 from contracts.rpc.call_reader import Call, read_calls
 from contracts.rpc.connection import Outcome
 from contracts.rpc.errors import NoCode, RpcError, RpcRefused, WrongChain
+from contracts.rpc.examination import Examined, examine
 from contracts.rpc.log_query import LogPage, LogQuery, Topic
 from contracts.rpc.pool import Pool
 from contracts.rpc.quorum import read_header
@@ -96,6 +97,10 @@ class Node:
         method = "eth_getBlockByHash" if isinstance(block, bytes) else "eth_getBlockByNumber"
         self.requests_by_method[method] += 1
         return await read_header(self.pool, block)
+
+    async def examine(self) -> list[Examined]:
+        """Ask every endpoint by itself for its chain and its head, and tell what came of it."""
+        return await examine(self.pool)
 
     # -- logs
 

@@ -57,6 +57,7 @@ class Pool:
         if settings.quorum > len(urls):
             raise ValueError(f"a quorum of {settings.quorum} needs as many endpoints: there are {len(urls)}")
         self.settings = settings
+        self._chain_id = chain_id
         self.sight = Sight()
         self.endpoints = tuple(
             Endpoint(url, chain_id=chain_id, timeout_s=timeout_s, settings=settings) for url in urls
@@ -80,7 +81,7 @@ class Pool:
         async with AsyncExitStack() as stack:
             for endpoint in self.endpoints:
                 await stack.enter_async_context(endpoint.connection)
-            if self.several or self.endpoints[0].chain_id is not None:
+            if self._chain_id is not None or self.several:
                 await self.patiently(self._meet)
             if self.several:
                 await self.probe()
@@ -248,20 +249,23 @@ class Pool:
     # -- health
 
     async def _meet(self) -> None:
-        """Ask every endpoint who it is. One wrong chain is an operator's mistake and told at once."""
+        """Ask every endpoint who it is. One wrong chain is an operator's mistake and told at once.
+
+        Endpoints that may serve any chain must serve the same: that of the first that answers.
+        """
         answers = await gathered([_caught(each.check_chain()) for each in self.endpoints])
         for answer in answers:
             if isinstance(answer, WrongChain):
                 raise answer
         chains = [answer for answer in answers if not isinstance(answer, RpcError)]
-        if not chains:
+        if not chains and self._chain_id is not None:
             raise NobodyAnswered([answer for answer in answers if isinstance(answer, RpcError)])
-        if not self.several:
+        if not chains or not self.several:
             return
         for endpoint, answer in zip(self.endpoints, answers, strict=True):
-            endpoint.chain_id = chains[0] if endpoint.chain_id is None else endpoint.chain_id
-            if not isinstance(answer, RpcError) and answer != endpoint.chain_id:
-                raise WrongChain(endpoint.chain_id, answer, endpoint.name)
+            endpoint.chain_id = chains[0]
+            if not isinstance(answer, RpcError) and answer != chains[0]:
+                raise WrongChain(chains[0], answer, endpoint.name)
 
     async def probe(self) -> None:
         """Ask every endpoint that may be asked for its head, all at once; failures are noted, not raised."""
@@ -270,6 +274,8 @@ class Pool:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self.settings.probe_interval_s)
+            if self.endpoints[0].chain_id is None:
+                await _caught(self._meet())
             await self.probe()
 
 

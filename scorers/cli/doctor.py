@@ -20,6 +20,8 @@ MARKS = {State.OK: output.mark(True), State.FAILED: output.mark(False), State.SK
 @configured(
     "rpc",
     "chain_id",
+    "rpc_quorum",
+    "rpc_rate",
     "dao",
     "registry",
     "start_block",

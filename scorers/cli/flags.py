@@ -20,6 +20,8 @@ from scorers.settings import ENV_PREFIX, Settings, load_settings
 
 CHECKED = (bool, int, float, Path)
 """The types that a flag checks itself; any other setting comes as text, and is checked with the rest."""
+REPEATED = frozenset({"rpc"})
+"""The settings whose flag may be given several times: lists, which have commas elsewhere."""
 Config = Annotated[
     Path | None, typer.Option("--config", envvar="DAO_SCORER_CONFIG", help="Configuration file (TOML).")
 ]
@@ -43,6 +45,8 @@ def configured(*names: str, reports_faults: bool = False) -> Callable[[Run], Cal
         @wraps(run)
         async def with_settings(config: Path | None = None, **given: Any) -> None:
             chosen = {name: given.pop(name) for name in flags} | {name: given[name] for name in shared}
+            for name in REPEATED & chosen.keys():
+                chosen[name] = ",".join(chosen[name] or ())
             settings: Settings | SettingsError
             try:
                 settings = load_settings(config, **chosen)
@@ -78,6 +82,8 @@ def _flag(name: str) -> Any:
     option = typer.Option(
         f"--{name.replace('_', '-')}", envvar=f"{ENV_PREFIX}{name.upper()}", help=field.description
     )
+    if name in REPEATED:
+        return Annotated[list[str] | None, option]
     return Annotated[_type_of(field.annotation) | None, option]
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from prometheus_client.registry import Collector
 
 from contracts.rpc import Node
+from contracts.rpc.metrics import PoolCollector
 from orchestrator import Orchestrator
 from orchestrator.engine import Engine, EngineSettings
 from orchestrator.server import create_app, listening, reloading
@@ -45,6 +47,8 @@ SERVING = (
     "debug",
 )
 """The settings of whatever serves."""
+CHAIN = ("rpc", "chain_id", "rpc_quorum", "rpc_rate")
+"""The settings of whatever reads the chain."""
 
 
 @configured("store", *SERVING)
@@ -60,7 +64,9 @@ async def serve(settings: Settings) -> None:
             await stop.wait()
 
 
-@configured("group", "server", "registry", "rpc", "chain_id", "keystore", "keystore_password_file", "lease")
+@configured(
+    "group", "server", "registry", *CHAIN, "rpc_broadcast", "keystore", "keystore_password_file", "lease"
+)
 async def worker(
     settings: Settings,
     name: Annotated[str | None, typer.Option(help="This worker's name; unique in its group.")] = None,
@@ -78,7 +84,7 @@ async def worker(
                 await stop.wait()
 
 
-@configured("dao", "registry", "start_block", "cursor", "server", "rpc", "chain_id", "group", "poll_interval")
+@configured("dao", "registry", "start_block", "cursor", "server", *CHAIN, "group", "poll_interval")
 async def listen(settings: Settings) -> None:
     """Listen to a DAO: invoke the scoring of each finalised proposal."""
     with _stop_signals() as stop:
@@ -101,8 +107,8 @@ async def listen(settings: Settings) -> None:
     "start_block",
     "store",
     "cursor",
-    "rpc",
-    "chain_id",
+    *CHAIN,
+    "rpc_broadcast",
     *SERVING,
     "group",
     "keystore",
@@ -119,7 +125,8 @@ async def up(settings: Settings) -> None:
             await check_scorer(node, signer.address, settings.registry)
             engine = await stack.enter_async_context(_engine(settings))
             tracing = await stack.enter_async_context(process_tracing())
-            url = await stack.enter_async_context(_served(engine, settings, tracing))
+            served = _served(engine, settings, tracing, [PoolCollector(node.pool)])
+            url = await stack.enter_async_context(served)
             app = _embedded(engine, settings)
             composition.register_scoring(app, node=node, signer=signer)
             listener = await stack.enter_async_context(composition.listener_of(settings, node, app))
@@ -169,10 +176,13 @@ async def _engine(settings: Settings) -> AsyncIterator[Engine]:
 
 
 @asynccontextmanager
-async def _served(engine: Engine, settings: Settings, tracing: Tracing | None) -> AsyncIterator[str]:
+async def _served(
+    engine: Engine, settings: Settings, tracing: Tracing | None, collectors: Sequence[Collector] = ()
+) -> AsyncIterator[str]:
     if tracing is not None:
         engine.observe(tracing)
-    app = create_app(engine, composition.server_settings(settings), composition.PROOFS, observer=tracing)
+    served = composition.server_settings(settings)
+    app = create_app(engine, served, composition.PROOFS, collectors=collectors, observer=tracing)
     async with listening(app) as url:
         with reloading(app):
             yield url
