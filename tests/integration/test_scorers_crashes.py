@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,18 +33,18 @@ class DyingNode(Node):
         self.dies_at = 0
         self.dies_after_the_effect = False
         self.died = asyncio.Event()
+        connection: Any = self.pool.endpoints[0].connection
+        connection.request = self._around(connection.request)
+        connection.batch = self._around(connection.batch)
 
-    async def _ask_many(self, requests: object) -> list[object]:
-        await self._perhaps_die(before=True)
-        outcomes = await super()._ask_many(requests)  # type: ignore[arg-type]
-        await self._perhaps_die(before=False)
-        return outcomes
+    def _around(self, send: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def around(*asked: object) -> Any:
+            await self._perhaps_die(before=True)
+            outcome = await send(*asked)
+            await self._perhaps_die(before=False)
+            return outcome
 
-    async def request(self, method: str, params: object = ()) -> object:
-        await self._perhaps_die(before=True)
-        answer = await super().request(method, params)  # type: ignore[arg-type]
-        await self._perhaps_die(before=False)
-        return answer
+        return around
 
     async def _perhaps_die(self, *, before: bool) -> None:
         self.count += before

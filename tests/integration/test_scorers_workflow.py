@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from fractions import Fraction
 from math import trunc
 
 import pytest
 
-from contracts.bindings import Log, proposal_scores, reputation_dao
+from contracts.bindings import proposal_scores, reputation_dao
 from contracts.bindings.reputation_dao import ClockUnit, Support
-from contracts.rpc import CallReverted, Node, NodeUnavailable, RpcError
+from contracts.rpc import CallReverted, LogPage, Node, NodeUnavailable, RpcError
 from contracts.transactions import check_sender, patience
 from listener.invocation import EndReason, ProposalRequest
 from orchestrator import Orchestrator, PromiseRecord, PromiseState
@@ -161,12 +162,12 @@ class HidingNode(Node):
 
     times = 0
 
-    async def logs(self, address: object, topics: object, first: int, last: int) -> list[Log]:
-        found = await super().logs(address, topics, first, last)  # type: ignore[arg-type]
-        if self.times > 0 and found and reputation_dao.VOTE_CAST.matches(found[0]):
+    async def logs_from(self, address: object, topics: object, first: int, last: int) -> LogPage:
+        page = await super().logs_from(address, topics, first, last)  # type: ignore[arg-type]
+        if self.times > 0 and page.logs and reputation_dao.VOTE_CAST.matches(page.logs[0]):
             self.times -= 1
-            return found[:-1]
-        return found
+            return replace(page, logs=page.logs[:-1])
+        return page
 
 
 @pytest.mark.parametrize(("times", "status"), [(2, ScoreStatus.SCORED), (99, ScoreStatus.TALLY_MISMATCH)])
