@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from contracts.bindings import proposal_scores
-from contracts.dao import BLOCK_CLOCK, TIMESTAMP_CLOCK, Dao, UnknownClock, clock_of, governor_behind, probe
+from contracts.dao import BLOCK_CLOCK, TIMESTAMP_CLOCK, Dao, clock_of, governor_behind, probe
 from contracts.rpc import BlockHeader, Node, WrongChain
 from listener.invocation import ProposalRequest
 from orchestrator import Info
@@ -32,22 +32,6 @@ class VotingNotEnded(Exception):
         return (
             f"the vote on proposal {self.proposal_id} is open until {self.deadline} and the DAO's clock "
             f"stands at {self.clock} in the finalised block: the node lags or the vote was extended"
-        )
-
-
-class ForeignClock(UnknownClock):
-    """The DAO counts blocks of another chain (on some second layers those of the first one)."""
-
-    def __init__(self, dao: str, clock: int, block_number: int) -> None:
-        super().__init__(dao, BLOCK_CLOCK)
-        self.clock = clock
-        self.block_number = block_number
-
-    def __str__(self) -> str:
-        return (
-            f"the DAO {self.address} counts {self.clock} blocks in block {self.block_number}: its clock "
-            "is not this chain's block number, so its deadline names no block; use a DAO with a timestamp "
-            "clock here"
         )
 
 
@@ -75,8 +59,7 @@ async def read_proposal(info: Info, request: ProposalRequest) -> Proposal:
 async def proposal_facts(node: Node, request: ProposalRequest) -> Proposal:
     """Return the facts as a node tells them; see `read_proposal`.
 
-    Raises WrongChain for a node of another chain, DaoError where the DAO cannot be read exactly, UnknownClock
-    where a deadline names no block.
+    Raises WrongChain for a node of another chain, DaoError where the DAO cannot be read exactly.
     """
     actual = await node.chain_id()
     if actual != request.chain_id:
@@ -136,20 +119,19 @@ async def _check_registry(node: Node, dao: Dao, facts: Proposal, block: int) -> 
 async def _last_block(node: Node, dao: Dao, facts: Proposal, now: _Now) -> int:
     """Return the last block in which a vote could be cast. Raises VotingNotEnded if one still can.
 
-    It is the deadline's, or that of the vote which ended all voting by a super-quorum: whoever reads later
-    finds the same.
+    It is the deadline's. Where a super-quorum ended all voting before, or the deadline names no block because
+    the DAO counts those of another chain, it is the last vote's: whoever reads later finds the same.
     """
     early = dao.form.early_end and now.clock > facts.snapshot and await _crossed(node, dao, facts, now)
     if now.clock <= facts.deadline and not early:
         raise VotingNotEnded(facts.proposal_id, now.clock, facts.deadline)
-    if dao.mode == BLOCK_CLOCK and now.clock != now.block.number:
-        raise ForeignClock(dao.address, now.clock, now.block.number)
+    foreign = dao.mode == BLOCK_CLOCK and now.clock != now.block.number
     last = now.block.number
-    if now.clock > facts.deadline:
+    if now.clock > facts.deadline and not foreign:
         last = await _deadline_block(node, dao, facts, now)
-    if early:
+    if early or foreign:
         votes = await read_settled_votes(node, replace(facts, last_block=last))
-        last = max((ballot.block_number for ballot in votes.ballots), default=last)
+        last = max((ballot.block_number for ballot in votes.ballots), default=facts.first_block)
     return last
 
 
