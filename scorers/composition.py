@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.registry import Collector
 
 from contracts.rpc import Broadcast, Node, PoolSettings
-from contracts.transactions import Signer, SignerError, password_from, signer_from_environment
+from contracts.transactions import SignerError
 from listener import Listener, ListenerSettings, SqliteCursorStore
 from listener.progress import ProgressCallback
 from orchestrator import Orchestrator
 from orchestrator.server import JwtSettings, ProofSource, ServerMisconfigured, ServerSettings, TlsSettings
 from orchestrator.transport.push import PushSettings
 from scorers.evidence import SECTION, scoring_section
+from scorers.keys import KEY_VARIABLE, PASSWORD_VARIABLE, addresses_of, signer_of, signers_of
 from scorers.registration import register_scoring
-from scorers.settings import ENV_PREFIX, Settings, require
+from scorers.sending import batching, sending_policy
+from scorers.settings import Settings, require
 
-KEY_VARIABLE = f"{ENV_PREFIX}PRIVATE_KEY"
-PASSWORD_VARIABLE = f"{ENV_PREFIX}KEYSTORE_PASSWORD"
 NODE_TIMEOUT_S = 10.0
 """How long one request to a chain node may take."""
 PROOFS = ProofSource(sections={SECTION: scoring_section})
@@ -81,14 +83,22 @@ def _listed(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
-def signer_of(settings: Settings) -> Signer:
-    """Return the scorer's key, from its keystore or the environment. Raises SignerError."""
-    if settings.keystore is not None:
-        password = password_from(settings.keystore_password_file, os.environ, PASSWORD_VARIABLE)
-        return Signer.from_keystore(settings.keystore, password)
-    if settings.private_key is not None:
-        return Signer.from_key(settings.private_key.get_secret_value(), source=KEY_VARIABLE)
-    return signer_from_environment(KEY_VARIABLE)
+@contextmanager
+def metrics_served(settings: Settings, collectors: Iterable[Collector]) -> Iterator[None]:
+    """Serve the metrics of a process that has no server, where a port is set for them."""
+    if settings.metrics_port is None:
+        yield
+        return
+    registry = CollectorRegistry()
+    for collector in collectors:
+        registry.register(collector)
+    server, thread = start_http_server(settings.metrics_port, addr=settings.host, registry=registry)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def node_of(settings: Settings, *, timeout_s: float = NODE_TIMEOUT_S, any_chain: bool = False) -> Node:
@@ -144,12 +154,17 @@ __all__ = [
     "PASSWORD_VARIABLE",
     "PROOFS",
     "SignerError",
+    "addresses_of",
+    "batching",
     "listener_of",
+    "metrics_served",
     "node_of",
     "push_settings",
     "register_scoring",
     "remote",
+    "sending_policy",
     "server_settings",
     "signer_of",
+    "signers_of",
     "token_of",
 ]

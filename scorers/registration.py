@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from contracts.rpc import Node
-from contracts.transactions import SendingPolicy, Signer, register_transactions
+from contracts.transactions import SendingMetrics, SendingPolicy, Signers, Signing, register_transactions
 from contracts.transactions.patience import STEP_RETRY
 from orchestrator import Orchestrator, RetryPolicy
 from scorers.alarms import StepAlarm
+from scorers.batches.gathering import Batching
+from scorers.batches.registration import register_batches
 from scorers.policy import Policy
 from scorers.steps.eligibility import check_eligibility
 from scorers.steps.proposal import read_proposal
 from scorers.steps.reputation import score_reputations
 from scorers.steps.score import calculate_score
 from scorers.steps.votes import fetch_votes
-from scorers.submission import read_standing
+from scorers.submission import SubmissionMode, read_standing
 from scorers.workflow import policy_in_force, score_proposal
 
 COMMITTED_READS: tuple[Callable[..., object], ...] = (read_proposal, fetch_votes, score_reputations)
@@ -27,12 +29,16 @@ def register_scoring(
     app: Orchestrator,
     *,
     node: Node,
-    signer: Signer,
+    signer: Signing | Signers,
     policy: Policy | None = None,
     sending: SendingPolicy | None = None,
     retry: RetryPolicy = STEP_RETRY,
+    batching: Batching | None = None,
+    metrics: SendingMetrics | None = None,
 ) -> None:
     """Register the scoring workflow, its committed steps and the sending of transactions.
+
+    With `batching` scores that are ready go together; without, each goes by itself.
 
     The node must stay open while the application runs. Names and versions are part of every proof.
     """
@@ -45,4 +51,6 @@ def register_scoring(
     for looking in LOOKS:
         app.register(looking, retry=retry)
     app.register(score_proposal)
-    register_transactions(app, node=node, signer=signer, policy=sending, retry=retry)
+    app.set_dependency(SubmissionMode(batched=batching is not None))
+    register_batches(app, batching or Batching(), retry=retry)
+    register_transactions(app, node=node, signer=signer, policy=sending, retry=retry, metrics=metrics)

@@ -9,6 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -69,6 +70,10 @@ def _address(value: str) -> str:
     return value.lower()
 
 
+def _addresses(value: str) -> str:
+    return ",".join(_address(part.strip()) for part in value.split(",") if part.strip())
+
+
 def _duration_s(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -92,6 +97,8 @@ StoreUrl = Annotated[str, AfterValidator(_store_url)]
 FileUrl = Annotated[str, AfterValidator(_file_url)]
 Duration = Annotated[int, BeforeValidator(_duration_s)]
 Address = Annotated[str, AfterValidator(_address)]
+Addresses = Annotated[str, AfterValidator(_addresses)]
+Amount = Annotated[Decimal, Field(gt=0, lt=10**9, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -189,13 +196,60 @@ class Settings(BaseSettings):
     private_key: SecretStr | None = None
     keystore: Path | None = Field(
         default=None,
-        description="Encrypted key file of the account that signs; without one the key itself is read from "
-        "DAO_SCORER_PRIVATE_KEY.",
+        description="Encrypted key file of the account that signs, or a folder of several; without one the "
+        "key itself is read from DAO_SCORER_PRIVATE_KEY.",
     )
     keystore_password_file: Path | None = Field(
         default=None,
         description="File that holds the keystore's password; without one it is read from "
         "DAO_SCORER_KEYSTORE_PASSWORD.",
+    )
+    signer: HttpUrl | None = Field(
+        default=None, description="URL of a remote signer (eth_signTransaction) that holds the keys."
+    )
+    signer_addresses: Addresses | None = Field(
+        default=None, description="Addresses that the remote signer signs for, with commas."
+    )
+    retiring_private_key: SecretStr | None = None
+    retiring_keystore: Path | None = Field(
+        default=None,
+        description="Key file, or folder, of accounts that finish what they have and take nothing new.",
+    )
+    retiring_signer_addresses: Addresses | None = Field(
+        default=None, description="Addresses of the remote signer that take nothing new, with commas."
+    )
+
+    in_flight: int = Field(
+        default=16, ge=1, le=10_000, description="Transactions of one key that may wait to be mined."
+    )
+    confirmations: int | None = Field(
+        default=None,
+        ge=1,
+        description="Blocks after which a submission counts before it is final, to be sent again if a reorg "
+        "takes it back; without, it counts when it is final.",
+    )
+    final_depth: int | None = Field(
+        default=None,
+        ge=1,
+        description="Blocks after which a submission is final, where the chain's finalized tag is not real.",
+    )
+    max_fee: Amount = Field(default=Decimal(500), description="The most to offer for gas, in gwei.")
+    max_tip: Amount | None = Field(default=None, description="The highest tip to offer for gas, in gwei.")
+    fee_alarm: Amount | None = Field(default=None, description="Warn while gas costs more, in gwei.")
+    balance_alarm: Amount | None = Field(default=None, description="Warn while a key has less, in ether.")
+    gas_budget: Amount | None = Field(
+        default=None, description="The most that a key spends in any --gas-budget-period, in ether."
+    )
+    gas_budget_period: Duration = Field(
+        default=86_400, ge=1, description="What the gas budget is for (1d, 12h)."
+    )
+    batch: bool = Field(default=False, description="Submit scores that are ready together, by submitScores.")
+    batch_size: int = Field(default=150, ge=1, le=1000, description="Scores that go together at most.")
+    batch_wait: float = Field(
+        default=2.0, ge=0, le=3600, description="Seconds that a score waits for others to go with."
+    )
+    metrics_port: int | None = Field(
+        default=None, ge=1, le=65535, description="Port to serve this worker's metrics at, on --host."
     )
 
     @property

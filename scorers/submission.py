@@ -16,9 +16,12 @@ from itertools import count
 from contracts.bindings import decode_error, proposal_scores
 from contracts.bindings.governor import ProposalState
 from contracts.rpc import Node, logs_between
-from contracts.transactions import Intent, Sent, SentStatus, Signers, patiently, send_transaction
+from contracts.transactions import Sent, SentStatus, Signers, patiently, send_transaction
 from contracts.transactions.patience import park_s
 from orchestrator import Context, Info
+from scorers.batches.sorting import single_intent
+from scorers.batches.values import Item, Place
+from scorers.batches.workflow import send_in_batch
 from scorers.steps.votes import dao_of
 from scorers.values import Proposal, ScoreStatus, Verdict
 
@@ -52,6 +55,15 @@ class Standing:
     scorer: str
     cancelled: bool
     entry: Entry | None
+    batched: bool = False
+    """Whether it goes with others; recorded, so that another configuration changes no recorded course."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionMode:
+    """How this worker submits."""
+
+    batched: bool
 
 
 class SubmissionStatus(StrEnum):
@@ -105,6 +117,7 @@ async def read_standing(info: Info, proposal: Proposal) -> Standing:
         scorer=scorer,
         cancelled=state.decode(answers[0]) is ProposalState.CANCELED,
         entry=await _entry(node, proposal, scorer, finalized.number) if done else None,
+        batched=info.dependency(SubmissionMode).batched,
     )
 
 
@@ -158,8 +171,12 @@ async def submit(ctx: Context, proposal: Proposal, verdict: Verdict, root: str) 
                 scorer=standing.scorer,
                 detail="cancelled before submission",
             )
-        intent = intent_of(proposal, verdict, root, standing.scorer, attempt)
-        sent = await ctx.detached(send_transaction, intent)
+        item = item_of(proposal, verdict, root, standing.scorer, attempt)
+        place = Place(chain_id=proposal.chain_id, registry=proposal.registry, scorer=standing.scorer)
+        if standing.batched:
+            sent = await send_in_batch(ctx, place, item)
+        else:
+            sent = await ctx.detached(send_transaction, single_intent(place, item))
         reverts += sent.status is SentStatus.REVERTED
         ended = judge_sent(standing.scorer, sent, reverts)
         if ended is not None:
@@ -169,18 +186,15 @@ async def submit(ctx: Context, proposal: Proposal, verdict: Verdict, root: str) 
     raise AssertionError("count() does not end")
 
 
-def intent_of(proposal: Proposal, verdict: Verdict, root: str, scorer: str, attempt: int) -> Intent:
-    """Return the logical transaction that submits a verdict; each attempt is one of its own."""
+def item_of(proposal: Proposal, verdict: Verdict, root: str, scorer: str, attempt: int) -> Item:
+    """Return what submits a verdict, alone or with others; each attempt is one of its own."""
     place = f"{proposal.chain_id}-{proposal.registry}-{proposal.proposal_id}"
-    data = proposal_scores.SUBMIT_SCORE.encode(
-        proposal.proposal_id, int(STATUS_CODES[verdict.status]), verdict.score, bytes.fromhex(root[2:])
-    )
-    return Intent(
-        chain_id=proposal.chain_id,
-        sender=scorer,
-        to=proposal.registry,
-        data_hex="0x" + data.hex(),
+    return Item(
         logical_id=f"submitScore-{place}-{scorer}-{attempt + 1}",
+        proposal_id=proposal.proposal_id,
+        status=int(STATUS_CODES[verdict.status]),
+        score=verdict.score,
+        root=root,
     )
 
 

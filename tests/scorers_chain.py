@@ -17,6 +17,7 @@ from contracts.transactions import SendingPolicy, Signer
 from hardhat_free_chain import ChainServer, ChainSettings, deterministic_accounts
 from listener.invocation import EndReason, ProposalRequest, VotingEnded, request_of
 from orchestrator import Constant, Orchestrator
+from scorers.batches.gathering import Batching
 from scorers.policy import Policy
 from scorers.registration import register_scoring
 
@@ -112,11 +113,23 @@ class World:
 
     @asynccontextmanager
     async def scoring(
-        self, store: str = ":memory:", *, node: Node | None = None, policy: Policy | None = None
+        self,
+        store: str = ":memory:",
+        *,
+        node: Node | None = None,
+        policy: Policy | None = None,
+        batching: Batching | None = None,
+        sending: SendingPolicy = FAST,
     ) -> AsyncIterator[Orchestrator]:
         app = Orchestrator.local(store, group="proposal-scorers")
         register_scoring(
-            app, node=node or self.node, signer=self.signer, policy=policy, sending=FAST, retry=RETRY
+            app,
+            node=node or self.node,
+            signer=self.signer,
+            policy=policy,
+            sending=sending,
+            retry=RETRY,
+            batching=batching,
         )
         async with app:
             yield app

@@ -9,6 +9,12 @@ from contracts.transactions.metrics import SendingMetrics
 from contracts.transactions.patience import patiently
 from contracts.transactions.pipeline import follow_transaction, send_transaction
 from contracts.transactions.registration import register_transactions
+from contracts.transactions.remote_signer import (
+    ForgedSignature,
+    RemoteSigner,
+    SignerRefused,
+    SignerUnavailable,
+)
 from contracts.transactions.signer import (
     Signer,
     SignerError,
@@ -20,7 +26,9 @@ from contracts.transactions.signers import Signers, Signing
 from contracts.transactions.values import Intent, SendingPolicy, Sent, SentStatus
 
 __all__ = [
+    "ForgedSignature",
     "Intent",
+    "RemoteSigner",
     "SenderStatus",
     "SendingMetrics",
     "SendingPolicy",
@@ -28,6 +36,8 @@ __all__ = [
     "SentStatus",
     "Signer",
     "SignerError",
+    "SignerRefused",
+    "SignerUnavailable",
     "Signers",
     "Signing",
     "WrongSigner",

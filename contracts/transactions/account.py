@@ -11,7 +11,8 @@ _limit = sys.getrecursionlimit()
 
 from eth_account import Account  # noqa: E402 - between reading the limit and putting it back
 from eth_account.signers.local import LocalAccount  # noqa: E402
+from eth_account.typed_transactions import TypedTransaction  # type: ignore[attr-defined]  # noqa: E402
 
 sys.setrecursionlimit(_limit)
 
-__all__ = ["Account", "LocalAccount"]
+__all__ = ["Account", "LocalAccount", "TypedTransaction"]

@@ -39,7 +39,7 @@ async def prepare_transaction(info: Info, intent: Intent) -> Prepared:
     try:
         estimate = await node.estimate_gas(intent.sender, intent.to, intent.data, intent.value)
     except CallReverted as error:
-        return await _reverted(node, intent, policy, error)
+        return await judge_revert(node, intent, policy, error)
     except RpcRefused as error:
         if means_short_of_funds(error):
             return _short_of_funds(info, intent, policy, error.message)
@@ -98,8 +98,8 @@ def _short_of_funds(info: Info, intent: Intent, policy: SendingPolicy, reason: s
     return Prepared(state=PreparedState.SHORT_OF_FUNDS, policy=policy, reason=reason)
 
 
-async def _reverted(node: Node, intent: Intent, policy: SendingPolicy, error: CallReverted) -> Prepared:
-    """Judge a revert on the newest state: refused, or in doubt."""
+async def judge_revert(node: Node, intent: Intent, policy: SendingPolicy, error: CallReverted) -> Prepared:
+    """Judge a revert on the newest state: refused where it is believed, or in doubt."""
     refusal = decode_error(error.data)
     if refusal is None or refusal.name in SOLIDITY_ERRORS:
         return _doubted(

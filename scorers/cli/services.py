@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from contracts.rpc import Node
 from contracts.rpc.metrics import PoolCollector
+from contracts.transactions import SendingMetrics, Signers
 from orchestrator import Orchestrator
 from orchestrator.engine import Engine, EngineSettings
 from orchestrator.server import create_app, listening, reloading
@@ -49,6 +50,28 @@ SERVING = (
 """The settings of whatever serves."""
 CHAIN = ("rpc", "chain_id", "rpc_quorum", "rpc_rate")
 """The settings of whatever reads the chain."""
+SENDING = (
+    "rpc_broadcast",
+    "keystore",
+    "keystore_password_file",
+    "signer",
+    "signer_addresses",
+    "retiring_keystore",
+    "retiring_signer_addresses",
+    "in_flight",
+    "confirmations",
+    "final_depth",
+    "max_fee",
+    "max_tip",
+    "fee_alarm",
+    "balance_alarm",
+    "gas_budget",
+    "gas_budget_period",
+    "batch",
+    "batch_size",
+    "batch_wait",
+)
+"""The settings of whatever submits."""
 
 
 @configured("store", *SERVING)
@@ -64,24 +87,22 @@ async def serve(settings: Settings) -> None:
             await stop.wait()
 
 
-@configured(
-    "group", "server", "registry", *CHAIN, "rpc_broadcast", "keystore", "keystore_password_file", "lease"
-)
+@configured("group", "server", "registry", *CHAIN, "lease", "metrics_port", *SENDING)
 async def worker(
     settings: Settings,
     name: Annotated[str | None, typer.Option(help="This worker's name; unique in its group.")] = None,
 ) -> None:
     """Run a scorer: take proposals, score them, submit the scores."""
-    signer = composition.signer_of(settings)
     with _stop_signals() as stop:
-        async with composition.node_of(settings) as node:
-            await check_scorer(node, signer.address, settings.registry)
+        async with composition.signers_of(settings) as signers, composition.node_of(settings) as node:
+            await _check_scorers(settings, node, signers)
             app = composition.remote(settings, name=name, worker=True)
-            composition.register_scoring(app, node=node, signer=signer)
+            metrics = _register(app, settings, node, signers)
             async with traced(app), _started(app, stop):
-                if not stop.is_set():
-                    announce(f"{app.group}/{app.pid} as {signer.address}")
-                await stop.wait()
+                with composition.metrics_served(settings, [metrics, PoolCollector(node.pool)]):
+                    if not stop.is_set():
+                        announce(f"{app.group}/{app.pid} as {', '.join(signers.active)}")
+                    await stop.wait()
 
 
 @configured("dao", "registry", "start_block", "cursor", "server", *CHAIN, "group", "poll_interval")
@@ -108,34 +129,30 @@ async def listen(settings: Settings) -> None:
     "store",
     "cursor",
     *CHAIN,
-    "rpc_broadcast",
     *SERVING,
     "group",
-    "keystore",
-    "keystore_password_file",
+    *SENDING,
     "poll_interval",
 )
 async def up(settings: Settings) -> None:
     """Run server, listener and one scorer in one process."""
-    signer = composition.signer_of(settings)
     with _stop_signals() as stop:
         async with AsyncExitStack() as stack:
+            signers = await stack.enter_async_context(composition.signers_of(settings))
             node = await stack.enter_async_context(composition.node_of(settings))
             await _check_registry(settings, node)
-            await check_scorer(node, signer.address, settings.registry)
+            await _check_scorers(settings, node, signers)
             engine = await stack.enter_async_context(_engine(settings))
             tracing = await stack.enter_async_context(process_tracing())
-            served = _served(engine, settings, tracing, [PoolCollector(node.pool)])
-            url = await stack.enter_async_context(served)
             app = _embedded(engine, settings)
-            composition.register_scoring(app, node=node, signer=signer)
+            collectors = [_register(app, settings, node, signers), PoolCollector(node.pool)]
+            url = await stack.enter_async_context(_served(engine, settings, tracing, collectors))
             listener = await stack.enter_async_context(composition.listener_of(settings, node, app))
             await stack.enter_async_context(traced(app, tracing))
             await stack.enter_async_context(app)
             announce(url)
-            output.say(
-                f"listening to {settings.dao}, scoring as {signer.address}: see dao-scorer promise search"
-            )
+            scorers = ", ".join(signers.active)
+            output.say(f"listening to {settings.dao}, scoring as {scorers}: see dao-scorer promise search")
             await listener.run(stop)
 
 
@@ -156,6 +173,25 @@ async def _started(app: Orchestrator, stop: asyncio.Event) -> AsyncIterator[None
         else:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
+
+
+async def _check_scorers(settings: Settings, node: Node, signers: Signers) -> None:
+    for address in signers.active:
+        await check_scorer(node, address, settings.registry)
+
+
+def _register(app: Orchestrator, settings: Settings, node: Node, signers: Signers) -> SendingMetrics:
+    """Make an application a scorer, as the settings say; return what it counts."""
+    metrics = SendingMetrics()
+    composition.register_scoring(
+        app,
+        node=node,
+        signer=signers,
+        sending=composition.sending_policy(settings),
+        batching=composition.batching(settings),
+        metrics=metrics,
+    )
+    return metrics
 
 
 async def _check_registry(settings: Settings, node: Node) -> None:

@@ -1,0 +1,1 @@
+"""Scores that are ready at about the same time, submitted together by one transaction."""
