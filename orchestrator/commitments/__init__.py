@@ -34,7 +34,8 @@ from orchestrator.commitments.proof import (
     committed_steps,
     with_values,
 )
-from orchestrator.commitments.tree import MerkleTree
+from orchestrator.commitments.rows import RowType
+from orchestrator.commitments.tree import MerkleTree, MultiProof, verify_multi
 from orchestrator.commitments.verification import Check, verify_bundle
 from orchestrator.commitments.wrapper import BoundStep, Committer, commit_step, commitment_for
 
@@ -57,7 +58,9 @@ __all__ = [
     "Leaf",
     "LeafRecord",
     "MerkleTree",
+    "MultiProof",
     "ProofError",
+    "RowType",
     "StepValues",
     "Uint8",
     "Uint16",
@@ -82,5 +85,6 @@ __all__ = [
     "tree_of",
     "verify_bundle",
     "verify_leaf",
+    "verify_multi",
     "with_values",
 ]

@@ -14,12 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from eth_abi.abi import encode
-from eth_hash.auto import keccak
-
 from orchestrator.commitments import tree
 from orchestrator.commitments.errors import ProofError
 from orchestrator.commitments.integers import SAFE_INTEGER_MAX
+from orchestrator.commitments.rows import RowType
 
 SCHEME = "1"
 SCHEME_HEADER = "commitment-scheme"
@@ -31,6 +29,7 @@ STEP_HEADERS = (FUNCTION_HEADER, VERSION_HEADER, INPUT_HEADER, OUTPUT_HEADER)
 
 FUNCTION_LENGTH_MAX = 256
 LEAF_TYPES = ("bytes32", "uint256", "uint256", "string", "uint256", "bytes32", "bytes32")
+LEAF_ROW = RowType(LEAF_TYPES)
 _HASH_TEXT = re.compile(r"0x[0-9a-f]{64}")
 _NUMBER_TEXT = re.compile(r"0|[1-9][0-9]{0,15}")
 
@@ -106,7 +105,7 @@ def leaf_hash(leaf: Leaf) -> bytes:
         step.input_hash,
         step.output_hash,
     )
-    return keccak(keccak(encode(LEAF_TYPES, values)))
+    return LEAF_ROW.leaf_hash(values)
 
 
 def leaves_of(domain: bytes, commitments: Sequence[Commitment]) -> list[Leaf]:

@@ -7,14 +7,28 @@ The tree forgets the order of its leaves: what depends on order must stand insid
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import reduce
 
-from eth_hash.auto import keccak
-
 from orchestrator.commitments.errors import ProofError
+from orchestrator.commitments.keccak import keccak
 
 HASH_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultiProof:
+    """Several leaves proven together, as OpenZeppelin's `multiProofVerify` takes it.
+
+    `leaves` are in the order in which they are consumed; a flag is true where a pair is made of two known
+    hashes, false where the next hash of `proof` is its other half.
+    """
+
+    leaves: list[bytes]
+    proof: list[bytes]
+    flags: list[bool]
 
 
 class MerkleTree:
@@ -56,6 +70,35 @@ class MerkleTree:
             node = (node - 1) // 2
         return siblings
 
+    def multi_proof(self, indices: Iterable[int]) -> MultiProof:
+        """Return one proof of the leaves at `indices`, as the caller counted them, in any order.
+
+        Raises ProofError for a leaf that does not exist and for one named twice.
+        """
+        chosen = list(indices)
+        for index in chosen:
+            if not 0 <= index < len(self._positions):
+                raise ProofError(f"leaf {index} does not exist, the tree has {len(self._positions)} leaves")
+        if len(set(chosen)) != len(chosen):
+            raise ProofError("a leaf is named twice")
+        positions = sorted((self._positions[index] for index in chosen), reverse=True)
+        waiting = deque(positions)
+        proof: list[bytes] = []
+        flags: list[bool] = []
+        while waiting and waiting[0] > 0:
+            node = waiting.popleft()
+            sibling = node + 1 if node % 2 else node - 1
+            known = bool(waiting) and waiting[0] == sibling
+            flags.append(known)
+            if known:
+                waiting.popleft()
+            else:
+                proof.append(self._nodes[sibling])
+            waiting.append((node - 1) // 2)
+        if not chosen:
+            proof.append(self.root)
+        return MultiProof(leaves=[self._nodes[position] for position in positions], proof=proof, flags=flags)
+
 
 def hash_pair(first: bytes, second: bytes) -> bytes:
     """Return keccak256 of the two hashes, the smaller first."""
@@ -72,6 +115,25 @@ def verify(root: bytes, leaf_hash: bytes, proof: Iterable[bytes]) -> bool:
     if any(len(one) != HASH_BYTES for one in hashes):
         return False
     return reduce(hash_pair, hashes) == root
+
+
+def verify_multi(root: bytes, proven: MultiProof) -> bool:
+    """Tell whether all leaves of a multi-proof stand below `root`; the caller has hashed the leaves itself.
+
+    As `MerkleProof.processMultiProof` of OpenZeppelin: every hash of the proof must be used up.
+    """
+    if any(len(one) != HASH_BYTES for one in (*proven.leaves, *proven.proof)):
+        return False
+    if len(proven.leaves) + len(proven.proof) != len(proven.flags) + 1:
+        return False
+    known, others = deque(proven.leaves), deque(proven.proof)
+    for flag in proven.flags:
+        second = known if flag else others
+        if len(known) < (2 if flag else 1) or not second:
+            return False
+        first = known.popleft()
+        known.append(hash_pair(first, second.popleft()))
+    return [*known, *others] == [root]
 
 
 def _check_leaves(leaf_hashes: Sequence[bytes]) -> None:
