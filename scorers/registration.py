@@ -22,7 +22,14 @@ from scorers.workflow import policy_in_force, score_proposal
 
 COMMITTED_READS: tuple[Callable[..., object], ...] = (read_proposal, fetch_votes, score_reputations)
 COMMITTED_DECISIONS: tuple[Callable[..., object], ...] = (check_eligibility, calculate_score)
+VERSIONS: dict[Callable[..., object], int] = {calculate_score: 2}
+"""Versions beyond the first: since 2 the verdict holds the root of the tree of votes."""
 LOOKS: tuple[Callable[..., object], ...] = (policy_in_force, read_standing)
+
+
+def version_of(step: Callable[..., object]) -> int:
+    """Return the version under which a committed step is registered, and stands in its leaf."""
+    return VERSIONS.get(step, 1)
 
 
 def register_scoring(
@@ -47,7 +54,8 @@ def register_scoring(
     for reading in COMMITTED_READS:
         app.register(reading, commit=True, retry=retry)
     for deciding in COMMITTED_DECISIONS:
-        app.register(deciding, commit=True, executor="inline")
+        # In a thread: the tree of thousands of votes is no work for the loop that keeps leases.
+        app.register(deciding, version=version_of(deciding), commit=True)
     for looking in LOOKS:
         app.register(looking, retry=retry)
     app.register(score_proposal)

@@ -125,7 +125,10 @@ class ScoreStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The score in signed basis points with what it was made of; `findings` tell why there is none."""
+    """The score in signed basis points with what it was made of; `findings` tell why there is none.
+
+    `votes_root` is the root of the tree of votes (`scorers.vote_leaves`), `votes` how many leaves it has.
+    """
 
     status: ScoreStatus
     score: Int32
@@ -134,6 +137,8 @@ class Verdict:
     abstain_votes: Uint256
     counted: Uint32
     excluded: Uint32
+    votes: Uint32
+    votes_root: str
     findings: list[str]
 
 
@@ -142,8 +147,9 @@ class ScoreOutcome:
     """The result of `score_proposal`.
 
     `policy_hash` is the policy that the registry binds, `policy` the one that counted. `root` is 0x text,
-    `leaf_count` the number of committed steps below it. The transaction's fields are None where nothing of
-    ours is on the chain; `detail` says why in one line.
+    `leaf_count` the number of committed steps below it; `votes_root` that of the `votes` leaves of the tree
+    of votes. `snapshot` and `deadline` are timepoints of the DAO's clock, `code` is the release that scored.
+    The transaction's fields are None where nothing of ours is on the chain; `detail` says why in one line.
     """
 
     status: ScoreStatus
@@ -161,6 +167,11 @@ class ScoreOutcome:
     policy: Policy | None = None
     root: str | None = None
     leaf_count: Uint32 | None = None
+    snapshot: Uint64 | None = None
+    deadline: Uint64 | None = None
+    votes_root: str | None = None
+    votes: Uint32 | None = None
+    code: str | None = None
     scorer: str | None = None
     transaction_hash: str | None = None
     block_number: Uint64 | None = None

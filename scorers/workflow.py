@@ -10,7 +10,6 @@ is an argument or result of a committed step.
 
 from __future__ import annotations
 
-from contracts.bindings import proposal_scores
 from contracts.transactions import patiently
 from listener.invocation import EndReason, ProposalRequest, VotingEnded
 from orchestrator import Context, Info
@@ -22,6 +21,8 @@ from scorers.steps.score import calculate_score
 from scorers.steps.votes import fetch_votes
 from scorers.submission import Submission, SubmissionStatus, submit
 from scorers.values import Proposal, ScoreOutcome, ScoreStatus, Verdict
+from scorers.version import RELEASE
+from scorers.vote_leaves import domain_of
 
 SUBMITTED = (ScoreStatus.SCORED, ScoreStatus.NO_VOTES)
 
@@ -55,17 +56,6 @@ async def policy_in_force(info: Info, proposal: Proposal) -> Policy:
     policy = info.dependency(Policy)
     check_bound(policy, proposal_id=proposal.proposal_id, bound=proposal.policy_hash)
     return policy
-
-
-def domain_of(proposal: Proposal) -> bytes:
-    """Return what every leaf of this proposal carries, as the registry's `domainOf` computes it (M2)."""
-    return proposal_scores.domain_of(
-        chain_id=proposal.chain_id,
-        registry=proposal.registry,
-        dao=proposal.scored_dao,
-        proposal_id=proposal.proposal_id,
-        policy_hash=bytes.fromhex(proposal.policy_hash[2:]),
-    )
 
 
 def cancelled_outcome(request: ProposalRequest) -> ScoreOutcome:
@@ -121,6 +111,11 @@ def outcome_of(
         policy=policy,
         root=root,
         leaf_count=leaf_count,
+        snapshot=proposal.snapshot,
+        deadline=proposal.deadline,
+        votes_root=verdict.votes_root,
+        votes=verdict.votes,
+        code=RELEASE,
         scorer=submission.scorer if submission else None,
         transaction_hash=submission.transaction_hash if submission else None,
         block_number=submission.block_number if submission else None,

@@ -7,9 +7,17 @@ other.
 
 from __future__ import annotations
 
-try:
-    from eth_hash.backends.pysha3 import keccak256 as keccak
-except ImportError:  # pragma: no cover - depends on the platform's wheels
-    from eth_hash.auto import keccak
+from collections.abc import Callable
 
-__all__ = ["keccak"]
+from eth_hash import auto
+
+
+def _quickest() -> Callable[[bytes], bytes]:
+    try:
+        from eth_hash.backends import pysha3  # noqa: PLC0415 - it may be missing
+    except ImportError:
+        return auto.keccak
+    return pysha3.keccak256
+
+
+keccak = _quickest()

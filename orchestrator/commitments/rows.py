@@ -4,8 +4,8 @@ A workflow whose step returns many equal things (one vote each, one payment each
 by putting the root of their tree into the step's output. A row's leaf is
 keccak256(keccak256(abi.encode(row))), as OpenZeppelin's package and contracts hash it.
 
-The encoder is this package's own, since eth_abi takes a third of a millisecond for ten rows; the tests hold it
-against eth_abi. It knows the types that a row needs: bytes32, uint8 to uint256, address, bool and string.
+The encoder is this package's own, since eth_abi takes a third of a millisecond for ten rows; the tests hold
+it against eth_abi. It knows the types that a row needs: bytes32, uint8 to uint256, address, bool and string.
 """
 
 from __future__ import annotations

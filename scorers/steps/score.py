@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from scorers.values import Ballot, Eligibility, Proposal, Reason, ScoreStatus, Tally, Verdict
+from scorers.vote_leaves import domain_of, vote_leaves, votes_root
 
 BASIS_POINTS = 10_000
 AGAINST, FOR, ABSTAIN = 0, 1, 2
@@ -37,10 +38,13 @@ def calculate_score(proposal: Proposal, raw: Tally, eligibility: Eligibility) ->
 
     `raw` are the sums of all logged votes: where they differ from what the DAO counted, or a vote's weight
     from the voter's reputation, the evidence contradicts itself and there is no score to submit.
+
+    The tree of votes is part of the verdict, which is short: a contract can read the root out of it.
     """
     counted = tally_of(eligibility.counted)
     findings = _findings(proposal, raw, eligibility)
     status = _status(counted, findings)
+    votes = vote_leaves(eligibility)
     score = score_of(counted.for_votes, counted.against_votes) if status is ScoreStatus.SCORED else 0
     return Verdict(
         status=status,
@@ -50,6 +54,8 @@ def calculate_score(proposal: Proposal, raw: Tally, eligibility: Eligibility) ->
         abstain_votes=counted.abstain_votes,
         counted=len(eligibility.counted),
         excluded=len(eligibility.excluded),
+        votes=len(votes),
+        votes_root=votes_root(domain_of(proposal), votes),
         findings=findings,
     )
 

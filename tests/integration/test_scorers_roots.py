@@ -138,6 +138,7 @@ class Recomputed:
             for voter in voters
         ]
         eligibility = written("Eligibility", counted=ballots, excluded=[])
+        domain = await self.ask(request.registry, "domainOf(uint256)", ["bytes32"], number)
         score = (abs(in_favour - against) * 10_000) // (in_favour + against)
         verdict = written(
             "Verdict",
@@ -148,10 +149,11 @@ class Recomputed:
             abstain_votes=str(abstain),
             counted=len(ballots),
             excluded=0,
+            votes=len(votes),
+            votes_root="0x" + standard_root(vote_leaves(domain, votes)).hex(),
             findings=[],
         )
         policy = written("Policy", name="reputation-weighted", version=1, minimum_weight="1")
-        domain = await self.ask(request.registry, "domainOf(uint256)", ["bytes32"], number)
         created = {name: getattr(request, name) for name in type(request).__dataclass_fields__}
         return domain, [
             ("read_proposal", {"request": written("ProposalRequest", **created)}, proposal),
@@ -182,10 +184,24 @@ class Recomputed:
         domain, steps = await self.steps()
         leaves = []
         for index, (function, given, result) in enumerate(steps):
-            values = (domain, index, len(steps), function, 1, text_hash(given), text_hash(result))
+            version = 2 if function == "calculate_score" else 1
+            values = (domain, index, len(steps), function, version, text_hash(given), text_hash(result))
             types = ["bytes32", "uint256", "uint256", "string", "uint256", "bytes32", "bytes32"]
             leaves.append(keccak(keccak(encode(types, values))))
         return "0x" + standard_root(leaves).hex()
+
+
+VOTE = ["bytes32", "uint256", "uint256", "address", "uint8", "uint256", "uint256", "bool", "string"]
+
+
+def vote_leaves(domain: bytes, votes: list[dict[str, Any]]) -> list[bytes]:
+    """One leaf a voter, here with one vote each, all of which count."""
+    leaves = []
+    for index, vote in enumerate(votes):
+        place = (vote["block_number"], vote["log_index"])
+        row = (domain, index, len(votes), vote["voter"], vote["support"], vote["weight"], vote["weight"])
+        leaves.append(keccak(keccak(encode([*VOTE, *["uint256"] * 2], [*row, True, "", *place]))))
+    return leaves
 
 
 def written(name: str, /, **fields: object) -> dict[str, object]:

@@ -16,13 +16,13 @@ from listener.invocation import ProposalRequest
 from orchestrator.client.registry import describe
 from orchestrator.commitments import Commitment, close
 from scorers.policy import Policy, policy_hash
-from scorers.registration import COMMITTED_DECISIONS, COMMITTED_READS
+from scorers.registration import COMMITTED_DECISIONS, COMMITTED_READS, version_of
 from scorers.steps.eligibility import check_eligibility
 from scorers.steps.proposal import last_block_until
 from scorers.steps.reputation import voters_of
 from scorers.steps.score import calculate_score, tally_of
 from scorers.values import Ballot, Proposal, Reputation, Votes
-from scorers.workflow import domain_of
+from scorers.vote_leaves import domain_of
 from tests.unit.test_scorers_score import ballot, proposal, reputations
 
 CAST = [ballot(1, 1, 30, block=12), ballot(2, 0, 10, block=13), ballot(3, 2, 5, block=13, index=1)]
@@ -40,7 +40,8 @@ REQUEST = ProposalRequest(
     log_index=0,
 )
 STEPS = {
-    step.__name__: describe(step, commit=True).committer for step in (*COMMITTED_READS, *COMMITTED_DECISIONS)
+    step.__name__: describe(step, version=version_of(step), commit=True).committer
+    for step in (*COMMITTED_READS, *COMMITTED_DECISIONS)
 }
 
 
