@@ -8,6 +8,7 @@ from hardhat_free_chain.accounts import deterministic_accounts
 from hardhat_free_chain.chain import LocalChain
 from hardhat_free_chain.endpoint import Endpoint
 from hardhat_free_chain.errors import ListenError, RpcError
+from hardhat_free_chain.reorganisation import Fate, Reorganisation
 from hardhat_free_chain.server import ChainServer, serve
 from hardhat_free_chain.settings import ChainSettings, SettingsError
 
@@ -15,8 +16,10 @@ __all__ = [
     "ChainServer",
     "ChainSettings",
     "Endpoint",
+    "Fate",
     "ListenError",
     "LocalChain",
+    "Reorganisation",
     "RpcError",
     "SettingsError",
     "deterministic_accounts",

@@ -18,6 +18,7 @@ class ClockState:
 
     offset_s: int
     chosen: int | None
+    interval_s: int | None = None
 
 
 class ChainClock:
@@ -29,6 +30,7 @@ class ChainClock:
         self.genesis_timestamp = now if genesis_timestamp is None else genesis_timestamp
         self._offset_s = self.genesis_timestamp - now
         self._chosen: int | None = None
+        self._interval_s: int | None = None
 
     @property
     def offset_s(self) -> int:
@@ -39,6 +41,8 @@ class ChainClock:
         """The timestamp that a block mined now on that parent would carry (T1)."""
         if self._chosen is not None:
             return max(self._chosen, parent_timestamp + 1)
+        if self._interval_s is not None:
+            return parent_timestamp + self._interval_s
         return max(int(self._wall()) + self._offset_s, parent_timestamp + 1)
 
     def check_is_later(self, timestamp: int, parent_timestamp: int) -> None:
@@ -59,6 +63,18 @@ class ChainClock:
         self._offset_s += seconds
         return self._offset_s
 
+    def set_now(self, timestamp: int) -> int:
+        """Let it be this time now; returns by how many seconds the clock moved."""
+        before = self._offset_s
+        self._offset_s = timestamp - int(self._wall())
+        return self._offset_s - before
+
+    def set_interval(self, seconds: int | None) -> None:
+        """Let each block be so many seconds later than its parent; None lets the clock decide again."""
+        if seconds is not None and seconds < 1:
+            raise InvalidParams(f"interval is {seconds}; give at least 1 second")
+        self._interval_s = seconds
+
     def mined(self, timestamp: int) -> None:
         """A block with this timestamp is the head now; time runs on from it."""
         if self._chosen is not None:
@@ -67,8 +83,9 @@ class ChainClock:
 
     def state(self) -> ClockState:
         """The state for a snapshot."""
-        return ClockState(offset_s=self._offset_s, chosen=self._chosen)
+        return ClockState(offset_s=self._offset_s, chosen=self._chosen, interval_s=self._interval_s)
 
     def restore(self, state: ClockState) -> None:
         """Return to a snapshot's state."""
         self._offset_s, self._chosen = state.offset_s, state.chosen
+        self._interval_s = state.interval_s

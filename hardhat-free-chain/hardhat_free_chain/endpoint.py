@@ -20,14 +20,13 @@ from aiohttp import WSMsgType, web
 from hardhat_free_chain.errors import ListenError, MethodNotFound, RpcError
 from hardhat_free_chain.faults.rule import Delivery, Ending, Rule
 from hardhat_free_chain.faults.weather import Weather, joined
-from hardhat_free_chain.logs import LogFilter
 from hardhat_free_chain.owner import Owner
 from hardhat_free_chain.rpc import dispatch
 from hardhat_free_chain.rpc.node import Node
 from hardhat_free_chain.settings import ChainSettings
-from hardhat_free_chain.subscriptions import Connection, SubscriptionHub
+from hardhat_free_chain.subscriptions import Connection, SubscriptionHub, Wanted
 
-Activations = list[tuple[str, LogFilter | None]]
+Activations = list[tuple[str, Wanted]]
 Struck = tuple[dispatch.Envelope, Sequence[Rule]]
 
 CONTROL_PREFIX = "hardhatfree_"

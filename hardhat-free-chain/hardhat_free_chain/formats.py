@@ -5,17 +5,27 @@ zeros, data is hex of full length, addresses are in lower case. The values that 
 stored and served as they are: nobody changes them.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from eth.abc import BlockHeaderAPI, LogAPI, SetCodeAuthorizationAPI, SignedTransactionAPI
 from eth.vm.forks.prague.constants import SET_CODE_TRANSACTION_TYPE
 from eth_hash.auto import keccak
+from eth_utils.address import to_checksum_address
 
 from hardhat_free_chain.encoding import rlp_encode
+from hardhat_free_chain.logs import LogFilter
 from hardhat_free_chain.machine import Applied
 
 Json = dict[str, Any]
+
+
+class HasLogs(Protocol):
+    """A block, as far as its logs go."""
+
+    @property
+    def logs(self) -> list[Json]:
+        """All logs of the block in order."""
 
 
 def quantity(value: int) -> str:
@@ -53,6 +63,14 @@ def effective_gas_price(transaction: SignedTransactionAPI, base_fee: int) -> int
 def transaction_type(transaction: SignedTransactionAPI) -> int:
     """The EIP-2718 type; 0 for a legacy transaction."""
     return transaction.type_id or 0
+
+
+def pool_part(by_sender: Mapping[bytes, Mapping[int, SignedTransactionAPI]]) -> Json:
+    """Waiting transactions by checksummed sender and decimal nonce, as txpool_content shows them."""
+    return {
+        to_checksum_address(sender): {str(nonce): pending_transaction(each) for nonce, each in held.items()}
+        for sender, held in by_sender.items()
+    }
 
 
 def pending_transaction(transaction: SignedTransactionAPI) -> Json:
@@ -156,6 +174,12 @@ def _log(log: LogAPI, identity: Json, log_index: int) -> Json:
         "logIndex": quantity(log_index),
         "removed": False,
     }
+
+
+def removed_logs(blocks: Sequence[HasLogs], wanted: LogFilter) -> list[Json]:
+    """The wanted logs of blocks that are no longer canonical, newest first, as go-ethereum tells of them."""
+    gone = [log for block in blocks for log in block.logs if wanted.matches(log)]
+    return [{**log, "removed": True} for log in reversed(gone)]
 
 
 def header(head: BlockHeaderAPI, *, pending: bool = False) -> Json:

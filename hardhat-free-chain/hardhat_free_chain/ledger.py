@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from eth.abc import BlockHeaderAPI
+from eth.abc import BlockHeaderAPI, SignedTransactionAPI
 
 from hardhat_free_chain import formats
 from hardhat_free_chain.errors import NotFound
@@ -22,8 +22,9 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MinedTransaction:
-    """A transaction in its block, ready to be served."""
+    """A transaction in its block, ready to be served; `source` is what was sent."""
 
+    source: SignedTransactionAPI
     encoded: bytes
     transaction: Json
     receipt: Json
@@ -77,6 +78,7 @@ def assemble(header: BlockHeaderAPI, applied: Sequence[Applied]) -> Block:
         log_index += len(receipt["logs"])
         transactions.append(
             MinedTransaction(
+                source=each.transaction,
                 encoded=each.transaction.encode(),
                 transaction=formats.mined_transaction(each.transaction, header, index),
                 receipt=receipt,
@@ -123,6 +125,10 @@ class Ledger:
             for mined in block.transactions:
                 del self._transactions[bytes.fromhex(mined.transaction["hash"][2:])]
         del self._blocks[height + 1 :]
+
+    def above(self, height: int) -> tuple[Block, ...]:
+        """The canonical blocks above a height, in order."""
+        return tuple(self._blocks[height + 1 :])
 
     def alter_head_state(self, state_root: bytes) -> None:
         """Let calls and the next block start from another state."""

@@ -12,7 +12,7 @@ Not thread-safe. Imports no network.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,16 +50,32 @@ class Applied:
     gas_used: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockPlan:
+    """What a block is told besides its parent; `base_fee` (wei) and `randomness` follow from it if None.
+
+    Blocks that differ in `salt` alone differ in their hash.
+    """
+
+    gas_limit: int
+    coinbase: bytes = ZERO_ADDRESS
+    base_fee: int | None = None
+    randomness: bytes | None = None
+    salt: bytes = b""
+
+
 @dataclass(slots=True, kw_only=True)
 class OpenBlock:
     """A block under construction; nothing of it is stored before it is sealed.
 
     `refused` pairs the transactions that cannot be part of it with the reason; those that only do not
-    fit under the gas limit are in neither list.
+    fit under the gas limit, and what follows them from the same senders, are in neither list. The header of
+    a block that is not regular breaks the rules that bind base fee and gas limit to the parent's.
     """
 
     header: BlockHeaderAPI
     vm: VirtualMachineAPI
+    is_regular: bool = True
     applied: list[Applied] = field(default_factory=list)
     refused: list[tuple[SignedTransactionAPI, str]] = field(default_factory=list)
 
@@ -68,7 +84,13 @@ class Machine:
     """Builds blocks and opens states over one in-memory trie database."""
 
     def __init__(
-        self, *, chain_id: int, genesis_timestamp: int, gas_limit: int, balances: Mapping[bytes, int]
+        self,
+        *,
+        chain_id: int,
+        genesis_timestamp: int,
+        gas_limit: int,
+        balances: Mapping[bytes, int],
+        number_of: Callable[[int], int] | None = None,
     ) -> None:
         # eth-tester is untyped; what leaves this module is typed again.
         backend: Any = PyEVMBackend
@@ -83,8 +105,13 @@ class Machine:
         state = state or {ZERO_ADDRESS: {"balance": 0, "nonce": 0, "code": b"", "storage": {}}}
         self._chain: Any = backend(genesis_parameters=genesis, genesis_state=state).chain
         self._chain.chain_id = chain_id
-        self._gas_limit = gas_limit
+        # What contracts see as block.number; None means the block's own.
+        self._number_of = number_of
         self.genesis: BlockHeaderAPI = self._chain.get_canonical_block_header_by_number(0)
+
+    def set_chain_id(self, chain_id: int) -> None:
+        """Let contracts see another chain id from now on."""
+        self._chain.chain_id = chain_id
 
     @property
     def transaction_builder(self) -> type[TransactionBuilderAPI]:
@@ -92,7 +119,9 @@ class Machine:
         builder: type[TransactionBuilderAPI] = self._chain.get_vm(self.genesis).get_transaction_builder()
         return builder
 
-    def next_header(self, parent: BlockHeaderAPI, state_root: bytes, timestamp: int) -> BlockHeaderAPI:
+    def next_header(
+        self, parent: BlockHeaderAPI, state_root: bytes, timestamp: int, plan: BlockPlan
+    ) -> BlockHeaderAPI:
         """The header of a block on `parent`, before any transaction.
 
         The randomness of the block is derived from its parent, so that equal histories give equal chains.
@@ -100,11 +129,11 @@ class Machine:
         header: BlockHeaderAPI = self._chain.create_header_from_parent(
             parent,
             timestamp=timestamp,
-            gas_limit=self._gas_limit,
-            coinbase=ZERO_ADDRESS,
-            mix_hash=keccak(b"prevrandao" + parent.hash),
+            coinbase=plan.coinbase,
+            mix_hash=plan.randomness or keccak(b"prevrandao" + parent.hash + plan.salt),
         )
-        return header.copy(state_root=state_root)
+        changes = {} if plan.base_fee is None else {"base_fee_per_gas": plan.base_fee}
+        return header.copy(state_root=state_root, gas_limit=plan.gas_limit, **changes)
 
     def open_block(
         self,
@@ -112,12 +141,17 @@ class Machine:
         state_root: bytes,
         timestamp: int,
         transactions: Sequence[SignedTransactionAPI],
+        plan: BlockPlan,
     ) -> OpenBlock:
         """Run transactions in order on top of a parent whose state is `state_root`."""
-        header = self.next_header(parent, state_root, timestamp)
-        block = OpenBlock(header=header, vm=self._chain.get_vm(header))
+        header = self.next_header(parent, state_root, timestamp, plan)
+        is_regular = plan.base_fee is None and plan.gas_limit == parent.gas_limit
+        block = OpenBlock(header=header, vm=self._vm(header), is_regular=is_regular)
+        # What follows a transaction that is left out would only be refused for its nonce.
+        left_out: set[bytes] = set()
         for transaction in transactions:
-            self._apply(block, transaction)
+            if transaction.sender not in left_out and not self._apply(block, transaction):
+                left_out.add(transaction.sender)
         return block
 
     def seal(self, block: OpenBlock, parent: BlockHeaderAPI) -> BlockHeaderAPI:
@@ -128,7 +162,8 @@ class Machine:
         header = block.header.copy(
             state_root=block.vm.state.state_root, transaction_root=transaction_root, receipt_root=receipt_root
         )
-        block.vm.validate_header(header, parent)
+        if block.is_regular:
+            block.vm.validate_header(header, parent)
         # BLOCKHASH and the next block find their ancestors by hash.
         self._chain.chaindb.db[header.hash] = rlp_encode(header)
         return header
@@ -145,18 +180,24 @@ class Machine:
         changes: dict[str, object] = {"state_root": state_root}
         if free:
             changes["base_fee_per_gas"] = 0
-        state: StateAPI = self._chain.get_vm(header.copy(**changes)).state
-        return state
+        return self._vm(header.copy(**changes)).state
 
-    def _apply(self, block: OpenBlock, transaction: SignedTransactionAPI) -> None:
+    def _vm(self, header: BlockHeaderAPI) -> VirtualMachineAPI:
+        vm: VirtualMachineAPI = self._chain.get_vm(header)
+        if self._number_of is not None:
+            # py-evm has no other place to say that contracts live by another clock than the chain's.
+            vm.state.execution_context._block_number = self._number_of(header.block_number)  # type: ignore[attr-defined]
+        return vm
+
+    def _apply(self, block: OpenBlock, transaction: SignedTransactionAPI) -> bool:
         header = block.header
         if header.gas_used + transaction.gas > header.gas_limit:
-            return
+            return False
         try:
             receipt, computation = block.vm.apply_transaction(header, transaction)
         except ValidationError as error:
             block.refused.append((transaction, str(error)))
-            return
+            return False
         block.header = block.vm.add_receipt_to_header(header, receipt)
         block.applied.append(
             Applied(
@@ -166,3 +207,4 @@ class Machine:
                 gas_used=receipt.gas_used - header.gas_used,
             )
         )
+        return True

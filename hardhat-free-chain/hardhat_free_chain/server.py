@@ -141,7 +141,7 @@ class ChainServer:
         self.chain.observe(pace)
         due = loop.time()
         while True:
-            interval_s = self.chain.block_interval_s
+            interval_s = self.chain.controls.block_interval_s
             wait_s = None
             if interval_s is not None:
                 due = max(due + interval_s, loop.time())

@@ -2,13 +2,15 @@
 
 S1 the answer that carries a subscription's id leaves before its first notification.
 S2 notifications follow the order of the blocks; within a block, logs follow the order of the log index.
+   Logs that a reorganisation takes are told first, newest first, as `removed`.
 S3 a connection's outbox is bounded; one that does not read is closed, and nobody else waits for it.
 
-All of it lives on the event loop; only `block_added` and `rewound` are called from the chain's thread.
+All of it lives on the event loop; only what observes the chain is called from the chain's thread.
 """
 
 import asyncio
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import msgspec
 
@@ -20,12 +22,14 @@ from hardhat_free_chain.ledger import Block
 from hardhat_free_chain.logs import LogFilter
 from hardhat_free_chain.rpc import parameters
 
+Wanted = LogFilter | Literal["newHeads", "newPendingTransactions"]
+
 OUTBOX_MAX = 10_000
 SUBSCRIPTIONS_MAX = 1_000
 
 
 class Connection:
-    """One WebSocket client: its outbox and its subscriptions (None stands for new heads).
+    """One WebSocket client: its outbox and its subscriptions.
 
     A None in the outbox asks the writer to close the connection. `weather` may change what is told.
     """
@@ -33,9 +37,9 @@ class Connection:
     def __init__(self, weather: Weather) -> None:
         self.weather = weather
         self.outbox: asyncio.Queue[bytes | None] = asyncio.Queue(OUTBOX_MAX)
-        self.subscriptions: dict[str, LogFilter | None] = {}
+        self.subscriptions: dict[str, Wanted] = {}
 
-    def push(self, identity: str, payload: dict[str, Any]) -> None:
+    def push(self, identity: str, payload: dict[str, Any] | str) -> None:
         """Queue a notification, or have the connection closed if it does not read (S3)."""
         told = self.weather.notification(payload)
         if told is None:
@@ -74,19 +78,22 @@ class SubscriptionHub(ChainObserver):
         """Forget a connection with its subscriptions."""
         self._connections.discard(connection)
 
-    def prepare(self, connection: Connection, arguments: list[Any]) -> tuple[str, LogFilter | None]:
+    def prepare(self, connection: Connection, arguments: list[Any]) -> tuple[str, Wanted]:
         """Check an eth_subscribe; the caller activates it once the answer is queued (S1)."""
         kind = parameters.argument(arguments, 0)
         if len(connection.subscriptions) >= SUBSCRIPTIONS_MAX:
             raise LimitExceeded(f"too many subscriptions: {SUBSCRIPTIONS_MAX} are open on this connection")
-        if kind == "newHeads":
-            wanted = None
+        wanted: Wanted
+        if kind in ("newHeads", "newPendingTransactions"):
+            wanted = kind
         elif kind == "logs":
             wanted = parameters.log_filter(
                 parameters.mapping(parameters.argument(arguments, 1, {}), "filter")
             )
         else:
-            raise InvalidParams(f"no {kind!r} subscription in eth namespace: give newHeads or logs")
+            raise InvalidParams(
+                f"no {kind!r} subscription in eth namespace: give newHeads, logs or newPendingTransactions"
+            )
         self._last += 1
         return formats.quantity(self._last), wanted
 
@@ -94,6 +101,31 @@ class SubscriptionHub(ChainObserver):
         """Called in the chain's thread: hand the block to the loop."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._publish, block)
+
+    def rewound(self, height: int, removed: Sequence[Block]) -> None:
+        """Called in the chain's thread: tell of the logs that a reorganisation took."""
+        if removed and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._retract, removed)
+
+    def transaction_added(self, transaction_hash: bytes) -> None:
+        """Called in the chain's thread: tell of a transaction in the mempool."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._announce, formats.data(transaction_hash))
+
+    def _announce(self, transaction_hash: str) -> None:
+        for connection in tuple(self._connections):
+            for identity, wanted in tuple(connection.subscriptions.items()):
+                if wanted == "newPendingTransactions":
+                    connection.push(identity, transaction_hash)
+
+    def _retract(self, removed: Sequence[Block]) -> None:
+        for connection in tuple(self._connections):
+            # A node that lags has not told of the newest ones yet.
+            told = removed[: max(0, len(removed) - connection.weather.blocks_behind)]
+            for identity, wanted in tuple(connection.subscriptions.items()):
+                if isinstance(wanted, LogFilter):
+                    for log in formats.removed_logs(told, wanted):
+                        connection.push(identity, log)
 
     def _publish(self, newest: Block) -> None:
         for connection in tuple(self._connections):
@@ -105,9 +137,9 @@ class SubscriptionHub(ChainObserver):
             for identity, wanted in tuple(connection.subscriptions.items()):
                 if identity not in connection.subscriptions:
                     break
-                if wanted is None:
+                if wanted == "newHeads":
                     connection.push(identity, head)
-                    continue
-                for log in logs:
-                    if wanted.matches(log):
-                        connection.push(identity, log)
+                elif isinstance(wanted, LogFilter):
+                    for log in logs:
+                        if wanted.matches(log):
+                            connection.push(identity, log)

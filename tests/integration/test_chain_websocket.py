@@ -247,3 +247,48 @@ async def test_too_many_waiting_requests_are_refused() -> None:
 
 def test_the_accounts_are_the_same_everywhere() -> None:
     assert deterministic_accounts(10) == ACCOUNTS
+
+
+async def test_a_reorganisation_takes_logs_back(
+    server: ChainServer, socket: aiohttp.ClientWebSocketResponse
+) -> None:
+    probe = await server.run(deploy_on, server.chain)
+    await ask(socket, "eth_subscribe", "logs", {"address": "0x" + probe.hex()})
+    heads = (await ask(socket, "eth_subscribe", "newHeads"))["result"]
+    for nonce in (1, 2):
+        raw = signed(nonce=nonce, to=probe, value=0, gas=200_000, data=call_data("tick", nonce, 1))
+        await server.request("eth_sendRawTransaction", "0x" + raw.hex())
+    before = [(await receive(socket))["params"]["result"] for _ in range(4)]
+    await server.request("hardhatfree_reorg", 2)
+    told = [(await receive(socket))["params"] for _ in range(6)]
+    removed = [each["result"] for each in told[:2]]
+    assert [(log["removed"], int(log["topics"][1], 16)) for log in removed] == [(True, 2), (True, 1)]
+    olds = [each for each in before if "topics" in each]
+    assert [{**log, "removed": False} for log in removed] == olds[::-1]
+    assert [each["result"]["number"] for each in told if each["subscription"] == heads] == ["0x2", "0x3"]
+    again = [each["result"] for each in told[2:] if each["subscription"] != heads]
+    assert [(log["removed"], int(log["topics"][1], 16)) for log in again] == [(False, 1), (False, 2)]
+    assert {log["transactionHash"] for log in again} == {log["transactionHash"] for log in removed}
+    assert not {log["blockHash"] for log in again} & {log["blockHash"] for log in removed}
+
+
+async def test_waiting_transactions_are_announced(
+    server: ChainServer, socket: aiohttp.ClientWebSocketResponse
+) -> None:
+    await server.request("evm_setAutomine", False)
+    await ask(socket, "eth_subscribe", "newPendingTransactions")
+    sent = await server.request("eth_sendRawTransaction", "0x" + signed().hex())
+    assert (await receive(socket))["params"]["result"] == sent
+
+
+async def test_the_interval_between_blocks_is_changed_while_it_runs(
+    server: ChainServer, socket: aiohttp.ClientWebSocketResponse
+) -> None:
+    await ask(socket, "eth_subscribe", "newHeads")
+    await server.request("evm_setIntervalMining", 20)
+    for number in (1, 2, 3):
+        assert (await receive(socket))["params"]["result"]["number"] == hex(number)
+    await server.request("evm_setIntervalMining", 0)
+    height = await server.request("eth_blockNumber")
+    await asyncio.sleep(0.1)
+    assert await server.request("eth_blockNumber") in (height, hex(int(height, 16) + 1))

@@ -26,7 +26,6 @@ def manual() -> LocalChain:
     ("fields", "message"),
     [
         ({"chainId": 5}, f"invalid sender: invalid chain id for signer: have 5 want {CHAIN_ID}"),
-        ({"nonce": 2}, "nonce too high: tx nonce 2, gapped nonce 0"),
         ({"gas": 20_000}, "intrinsic gas too low: gas 20000, minimum needed 21000"),
         ({"gas": 21_030, "data": "0x01"}, "intrinsic gas too low: gas 21030, minimum needed 21040"),
         ({"gas": 30_000_001}, "exceeds block gas limit"),
@@ -68,6 +67,84 @@ def test_a_legacy_transaction_needs_the_chain_id(chain: LocalChain) -> None:
         chain.send_raw_transaction(legacy(chainId=1))
     chain.send_raw_transaction(legacy(chainId=CHAIN_ID))
     assert chain.ledger.height == 1
+
+
+def test_a_gap_is_refused_where_gaps_are_not_held() -> None:
+    chain = LocalChain(ChainSettings(hold_nonce_gaps=False))
+    with pytest.raises(TransactionRejected, match="nonce too high: tx nonce 2, gapped nonce 0"):
+        chain.send_raw_transaction(signed(nonce=2))
+    assert len(chain.pool) == 0
+
+
+@pytest.mark.parametrize("auto_mine", [True, False])
+def test_what_stands_beyond_a_gap_waits_until_the_gap_is_filled(auto_mine: bool) -> None:
+    chain = LocalChain(ChainSettings(auto_mine=auto_mine))
+    sender = chain.accounts[0]
+    late = [chain.send_raw_transaction(signed(nonce=nonce)) for nonce in (3, 1)]
+    assert chain.nonce(sender, None) == 0
+    assert chain.mine().transactions == ()
+    chain.send_raw_transaction(signed())
+    if not auto_mine:
+        assert chain.nonce(sender, None) == 2
+        chain.mine()
+    assert [chain.ledger.transaction(each) is None for each in late] == [True, False]
+    assert chain.nonce(sender, None) == 2
+    chain.send_raw_transaction(signed(nonce=2))
+    if not auto_mine:
+        chain.mine()
+    assert chain.nonce(sender, chain.head) == 4
+    assert len(chain.pool) == 0
+
+
+def test_of_too_many_beyond_a_gap_the_highest_nonces_are_forgotten() -> None:
+    chain = LocalChain(ChainSettings(auto_mine=False, queued_per_sender=3))
+    hashes = {nonce: chain.send_raw_transaction(signed(nonce=nonce)) for nonce in (9, 5, 6, 7, 8, 0)}
+    assert [nonce for nonce, each in hashes.items() if chain.pool.get(each) is None] == [9, 8]
+
+
+def test_a_sender_has_only_so_many_waiting() -> None:
+    chain = LocalChain(ChainSettings(auto_mine=False, waiting_per_sender=2))
+    for nonce in (0, 1):
+        chain.send_raw_transaction(signed(nonce=nonce))
+    with pytest.raises(TransactionRejected, match="txpool is full: 2 transactions of this sender wait"):
+        chain.send_raw_transaction(signed(nonce=2))
+    chain.send_raw_transaction(signed(1))
+    chain.send_raw_transaction(signed(nonce=1, maxFeePerGas=4 * GWEI, maxPriorityFeePerGas=2 * GWEI))
+
+
+def test_a_dropped_transaction_leaves_a_gap(manual: LocalChain) -> None:
+    hashes = [manual.send_raw_transaction(signed(nonce=nonce)) for nonce in range(3)]
+    assert manual.drop_transaction(hashes[1]) is True
+    assert manual.drop_transaction(hashes[1]) is False
+    assert manual.nonce(manual.accounts[0], None) == 1
+    assert [each.source.nonce for each in manual.mine().transactions] == [0]
+    assert manual.send_raw_transaction(signed(nonce=1)) == hashes[1]
+    assert [each.source.nonce for each in manual.mine().transactions] == [1, 2]
+
+
+def test_a_restarted_node_has_forgotten_what_waited(manual: LocalChain) -> None:
+    sent = [manual.send_raw_transaction(signed(nonce=nonce)) for nonce in (0, 1, 5)]
+    assert manual.restart() == 3
+    assert manual.mine().transactions == ()
+    assert manual.send_raw_transaction(signed()) == sent[0]
+
+
+def test_the_best_paid_come_first_and_each_sender_in_order(manual: LocalChain) -> None:
+    tips = {(0, 0): 1, (0, 1): 9, (1, 0): 3, (2, 0): 3, (1, 1): 2}
+    for (index, nonce), tip in tips.items():
+        fees = {"maxFeePerGas": 20 * GWEI, "maxPriorityFeePerGas": tip * GWEI}
+        manual.send_raw_transaction(signed(index, nonce=nonce, **fees))
+    places = {address: index for index, address in enumerate(manual.accounts)}
+    mined = [(places[each.source.sender], each.source.nonce) for each in manual.mine().transactions]
+    assert mined == [(1, 0), (2, 0), (1, 1), (0, 0), (0, 1)]
+
+
+def test_what_follows_a_transaction_without_room_keeps_its_place() -> None:
+    chain = LocalChain(ChainSettings(auto_mine=False, block_gas_limit=100_000))
+    chain.send_raw_transaction(signed(1, maxFeePerGas=9 * GWEI, maxPriorityFeePerGas=2 * GWEI))
+    chain.send_raw_transaction(signed(gas=90_000))
+    chain.send_raw_transaction(signed(nonce=1))
+    assert [len(chain.mine().transactions) for _ in range(3)] == [1, 2, 0]
 
 
 def test_a_mined_nonce_is_too_low(chain: LocalChain) -> None:

@@ -4,7 +4,7 @@ from random import Random
 from typing import ClassVar, Literal
 
 from hardhat_free_chain.errors import ScriptedError
-from hardhat_free_chain.faults.rule import Delivery, Ending, HttpAnswer, Json, Record, Rule
+from hardhat_free_chain.faults.rule import Delivery, Ending, HttpAnswer, Notification, Record, Rule
 
 NOTIFICATION = "eth_subscription"
 
@@ -134,6 +134,6 @@ class SilentSocket(Rule, frozen=True, kw_only=True):
 
     concerns: ClassVar[frozenset[str] | None] = frozenset({NOTIFICATION})
 
-    def notification(self, payload: Json) -> Json | None:
+    def notification(self, payload: Notification) -> Notification | None:
         """Say nothing."""
         return None

@@ -8,7 +8,7 @@ from eth_hash.auto import keccak
 
 from hardhat_free_chain.errors import TransactionRejected
 from hardhat_free_chain.faults import heights
-from hardhat_free_chain.faults.rule import Json, Proceed, Rule, Scene
+from hardhat_free_chain.faults.rule import Notification, Proceed, Rule, Scene
 from hardhat_free_chain.formats import data, quantity
 from hardhat_free_chain.rpc.dispatch import Request
 
@@ -47,10 +47,10 @@ class WrongHashes(Rule, frozen=True, kw_only=True):
             arguments = [asked(each) for each in arguments]
         return self._shown(proceed(replace(request, arguments=arguments)))
 
-    def notification(self, payload: Json) -> Json | None:
+    def notification(self, payload: Notification) -> Notification | None:
         """Translate the hashes of a head or log."""
-        shown = self._shown(payload)
-        return shown if isinstance(shown, dict) else None
+        shown: Notification = self._shown(payload)
+        return shown
 
     def _shown(self, result: Any) -> Any:
         if isinstance(result, list):

@@ -22,7 +22,7 @@ from hardhat_free_chain.errors import RpcError
 from hardhat_free_chain.rpc.dispatch import Request
 
 Proceed = Callable[[Request], object]
-Json = dict[str, object]
+Notification = dict[str, object] | str
 
 
 class Ending(StrEnum):
@@ -142,6 +142,6 @@ class Rule(
         """The result of a request that was struck; `proceed` executes one. Raises RpcError."""
         return proceed(request)
 
-    def notification(self, payload: Json) -> Json | None:
+    def notification(self, payload: Notification) -> Notification | None:
         """What a subscriber is told in place of `payload`; None for silence."""
         return payload

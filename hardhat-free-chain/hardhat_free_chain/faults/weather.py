@@ -15,7 +15,7 @@ from random import Random
 from hardhat_free_chain.chain import LocalChain
 from hardhat_free_chain.faults.delivery import NOTIFICATION, SilentSocket
 from hardhat_free_chain.faults.replica import StaleHead
-from hardhat_free_chain.faults.rule import Delivery, Ending, Json, Proceed, Record, Rule, Scene
+from hardhat_free_chain.faults.rule import Delivery, Ending, Notification, Proceed, Record, Rule, Scene
 
 
 class Weather:
@@ -84,7 +84,7 @@ class Weather:
         scene = Scene(chain=chain, chance=self._chance)
         return reduce(lambda inner, rule: _around(rule, scene, inner), reversed(rules), execute)
 
-    def notification(self, payload: Json) -> Json | None:
+    def notification(self, payload: Notification) -> Notification | None:
         """What a subscriber is told in place of `payload`; None for silence."""
         with self._lock:
             if not self._records:

@@ -13,10 +13,18 @@ from typing import Any
 import msgspec
 
 from hardhat_free_chain.errors import InvalidParams, InvalidRequest, MethodNotFound, ParseError, RpcError
-from hardhat_free_chain.rpc import control, log_queries, reading, sending
+from hardhat_free_chain.rpc import accounts, control, forks, log_queries, mempool, reading, sending
 from hardhat_free_chain.rpc.node import MethodTable, Node
 
-METHODS: MethodTable = {**reading.METHODS, **log_queries.METHODS, **sending.METHODS, **control.METHODS}
+METHODS: MethodTable = {
+    **reading.METHODS,
+    **log_queries.METHODS,
+    **sending.METHODS,
+    **mempool.METHODS,
+    **control.METHODS,
+    **accounts.METHODS,
+    **forks.METHODS,
+}
 
 DEPTH_MAX = 500
 # A string, whose brackets do not count, or one bracket. A string that does not end runs to the end of the

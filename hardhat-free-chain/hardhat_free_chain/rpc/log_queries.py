@@ -68,6 +68,11 @@ def new_block_filter(node: Node, _: list[Any]) -> str:
     return quantity(node.filters.add_blocks())
 
 
+def new_transaction_filter(node: Node, _: list[Any]) -> str:
+    """eth_newPendingTransactionFilter: hashes of transactions that enter the mempool."""
+    return quantity(node.filters.add_transactions())
+
+
 def filter_changes(node: Node, arguments: list[Any]) -> object:
     """eth_getFilterChanges."""
     changes = node.filters.changes(parameters.quantity(arguments[0], "filter id"))
@@ -93,6 +98,7 @@ METHODS: MethodTable = {
     "eth_getLogs": Method(get_logs, 1, 1),
     "eth_newFilter": Method(new_filter, 0, 1),
     "eth_newBlockFilter": Method(new_block_filter),
+    "eth_newPendingTransactionFilter": Method(new_transaction_filter),
     "eth_getFilterChanges": Method(filter_changes, 1, 1),
     "eth_getFilterLogs": Method(filter_logs, 1, 1),
     "eth_uninstallFilter": Method(uninstall_filter, 1, 1),

@@ -29,3 +29,10 @@ class Method:
 
 
 MethodTable = dict[str, Method]
+
+CLIENT_VERSION = "hardhat-free-chain/0.1.0/eth-tester/py-evm"
+
+
+def under(name: str, method: Method, *namespaces: str) -> MethodTable:
+    """The same method under several namespaces."""
+    return {f"{namespace}_{name}": method for namespace in namespaces}

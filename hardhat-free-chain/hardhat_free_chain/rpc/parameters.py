@@ -116,7 +116,7 @@ def block(chain: LocalChain, value: Any) -> Block | None:
 def call(chain: LocalChain, value: Any) -> Call:
     """A transaction object as a call; `from` defaults to zero and `gas` to the block gas limit."""
     fields = mapping(value, "transaction")
-    gas_limit = chain.settings.block_gas_limit
+    gas_limit = chain.controls.block_gas_limit
     max_fee, priority_fee = fees(fields)
     return Call(
         sender=_field(fields, "from", address, ZERO_ADDRESS),

@@ -10,10 +10,9 @@ from hardhat_free_chain.errors import InvalidParams, NotFound
 from hardhat_free_chain.formats import quantity
 from hardhat_free_chain.ledger import Block, MinedTransaction
 from hardhat_free_chain.rpc import parameters
-from hardhat_free_chain.rpc.node import Method, MethodTable, Node
+from hardhat_free_chain.rpc.node import CLIENT_VERSION, Method, MethodTable, Node
 from hardhat_free_chain.rpc.parameters import argument
 
-CLIENT_VERSION = "hardhat-free-chain/0.1.0/eth-tester/py-evm"
 FEE_HISTORY_MAX = 1_024
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from eth_typing import Address
 from eth_utils.address import to_checksum_address
 
 from hardhat_free_chain import formats
@@ -23,7 +24,23 @@ def send_transaction(node: Node, arguments: list[Any]) -> str:
     An estimate that reverts is answered as the revert, and nothing is sent; with explicit gas the
     transaction is mined whatever it does.
     """
-    fields = parameters.mapping(arguments[0], "transaction")
+    transaction, sender = _completed(node, parameters.mapping(arguments[0], "transaction"))
+    return formats.data(node.chain.send_from_account(transaction, sender))
+
+
+def sign_transaction(node: Node, arguments: list[Any]) -> dict[str, str]:
+    """eth_signTransaction: as eth_sendTransaction, but only signed."""
+    return {"raw": formats.data(signed_by_node(node, parameters.mapping(arguments[0], "transaction")))}
+
+
+def signed_by_node(node: Node, fields: dict[str, Any]) -> bytes:
+    """A transaction object signed with one of the chain's own keys, what is missing filled in."""
+    transaction, sender = _completed(node, fields)
+    return node.chain.sign(transaction, sender)
+
+
+def _completed(node: Node, fields: dict[str, Any]) -> tuple[dict[str, Any], Address]:
+    """(eth_account's fields, sender) of a transaction object."""
     if fields.get("from") is None:
         raise InvalidParams("missing from: name one of eth_accounts")
     call = parameters.call(node.chain, fields)
@@ -43,7 +60,7 @@ def send_transaction(node: Node, arguments: list[Any]) -> str:
         transaction["to"] = to_checksum_address(call.to)
     if fields.get("nonce") is not None:
         transaction["nonce"] = parameters.quantity(fields["nonce"], "nonce")
-    return formats.data(node.chain.send_from_account(transaction, call.sender))
+    return transaction, call.sender
 
 
 def _fees(node: Node, fields: dict[str, Any]) -> dict[str, Any]:
@@ -64,4 +81,5 @@ def _fees(node: Node, fields: dict[str, Any]) -> dict[str, Any]:
 METHODS: MethodTable = {
     "eth_sendRawTransaction": Method(send_raw_transaction, 1, 1),
     "eth_sendTransaction": Method(send_transaction, 1, 1),
+    "eth_signTransaction": Method(sign_transaction, 1, 1),
 }
