@@ -17,7 +17,11 @@ from scorers.processes import family
 
 ROOT = Path(__file__).parents[2]
 INDEX = (ROOT / "examples/README.md").read_text(encoding="utf-8")
-PROGRAMS = [path for path in sorted((ROOT / "examples").glob("*/*.py")) if not path.name.startswith("__")]
+PROGRAMS = [
+    path
+    for path in sorted((ROOT / "examples").glob("*/*.py"))
+    if path.parent.name != "gallery" and not path.name.startswith("__")
+]
 FOLDERS = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.folder)
 LINES_MAX = 120
 CHATTER = ("working", "serving", "20", "INFO:", " * ", "\x1b", "127.0.0.1 - -")
