@@ -1,8 +1,9 @@
 """All examples: the problem of each, and how it is played, with or without a crash."""
 
-from examples.gallery import composition, data, first_steps, outside_world
+from examples.gallery import agents, composition, data, first_steps, outside_world, time, trust
 from examples.gallery.example import Example
 
-EXAMPLES = (*first_steps.EXAMPLES, *composition.EXAMPLES, *outside_world.EXAMPLES, *data.EXAMPLES)
+THEMES = (first_steps, composition, time, outside_world, data, trust, agents)
+EXAMPLES = tuple(example for theme in THEMES for example in theme.EXAMPLES)
 
 __all__ = ["EXAMPLES", "Example"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import aiohttp
 
-from examples.gallery.example import Example
+from examples.gallery.example import Example, one_program
 from examples.stage import Crash, Stage
 
 
@@ -34,7 +34,57 @@ async def _outcome(url: str, arguments: dict[str, object]) -> list[str]:
         return value
 
 
+async def calculator(stage: Stage) -> str:
+    """Crash the adders in the middle of the sum."""
+    url = await stage.server()
+    program = "calculator/calculator.py"
+    await stage.start(program, "--at", url, "work", "multipliers")
+    await stage.keep(program, "--at", url, "work", "adders", crash=Crash(step="add", number=2))
+    asked = await stage.start(program, "--at", url, "calculate", "first", "1", "2", "3")
+    return await asked.result()
+
+
 EXAMPLES = (
+    Example(
+        folder="notifications",
+        problem="Several at once, of which one has to be tried again",
+        crash="when all have been told",
+        root="notify-7",
+        store="notifications.db",
+        play=one_program("notifications/notify.py", "7", crash=Crash(step="archive")),
+    ),
+    Example(
+        folder="recursion",
+        problem="A function that calls itself, each result computed once",
+        crash="in the fourth of six additions",
+        root="fibonacci-7",
+        store="recursion.db",
+        play=one_program("recursion/recursive.py", "fibonacci", "7", crash=Crash(step="add", number=4)),
+    ),
+    Example(
+        folder="calculator",
+        problem="One calculation over two groups of workers",
+        crash="of the adders, in the middle of the sum",
+        root="squares-first",
+        store="server.db",
+        play=calculator,
+    ),
+    Example(
+        folder="research",
+        problem="A tree of work that any worker takes a part of",
+        crash="before the last of three summaries",
+        root="research-salt",
+        store="research.db",
+        play=one_program("research/research.py", "salt", crash=Crash(step="summarise", number=3)),
+    ),
+    Example(
+        folder="game",
+        problem="A game whose record does not grow: each round starts the next",
+        crash="in the third round",
+        root="game-7-round-3",
+        store="game.db",
+        play=one_program("game/dice.py", "7", crash=Crash(step="roll", number=3)),
+    ),
     Example(
         folder="rpc_gateway",
         problem="Services that call each other behind an HTTP gateway",

@@ -28,7 +28,42 @@ async def saga(stage: Stage) -> str:
     return f"{said}; {kept} bookings kept"
 
 
+async def mutual_exclusion(stage: Stage) -> str:
+    """Crash the worker that has the printer, in the middle of a job; another one takes its place."""
+    url = await stage.server()
+    program = "mutual_exclusion/printer.py"
+    asked = await stage.start(program, "--at", url, "ask", "1", "2", "3", "4")
+    await stage.keep(program, "--at", url, "work", crash=Crash(step="output", number=2))
+    return await asked.result()
+
+
+async def money_transfer(stage: Stage) -> str:
+    """Crash between the two bookings, and refuse a second transfer for lack of money."""
+    bank = await stage.start("stand_ins/bank.py", "--port", "0")
+    url = (await bank.line("http://")).split()[3]
+    program, where = "money_transfer/transfer.py", ("--bank", url)
+    done = await stage.run(program, "1", "ada", "grace", "30", *where, crash=Crash(step="change", number=2))
+    refused = await stage.start(program, "2", "ada", "grace", "80", *where)
+    return f"{done}; {await refused.result()}"
+
+
 EXAMPLES = (
+    Example(
+        folder="money_transfer",
+        problem="Money that moves once, over HTTP",
+        crash="between the two bookings",
+        root="transfer-1",
+        store="transfers.db",
+        play=money_transfer,
+    ),
+    Example(
+        folder="mutual_exclusion",
+        problem="One at a time, without a lock",
+        crash="of the worker that has the printer",
+        root="print-1",
+        store="server.db",
+        play=mutual_exclusion,
+    ),
     Example(
         folder="batch_import",
         problem="A long import that resumes at its first open batch",

@@ -1,0 +1,88 @@
+"""Pauses, deadlines, paces and loops without end."""
+
+from __future__ import annotations
+
+from examples.gallery.example import Example, one_program
+from examples.stage import Crash, Stage
+
+FEED = "red\ngreen\nred\nblue\ngreen\nred\nwhite\nblue\nblack\nred\nwhite\ngreen\nend\n"
+
+
+async def cancellation_window(stage: Stage) -> str:
+    """Crash the worker as it takes the first order; the second one is cancelled in time."""
+    url = await stage.server()
+    program = "cancellation_window/order.py"
+    await stage.keep(program, "--at", url, "work", crash=Crash(step="confirm"))
+    first = await stage.start(program, "--at", url, "place", "7", "--window-s", "1")
+    charged = await first.result()
+    second = await stage.start(program, "--at", url, "place", "8")
+    await (await stage.start(program, "--at", url, "cancel", "8")).result()
+    return f"{charged}, {await second.result()}"
+
+
+async def idle_session(stage: Stage) -> str:
+    """Crash the worker at the second action."""
+    url = await stage.server()
+    program = "idle_session/session.py"
+    for number, action in enumerate(("looks", "buys"), 1):
+        await (await stage.start(program, "--at", url, "act", "ada", str(number), action)).result()
+    await stage.keep(program, "--at", url, "work", crash=Crash(step="note", number=2))
+    session = await stage.start(program, "--at", url, "begin", "ada", "--idle-s", "1")
+    return await session.result()
+
+
+async def monitor(stage: Stage) -> str:
+    """Crash in the second round, when half of the feed has been told."""
+    (stage.folder / "feed").write_text(FEED, encoding="utf-8")
+    arguments = ("feed", "--pause-s", "0.1")
+    return await stage.run("monitor/monitor.py", *arguments, crash=Crash(step="tell", number=5))
+
+
+EXAMPLES = (
+    Example(
+        folder="countdown",
+        problem="Pauses that survive, and are not begun again",
+        crash="at the third number",
+        root="countdown-start",
+        store="countdown.db",
+        play=one_program(
+            "countdown/countdown.py", "start", "4", "--pause-s", "0.2", crash=Crash(step="tell", number=3)
+        ),
+    ),
+    Example(
+        folder="rate_limiter",
+        problem="No more calls than a provider allows",
+        crash="before the second call",
+        root="mailing-7",
+        store="mailing.db",
+        play=one_program(
+            "rate_limiter/mailing.py",
+            *("7", "ada", "grace", "barbara", "frances", "jean"),
+            crash=Crash(step="send", number=2),
+        ),
+    ),
+    Example(
+        folder="cancellation_window",
+        problem="An order that may be cancelled for some time",
+        crash="of the worker, as it takes the order",
+        root="order-7",
+        store="server.db",
+        play=cancellation_window,
+    ),
+    Example(
+        folder="idle_session",
+        problem="A session that closes when nothing happens in it",
+        crash="of the worker, at the second action",
+        root="session-ada",
+        store="server.db",
+        play=idle_session,
+    ),
+    Example(
+        folder="monitor",
+        problem="A loop without end, whose record does not grow",
+        crash="in the second round",
+        root="monitor-feed",
+        store="monitor.db",
+        play=monitor,
+    ),
+)
