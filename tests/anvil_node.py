@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from contracts.rpc import Node, NodeUnavailable
-
 BINARY = "contracts/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
 START_S = 20
+LOOK_S = 0.02
 SOON_FINAL = ("--slots-in-an-epoch", "1")
 """Blocks are final two blocks later, and not 64."""
 
@@ -30,28 +29,28 @@ def anvil_binary() -> str:
     return found
 
 
-@asynccontextmanager
-async def anvil(*options: str) -> AsyncIterator[str]:
-    """Run anvil on a free port of the loopback; yield its URL."""
+@contextmanager
+def anvil(*options: str) -> Iterator[str]:
+    """Run anvil on a free port of the loopback, until it is left; yield its URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [anvil_binary(), "--host", "127.0.0.1", "--port", str(port), "--silent", *options]
-    process = subprocess.Popen(command)  # noqa: ASYNC220 - it returns at once
+    process = subprocess.Popen(command)
     try:
-        await _ready(f"http://127.0.0.1:{port}")
+        _wait(process, port)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
         process.wait()
 
 
-async def _ready(url: str) -> None:
-    async with asyncio.timeout(START_S), Node(url) as node:
-        while True:
-            try:
-                await node.chain_id()
-            except NodeUnavailable:
-                await asyncio.sleep(0.05)
-            else:
+def _wait(process: subprocess.Popen[bytes], port: int) -> None:
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        assert process.poll() is None, f"anvil ended with {process.returncode} at its start"
+        with socket.socket() as trial:
+            if trial.connect_ex(("127.0.0.1", port)) == 0:
                 return
+        time.sleep(LOOK_S)
+    raise TimeoutError(f"anvil does not listen on port {port}")

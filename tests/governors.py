@@ -47,8 +47,9 @@ def compiled(name: str) -> Artifact:
 async def serving(kind: str) -> AsyncIterator[Node]:
     """Serve a chain by the node of that name."""
     if kind == "anvil":
-        async with anvil(*SOON_FINAL) as url, Node(url) as node:
-            yield node
+        with anvil(*SOON_FINAL) as url:
+            async with Node(url) as node:
+                yield node
     else:
         async with ChainServer(ChainSettings(finality_lag=2)) as server, Node(server.url) as node:
             yield node

@@ -14,8 +14,9 @@ import pytest
 
 from tests.acceptance import boundaries
 from tests.acceptance.nursery import Nursery
-from tests.acceptance.scene import Ground, Scene, prepare, scene
+from tests.acceptance.scene import Ground, Scene, furnish, prepare, scene
 from tests.acceptance.verdict import Reference, reference
+from tests.anvil_node import SOON_FINAL, anvil
 
 MANY = 8
 ROW = "survived"
@@ -49,6 +50,16 @@ def moving(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     folder, options = tmp_path_factory.mktemp("moving-chain"), ("--finality-lag", "2", "--block-time", "0.2")
     made = asyncio.run(prepare(nursery, folder, boundaries.PROPOSALS, *options))
     return made, asyncio.run(_uninterrupted(made, tmp_path_factory.mktemp("moving-measure")))
+
+
+@pytest.fixture(scope="session")
+def of_others(
+    nursery: Nursery, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Ground, Reference]]:
+    """The same on anvil, which mines by itself and finalises two blocks later, and a run over it."""
+    with anvil("--block-time", "0.2", *SOON_FINAL) as url:
+        made = asyncio.run(furnish(nursery, url, boundaries.PROPOSALS, of_others=True))
+        yield made, asyncio.run(_uninterrupted(made, tmp_path_factory.mktemp("anvil-measure")))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """A chain with proposals whose votes have ended, and the `dao-scorer` processes that score them.
 
+The chain is this project's, or anvil: a node that others wrote, with blocks, finality and reorgs of its own.
+
 The chain is prepared once and put back to the same block for every scenario, so that all of them start from
 the same facts and must come to the same roots. Store, cursor, journal and ports are each scenario's own.
 """
@@ -51,7 +53,10 @@ def signer(index: int) -> Signer:
 
 @dataclass(slots=True, kw_only=True)
 class Ground:
-    """A chain process with one DAO; `rewind` puts it back to where every vote had just ended."""
+    """A chain process with one DAO; `rewind` puts it back to where every vote had just ended.
+
+    `of_others` says that anvil serves it.
+    """
 
     nursery: Nursery
     url: str
@@ -60,6 +65,7 @@ class Ground:
     start_block: int
     proposals: int
     scorer_nonce: int
+    of_others: bool = False
     snapshot: str = ""
 
     async def rewind(self) -> None:
@@ -67,7 +73,15 @@ class Ground:
         async with Node(self.url) as node:
             if self.snapshot:
                 assert await node.request("evm_revert", [self.snapshot])
+            if self.of_others:
+                # What a killed worker had broadcast would stay in anvil's pool, and belongs to no later run.
+                await node.request("anvil_dropAllTransactions", [])
             self.snapshot = str(await node.request("evm_snapshot", []))
+
+    async def reorganise(self, depth: int) -> None:
+        """Have anvil replace its newest blocks by others, without what was in them."""
+        async with Node(self.url) as node:
+            await node.request("anvil_reorg", [depth, []])
 
     def promise_id(self, proposal_id: int) -> str:
         """The invocation of a proposal's scoring."""
@@ -78,7 +92,11 @@ async def prepare(nursery: Nursery, folder: Path, proposals: int, *options: str)
     """Start a chain, with more options if given, and vote on all of so many proposals but the last."""
     arguments = [str(folder / "chain.journal"), "", "chain", "--port", "0", *options]
     chain = nursery.start("chain", arguments, environment={}, directory=folder)
-    url = await chain.ready()
+    return await furnish(nursery, await chain.ready(), proposals)
+
+
+async def furnish(nursery: Nursery, url: str, proposals: int, *, of_others: bool = False) -> Ground:
+    """Found a DAO on a chain, and vote on all of so many proposals but the last."""
     async with Node(url) as node:
         admin = DirectSender(node, signer(ADMIN), CHAIN_ID)
         deployed = await deploy_dao(
@@ -99,6 +117,7 @@ async def prepare(nursery: Nursery, folder: Path, proposals: int, *options: str)
         start_block=deployed.block_number,
         proposals=proposals,
         scorer_nonce=nonce,
+        of_others=of_others,
     )
     await ground.rewind()
     return ground

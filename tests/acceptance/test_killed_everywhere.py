@@ -63,6 +63,19 @@ async def _server_dies(scene: Scene, kill: str) -> None:
     await scene.serve()
 
 
+async def die(scene: Scene, death: Death) -> list[Interruption]:
+    """Play one case until another has taken over; return where things stood, if the victim executes steps."""
+    kill = str(death.point)
+    match death.role:
+        case "worker":
+            return [await _worker_dies(scene, death)]
+        case "listener":
+            await _listener_dies(scene, kill)
+        case "server":
+            await _server_dies(scene, kill)
+    return []
+
+
 @pytest.mark.parametrize("death", CASES, ids=str)
 async def test_killed(
     death: Death,
@@ -71,16 +84,10 @@ async def test_killed(
     tmp_path: Path,
     record_property: Record,
 ) -> None:
-    kill, began, stood = str(death.point), time.monotonic(), []
+    began = time.monotonic()
     lease = {} if death.role == "worker" else {"lease_s": PATIENT_LEASE_S}
     async with scene(ground, tmp_path, **lease) as played:
-        match death.role:
-            case "worker":
-                stood = [await _worker_dies(played, death)]
-            case "listener":
-                await _listener_dies(played, kill)
-            case "server":
-                await _server_dies(played, kill)
+        stood = await die(played, death)
         promises = await played.finished()
         retried = NEEDS_SERVER if death.role == "server" else ()
         await judge(played, promises, measure, interruptions=stood, retried=retried)

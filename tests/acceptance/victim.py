@@ -110,8 +110,8 @@ class Harness:
     def _wrap(self, kind: type, name: str, operation: Callable[..., str]) -> None:
         original: Method = getattr(kind, name)
 
-        async def wrapped(*args: Any) -> Any:
-            return await self._killer.around(operation(*args), lambda: original(*args))
+        async def wrapped(*args: Any, **named: Any) -> Any:
+            return await self._killer.around(operation(*args), lambda: original(*args, **named))
 
         setattr(kind, name, wrapped)
 

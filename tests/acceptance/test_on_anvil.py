@@ -1,0 +1,79 @@
+"""The same processes over a node of others: anvil mines by itself, and its newest blocks may be replaced.
+
+Killed at boundaries of listener, worker and server, and with blocks reorganised under submissions, within
+finality. `DAO_SCORER_FULL_MATRIX=1` takes every boundary of worker and listener.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from contracts.rpc import Node
+from tests.acceptance.boundaries import FULL, MATRIX, Death
+from tests.acceptance.conftest import Record, survived
+from tests.acceptance.scene import END_S, LOOK_S, SCORER, Ground, scene, signer
+from tests.acceptance.test_killed_everywhere import PATIENT_LEASE_S, die
+from tests.acceptance.verdict import Reference, judge_effects
+
+pytestmark = pytest.mark.acceptance
+REORG_BLOCKS = 2
+"""As many as are not final."""
+REORGS = 6 if FULL else 2
+MODEST = frozenset(
+    {
+        "worker, after broadcast, 1",
+        "worker, before record confirm_transaction, 1",
+        "listener, before settle votingEnded, 1",
+    }
+)
+CASES = [death for death in MATRIX if (FULL and death.role != "server") or str(death) in MODEST]
+
+
+def test_the_cases_are_there() -> None:
+    """Boundaries have names, and names change."""
+    assert {str(death) for death in CASES} >= MODEST
+
+
+@pytest.mark.parametrize("death", CASES, ids=str)
+async def test_killed(
+    death: Death, of_others: tuple[Ground, Reference], tmp_path: Path, record_property: Record
+) -> None:
+    began = time.monotonic()
+    lease = {} if death.role == "worker" else {"lease_s": PATIENT_LEASE_S}
+    async with scene(of_others[0], tmp_path, **lease) as played:
+        stood = await die(played, death)
+        promises = await played.finished()
+        await judge_effects(played, promises, of_others[1], stood)
+    survived(record_property, played, ("anvil", death.point.when, str(death), death.point.nth), began)
+
+
+async def test_blocks_are_reorganised_under_submissions(
+    of_others: tuple[Ground, Reference], tmp_path: Path, record_property: Record
+) -> None:
+    """What was mined and orphaned is submitted all the same, and once."""
+    began, ground = time.monotonic(), of_others[0]
+    async with scene(ground, tmp_path) as played:
+        await played.serve()
+        played.work()
+        played.listen()
+        seen = ground.scorer_nonce
+        for _ in range(REORGS):
+            seen = await _submitted(ground, beyond=seen)
+            await ground.reorganise(REORG_BLOCKS)
+        promises = await played.finished()
+        await judge_effects(played, promises, of_others[1], [])
+    survived(record_property, played, ("anvil", "reorganised", f"{REORGS} times", "any"), began)
+
+
+async def _submitted(ground: Ground, *, beyond: int) -> int:
+    """Wait until more of the scorer's transactions are mined; return its nonce."""
+    end = time.monotonic() + END_S
+    async with Node(ground.url) as node:
+        while (nonce := await node.nonce(signer(SCORER).address)) <= beyond:
+            assert time.monotonic() < end, "nothing was submitted"
+            await asyncio.sleep(LOOK_S / 4)
+    return nonce
