@@ -236,9 +236,9 @@ class Scene:
         finally:
             await transport.close()
 
-    async def finished(self) -> dict[str, PromiseRecord]:
+    async def finished(self, within_s: float | None = None) -> dict[str, PromiseRecord]:
         """Wait until every scoring, and everything else, has settled; return all promises."""
-        within_s = self.lease_s + PROMPT_S
+        within_s = within_s or self.lease_s + PROMPT_S
         wanted = {self.ground.promise_id(number) for number in range(1, self.ground.proposals + 1)}
         end = time.monotonic() + within_s
         promises: dict[str, PromiseRecord] = {}
