@@ -27,7 +27,7 @@ from hardhat_free_chain.impersonation import impersonated
 from hardhat_free_chain.ledger import Block, assemble
 from hardhat_free_chain.machine import BlockPlan, OpenBlock
 from hardhat_free_chain.pool import Account, check_is_valid
-from hardhat_free_chain.reader import ChainReader, serialised
+from hardhat_free_chain.reader import ChainReader, Controls, serialised
 from hardhat_free_chain.reorganisation import Reorganisation, plan
 from hardhat_free_chain.settings import ChainSettings
 from hardhat_free_chain.snapshots import Snapshot, Snapshots, bring_back
@@ -84,6 +84,13 @@ class LocalChain(ChainReader):
     def observe(self, observer: ChainObserver) -> None:
         """Tell `observer` of every later change."""
         self._observers.append(observer)
+
+    @serialised
+    def restore_controls(self, controls: Controls) -> None:
+        """Return to controls as they were."""
+        self.controls = controls
+        self.machine.set_chain_id(controls.chain_id)
+        self.set_block_interval(controls.block_interval_s)
 
     def set_block_interval(self, seconds: float | None) -> None:
         """Mine a block every so many seconds from now on; None ends it. Heeded by the server."""
@@ -219,10 +226,13 @@ class LocalChain(ChainReader):
 
     @serialised
     def reset(self) -> None:
-        """Begin again at genesis: no blocks, mempool, snapshots or altered accounts; clock and tags anew."""
+        """Begin again at genesis: no blocks, mempool or altered accounts; clock and tags anew.
+
+        Snapshots stay, and may be reverted to.
+        """
+        self._snapshots.leave(0, self.ledger.at)
         self.ledger.truncate(0)
         self.ledger.alter_head_state(self.machine.genesis.state_root)
-        self._snapshots.clear()
         self.pool.clear()
         self.clock.restore(self._genesis_clock)
         self.finality.restore(self._genesis_finality)

@@ -55,10 +55,6 @@ class Snapshots:
                 gone = tuple(block_at(height) for height in range(fork + 1, each.branch + 1))
                 self._by_number[number] = replace(each, branch=fork, tail=gone + each.tail)
 
-    def clear(self) -> None:
-        """Forget all snapshots."""
-        self._by_number.clear()
-
 
 def bring_back(ledger: Ledger, snapshot: Snapshot) -> None:
     """Make a snapshot's blocks canonical, with the head's state as it was."""

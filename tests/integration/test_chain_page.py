@@ -1,10 +1,20 @@
 """The programs that docs/local-chain.md shows do what it says."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
-from tests.page_programs import run_program, shown
+from tests.page_programs import ROOT, run_program, shown
 
 PAGE = "docs/local-chain.md"
+OPTIONS = """
+[pytest]
+asyncio_mode = auto
+asyncio_default_fixture_loop_scope = function
+filterwarnings = error
+addopts = -p no:cacheprovider -p no:schemathesis -p no:anyio
+"""
 
 
 def test_the_program_with_faults_runs(tmp_path: Path) -> None:
@@ -17,3 +27,21 @@ def test_the_program_with_faults_runs(tmp_path: Path) -> None:
 def test_the_program_with_reorganisations_runs(tmp_path: Path) -> None:
     done = run_program(shown(PAGE, "## Reorganisations")[0], tmp_path)
     assert (done.stdout, done.stderr) == ("[1, 0, 0, 0] 1\n5\n", "")
+
+
+def test_the_tests_of_the_page_pass(tmp_path: Path) -> None:
+    conftest, tests = shown(PAGE, "## In your tests")[:2]
+    (tmp_path / "conftest.py").write_text(conftest, encoding="utf-8")
+    (tmp_path / "test_example.py").write_text(tests, encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text(OPTIONS, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "hardhat-free-chain"))), "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "4 passed" in done.stdout

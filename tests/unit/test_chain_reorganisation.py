@@ -189,8 +189,11 @@ def test_a_reset_chain_is_as_new(chain: LocalChain) -> None:
     assert (chain.ledger.height, chain.head.hash) == (0, genesis)
     assert chain.state(chain.head).get_balance(b"\x77" * 20) == 0
     assert chain.clock.offset_s == 0
-    assert chain.revert(snapshot) is False
     chain.send_raw_transaction(signed())
+    assert chain.revert(snapshot) is True
+    assert chain.ledger.height == 5
+    assert chain.state(chain.head).get_balance(b"\x77" * 20) == 9
+    assert chain.clock.offset_s >= 1_000
 
 
 @pytest.mark.parametrize("seed", range(12))
