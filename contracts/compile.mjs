@@ -10,10 +10,11 @@ import solc from "solc";
 
 const ROOT = dirname(fileURLToPath(import.meta.url));
 const PROJECTS = [
-  { folder: ROOT, contracts: ["BlockClockGovernor", "ProposalScores", "ReputationDao"] },
+  { folder: ROOT, contracts: ["BlockClockGovernor", "ProposalScores", "ReadMany", "ReputationDao"] },
   {
     folder: join(ROOT, "..", "tests", "contracts"),
     contracts: [
+      "Aggregator",
       "AlphaGovernor",
       "BravoGovernor",
       "FractionalGovernor",

@@ -24,6 +24,7 @@ from contracts.rpc.reading import Judge, answered
 from contracts.rpc.refusals import ErrorObject, Kind, kind_of
 from contracts.rpc.settings import PoolSettings
 from contracts.rpc.spans import Span
+from contracts.rpc.together import gathered
 
 _T = TypeVar("_T")
 BLOCKS_REMEMBERED = 4096
@@ -202,12 +203,7 @@ class Endpoint:
             async with places:
                 return await self._single(request)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(request)) for request in requests]
-        except* RpcError as caught:
-            raise _first(caught) from caught
-        return [task.result() for task in tasks]
+        return await gathered([one(request) for request in requests])
 
     async def _batch(self, chunk: Sequence[Request]) -> list[Outcome]:
         began = now_s()
@@ -282,11 +278,3 @@ class Endpoint:
         return NodeUnavailable(
             self.name, f"not asked for {wait_s:.1f} s: {self._last}", retry_after_s=wait_s, unsent=True
         )
-
-
-def _first(group: BaseExceptionGroup[RpcError]) -> RpcError:
-    """Return one error of a group, those that name a pause first."""
-    flat: list[RpcError] = []
-    for error in group.exceptions:
-        flat += [_first(error)] if isinstance(error, BaseExceptionGroup) else [error]
-    return max(flat, key=lambda error: getattr(error, "retry_after_s", None) is not None)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from contracts.rpc.blocks import ask_height
 from contracts.rpc.endpoint import Endpoint
 from contracts.rpc.errors import RpcError
-from contracts.rpc.pool import Pool, gathered
+from contracts.rpc.pool import Pool
+from contracts.rpc.together import gathered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

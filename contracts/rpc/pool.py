@@ -26,6 +26,7 @@ from contracts.rpc.quantities import BlockReference, describe_block
 from contracts.rpc.reading import Judge
 from contracts.rpc.settings import Broadcast, PoolSettings
 from contracts.rpc.sight import MOVING_TAGS, Sight
+from contracts.rpc.together import attempted
 
 READ_PAUSES_S = (0.1, 0.4)
 """After these pauses a read that no endpoint has answered is tried again; then it is given up."""
@@ -121,11 +122,13 @@ class Pool:
                 return await attempt()
             except NobodyAnswered as failed:
                 if not self._went_back(failed.errors) and not await self._rested(failed.errors, pause_s):
-                    raise verdict(self.endpoint, failed.errors) from None
+                    meant = verdict(self.endpoint, failed.errors)
+                    raise meant from meant.__cause__
         try:
             return await attempt()
         except NobodyAnswered as failed:
-            raise verdict(self.endpoint, failed.errors) from None
+            meant = verdict(self.endpoint, failed.errors)
+            raise meant from meant.__cause__
 
     async def _round(self, ask: Ask[_T]) -> _T:
         errors: list[RpcError] = []
@@ -237,7 +240,7 @@ class Pool:
         """Send a signed transaction as the settings say; with `all`, one endpoint that takes it is enough."""
         if self.settings.broadcast is Broadcast.ONE or not self.several:
             return await self.send(request, judge)
-        answers = await gathered([_caught(endpoint.ask([request], judge)) for endpoint in self.endpoints])
+        answers = await attempted([endpoint.ask([request], judge) for endpoint in self.endpoints])
         errors = [answer for answer in answers if isinstance(answer, RpcError)]
         for answer in answers:
             if not isinstance(answer, RpcError):
@@ -253,7 +256,7 @@ class Pool:
 
         Endpoints that may serve any chain must serve the same: that of the first that answers.
         """
-        answers = await gathered([_caught(each.check_chain()) for each in self.endpoints])
+        answers = await attempted([each.check_chain() for each in self.endpoints])
         for answer in answers:
             if isinstance(answer, WrongChain):
                 raise answer
@@ -269,13 +272,13 @@ class Pool:
 
     async def probe(self) -> None:
         """Ask every endpoint that may be asked for its head, all at once; failures are noted, not raised."""
-        await gathered([_caught(ask_height(each)) for each in self.endpoints if each.wait_s() == 0])
+        await attempted([ask_height(each) for each in self.endpoints if each.wait_s() == 0])
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self.settings.probe_interval_s)
             if self.endpoints[0].chain_id is None:
-                await _caught(self._meet())
+                await attempted([self._meet()])
             await self.probe()
 
 
@@ -297,35 +300,20 @@ def verdict(pool: str, errors: Sequence[RpcError]) -> RpcError:
     # Each cause by itself tells which endpoint: the names of the pool would tell it twice.
     reasons = "; ".join(f"{each.endpoint}: {each.reason}" for each in away)
     pauses = [each.retry_after_s for each in away if each.retry_after_s is not None]
-    return NodeUnavailable(
+    made = NodeUnavailable(
         pool,
         reasons,
         retry_after_s=min(pauses) if len(pauses) == len(away) else None,
         limited=all(each.limited for each in away),
         unsent=all(each.unsent for each in away),
     )
+    if all(isinstance(each.__cause__, TimeoutError) for each in away):
+        made.__cause__ = away[0].__cause__  # Whoever asked for too much learns it by the time it took.
+    return made
 
 
 def _unsent(error: RpcError) -> bool:
     return isinstance(error, WrongChain) or (isinstance(error, NodeUnavailable) and error.unsent)
-
-
-async def gathered(asked: Sequence[Awaitable[_T]]) -> list[_T]:
-    """Await all of them at once; the results come in their order."""
-
-    async def one(each: Awaitable[_T]) -> _T:
-        return await each
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(each)) for each in asked]
-    return [task.result() for task in tasks]
-
-
-async def _caught(asked: Awaitable[_T]) -> _T | RpcError:
-    try:
-        return await asked
-    except RpcError as error:
-        return error
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

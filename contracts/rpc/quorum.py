@@ -13,10 +13,11 @@ from typing import Generic, TypeVar
 from contracts.rpc.blocks import ask_header
 from contracts.rpc.endpoint import Endpoint
 from contracts.rpc.errors import Disagreement, NodeUnavailable, RpcError
-from contracts.rpc.pool import Ask, NobodyAnswered, Pool, gathered, passes_on
+from contracts.rpc.pool import Ask, NobodyAnswered, Pool, passes_on
 from contracts.rpc.quantities import BlockReference, describe_block
 from contracts.rpc.records import BlockHeader
 from contracts.rpc.sight import MOVING_TAGS
+from contracts.rpc.together import attempted
 
 _T = TypeVar("_T")
 
@@ -33,16 +34,8 @@ class Ballot(Generic[_T]):
 
     async def ask(self, ask: Ask[_T], endpoints: Sequence[Endpoint]) -> None:
         """Ask these endpoints at once. Raises what concerns the request and not the endpoint."""
-
-        async def one(endpoint: Endpoint) -> _T | RpcError:
-            try:
-                return await ask(endpoint)
-            except RpcError as error:
-                return error
-
-        for endpoint, answer in zip(
-            endpoints, await gathered([one(each) for each in endpoints]), strict=True
-        ):
+        answers = await attempted([ask(each) for each in endpoints])
+        for endpoint, answer in zip(endpoints, answers, strict=True):
             if not isinstance(answer, RpcError):
                 self.answers.append((endpoint, answer))
             elif passes_on(answer):

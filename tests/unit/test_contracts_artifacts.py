@@ -32,12 +32,12 @@ def artifact(request: pytest.FixtureRequest) -> Artifact:
 
 
 def test_all_contracts_are_there() -> None:
-    assert names() == ("BlockClockGovernor", "ProposalScores", "ReputationDao")
+    assert names() == ("BlockClockGovernor", "ProposalScores", "ReadMany", "ReputationDao")
 
 
 def test_an_unknown_contract_is_named_with_those_there_are() -> None:
     with pytest.raises(
-        ArtifactNotFoundError, match=r"'Nothing'.*BlockClockGovernor, ProposalScores, ReputationDao"
+        ArtifactNotFoundError, match=r"'Nothing'.*BlockClockGovernor, ProposalScores, ReadMany, ReputationDao"
     ):
         load("Nothing")
 
