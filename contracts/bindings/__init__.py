@@ -14,6 +14,7 @@ from contracts.bindings import (
     reputation_dao,
     votes_token,
 )
+from contracts.bindings.bulk import decode_all
 from contracts.bindings.codec import BindingError, DecodeError, EncodeError, Event, Function, Parameter
 from contracts.bindings.deployment import deploy_data
 from contracts.bindings.errors import ContractError, ErrorType
@@ -32,6 +33,7 @@ __all__ = [
     "MalformedLogError",
     "Parameter",
     "block_clock_governor",
+    "decode_all",
     "decode_error",
     "deploy_data",
     "governor",

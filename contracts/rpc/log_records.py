@@ -6,17 +6,12 @@ answer.
 
 from __future__ import annotations
 
-import re
 from operator import attrgetter
 
 import msgspec
 
 from contracts.bindings import Log
 
-_HASH = re.compile("0x[0-9a-fA-F]{64}")
-_ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
-_DATA = re.compile("0x(?:[0-9a-fA-F]{2})*")
-_QUANTITY = re.compile("0x[0-9a-fA-F]{1,64}")
 _place = attrgetter("block_number", "log_index")
 
 
@@ -40,47 +35,58 @@ def decode_logs(text: bytes | msgspec.Raw) -> list[Log]:
     Raises ValueError for an answer that is not of its shape, for a log without a block and for one of a block
     that was removed.
     """
-    hashes: dict[str, bytes] = {}
-
-    def hash_of(value: str) -> bytes:
-        # Most logs of an answer share their topics, blocks and transactions.
-        found = hashes.get(value)
-        if found is None:
-            found = hashes[value] = _bytes(_HASH, value)
-        return found
-
-    addresses: dict[str, str] = {}
+    # Most logs of an answer share their addresses, topics, blocks and transactions: each text is read once.
+    addresses, hashes, numbers = _Addresses(), _Hashes(), _Quantities()
     logs = []
     for entry in _decoder.decode(text):
         if entry.removed:
             raise ValueError("a log of a removed block was answered")
-        address = addresses.get(entry.address)
-        if address is None:
-            address = addresses[entry.address] = "0x" + _bytes(_ADDRESS, entry.address).hex()
         logs.append(
             Log(
-                address=address,
-                topics=tuple([hash_of(topic) for topic in entry.topics]),
-                data=_bytes(_DATA, entry.data),
-                block_number=_quantity(entry.block_number),
-                block_hash=hash_of(entry.block_hash),
-                transaction_hash=hash_of(entry.transaction_hash),
-                log_index=_quantity(entry.log_index),
+                address=addresses[entry.address],
+                topics=tuple([hashes[topic] for topic in entry.topics]),
+                data=_bytes(entry.data),
+                block_number=numbers[entry.block_number],
+                block_hash=hashes[entry.block_hash],
+                transaction_hash=hashes[entry.transaction_hash],
+                log_index=numbers[entry.log_index],
             )
         )
     logs.sort(key=_place)
     return logs
 
 
-def _bytes(pattern: re.Pattern[str], value: str) -> bytes:
-    # bytes.fromhex() alone would skip white space.
-    if not pattern.fullmatch(value):
-        raise ValueError(f"malformed log from the node: {value!r:.100}")
-    return bytes.fromhex(value[2:])
+class _Hashes(dict[str, bytes]):
+    def __missing__(self, value: str) -> bytes:
+        found = self[value] = _bytes(value, 32)
+        return found
 
 
-def _quantity(value: str) -> int:
-    # int() alone would take signs and underscores too.
-    if not _QUANTITY.fullmatch(value):
-        raise ValueError(f"malformed log from the node: {value!r:.100}")
-    return int(value, 16)
+class _Addresses(dict[str, str]):
+    def __missing__(self, value: str) -> str:
+        found = self[value] = "0x" + _bytes(value, 20).hex()
+        return found
+
+
+class _Quantities(dict[str, int]):
+    def __missing__(self, value: str) -> int:
+        digits = value[2:]
+        # int() alone would take signs, spaces and underscores too.
+        if not (value.startswith("0x") and digits.isascii() and digits.isalnum() and len(digits) <= 64):
+            raise _malformed(value)
+        found = self[value] = int(digits, 16)
+        return found
+
+
+def _bytes(value: str, length: int | None = None) -> bytes:
+    if not value.startswith("0x"):
+        raise _malformed(value)
+    data = bytes.fromhex(value[2:])
+    # fromhex() skips white space: then there are fewer bytes than the text is long.
+    if 2 * len(data) != len(value) - 2 or length not in (None, len(data)):
+        raise _malformed(value)
+    return data
+
+
+def _malformed(value: str) -> ValueError:
+    return ValueError(f"malformed log from the node: {value!r:.100}")

@@ -29,11 +29,12 @@ async def node(request: pytest.FixtureRequest) -> AsyncIterator[Node]:
         async with ChainServer(ChainSettings()) as server, Node(server.url) as node:
             yield node
         return
-    async with anvil() as url, Node(url) as node:
-        if request.param.endswith("Multicall3"):
-            code = parse(AGGREGATOR.read_text()).deployed_bytecode
-            await node.request("anvil_setCode", [MULTICALL3, "0x" + code.hex()])
-        yield node
+    with anvil() as url:
+        async with Node(url) as node:
+            if request.param.endswith("Multicall3"):
+                code = parse(AGGREGATOR.read_text()).deployed_bytecode
+                await node.request("anvil_setCode", [MULTICALL3, "0x" + code.hex()])
+            yield node
 
 
 async def deployed(node: Node) -> str:
