@@ -1,4 +1,4 @@
-"""How fast the chain is read and written, against web3 in the same run: `python -m benchmarks.chain --help`."""
+"""How fast the chain is read and written, beside web3: `python -m benchmarks.chain --help`."""
 
 from benchmarks.chain.entry import main
 

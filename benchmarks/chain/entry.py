@@ -1,7 +1,7 @@
 """The speed of the chain boundary on anvil: `python -m benchmarks.chain [SHAPE …] [--rounds N] [--json]`.
 
-Each shape is a module with `async def measure(rounds) -> list[Figure]` and a line in SHAPES: that is all that a
-new one needs. Exit code 1 if a target is missed.
+Each shape is a module with `async def measure(rounds) -> list[Figure]` and a line in SHAPES, no more.
+Exit code 1 if a target is missed.
 """
 
 from __future__ import annotations
