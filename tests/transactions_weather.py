@@ -176,7 +176,9 @@ class WeatherNode(Node):
         return transaction.hash
 
     async def receipt(self, tx_hash: bytes) -> Receipt | None:
-        await self._weather("eth_getTransactionReceipt")
+        return (await self.receipts([tx_hash]))[0]
+
+    def _receipt(self, tx_hash: bytes) -> Receipt | None:
         for block in self.blocks:
             for transaction, status in block.transactions:
                 if transaction.hash == tx_hash:
@@ -192,7 +194,8 @@ class WeatherNode(Node):
         return None
 
     async def receipts(self, transaction_hashes: Sequence[bytes]) -> list[Receipt | None]:
-        return [await self.receipt(each) for each in transaction_hashes]
+        await self._weather("eth_getTransactionReceipt")
+        return [self._receipt(each) for each in transaction_hashes]
 
     async def simulate(
         self, sender: str, to: str, data: bytes, value: int = 0, block: int | str | bytes = "latest"

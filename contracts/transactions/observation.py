@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from contracts.rpc import Fees, Node, RpcError
+from contracts.rpc import BlockHeader, Fees, Node, RpcError
 from contracts.transactions.chain import Question, look_at
 from contracts.transactions.values import Confirmation, Requirement
 
@@ -41,6 +41,7 @@ class Observation:
         self._fresh_s = fresh_s
         self._waiting: list[_Asked] = []
         self._round = asyncio.Lock()
+        self._begun = float("-inf")
         self._answers: dict[tuple[str, str], tuple[float, Any]] = {}
         self._locks: dict[tuple[str, str], asyncio.Lock] = {}
 
@@ -53,8 +54,9 @@ class Observation:
         self._waiting.append(asked)
         try:
             async with self._round:
-                # Whoever gets here first asks for all that have gathered while the last round ran.
+                # Whoever gets here first asks for all that have gathered since the last round.
                 if asked.answer is None:
+                    await self._pause()
                     await self._ask()
         finally:
             if asked in self._waiting:
@@ -63,6 +65,14 @@ class Observation:
         if isinstance(asked.answer, RpcError):
             raise asked.answer
         return asked.answer
+
+    async def _pause(self) -> None:
+        """Let more gather: no round begins sooner after the last than an answer may be old."""
+        loop = asyncio.get_running_loop()
+        since_s = loop.time() - self._begun
+        if since_s < self._fresh_s:
+            await asyncio.sleep(self._fresh_s - since_s)
+        self._begun = loop.time()
 
     async def _ask(self) -> None:
         together, self._waiting = self._waiting, []
@@ -81,6 +91,10 @@ class Observation:
     async def chain_id(self) -> int:
         """Return the id of the chain that the node serves now."""
         return await self._shared(("chain", ""), self._node.chain_id)
+
+    async def finalized(self) -> BlockHeader:
+        """Return the newest block that the node calls final."""
+        return await self._shared(("finalized", ""), lambda: self._node.header("finalized"))
 
     async def fees(self) -> Fees:
         """Return what gas costs now."""

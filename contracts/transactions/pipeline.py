@@ -83,6 +83,7 @@ async def follow_transaction(
     A reorg that takes it back is made up for with the same bytes, and with replacements where they get stuck.
     Somebody else's transaction in its place halts the key, as ever, and the intent is then tried anew.
     """
+    await ctx.sleep(policy.pause_ms_max / 1000)
     patient = replace(policy, early=False, watch_ms=LOOKS * policy.poll_ms, pause_ms=policy.pause_ms_max)
     mined = Confirmation(position=Position.MINED)
     delivery = await _delivered(ctx, intent, Delivery(signed=signed, seen=mined), patient)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from itertools import count
@@ -277,13 +277,13 @@ async def test_one_node_that_lags_halts_nothing() -> None:
     async with running(node) as app, asyncio.timeout(TIMEOUT_S):
         sending = asyncio.create_task(send(app))
         await until(lambda: bool(node.broadcasts))
-        honest, hidden = node.receipt, iter(range(5))
+        honest, hidden = node.receipts, iter(range(5))
 
-        async def lagging(transaction_hash: bytes) -> Receipt | None:
-            found = await honest(transaction_hash)
-            return None if found is not None and next(hidden, None) is not None else found
+        async def lagging(hashes: Sequence[bytes]) -> list[Receipt | None]:
+            found = await honest(hashes)
+            return [None if each is not None and next(hidden, None) is not None else each for each in found]
 
-        node.receipt = lagging  # type: ignore[method-assign]
+        node.receipts = lagging  # type: ignore[method-assign]
         node.automine = True
         node.mine()
         assert (await sending).status is SentStatus.CONFIRMED
