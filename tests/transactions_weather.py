@@ -29,6 +29,14 @@ from contracts.rpc import (
 )
 
 CHAIN_ID = 1337
+ONCE = ("eth_sendRawTransaction", "answer of eth_sendRawTransaction")
+READ_TRIES = 3
+WRONG_REFUSALS = (
+    "nonce too low: next nonce 9, tx nonce 3",
+    "replacement transaction underpriced",
+    "insufficient funds for gas * price + value",
+    "something nobody has ever read",
+)
 REGISTRY = "0x" + "5c" * 20
 GWEI = 10**9
 ALREADY_SUBMITTED = keccak(text="AlreadySubmitted(uint256,address,uint32,uint8,int32,bytes32)")[:4] + encode(
@@ -72,7 +80,12 @@ def transaction_of(raw: bytes) -> Transaction:
 
 
 class WeatherNode(Node):
-    """The node and the chain behind it. `storm` is the chance that a request, or its answer, is lost."""
+    """The node and the chain behind it.
+
+    Chances, each between 0 and 1: `storm` that a request or its answer is lost, `drops` that a transaction
+    is accepted and forgotten, `delays` that it reaches the pool only with a later block, `lies` that an answer
+    is wrong (a count or a receipt as of some blocks ago, a refusal of what was taken, a revert that is none).
+    """
 
     def __init__(self, *, automine: bool = True, finality_lag: int = 0, gaps: bool = True) -> None:
         super().__init__("http://node.invalid")
@@ -92,6 +105,9 @@ class WeatherNode(Node):
         self.crashed = asyncio.Event()
         self.storm = 0.0
         self.drops = 0.0
+        self.delays = 0.0
+        self.lies = 0.0
+        self.late: list[Transaction] = []
         self.mines = 0.0
         self.random = Random(0)  # noqa: S311 - weather, not cryptography
         self._salt = 0
@@ -101,6 +117,7 @@ class WeatherNode(Node):
 
     def mine(self, count: int = 1) -> None:
         for _ in range(count):
+            self._arrive()
             block = self._block(len(self.blocks), self.blocks[-1].header.hash)
             self.blocks.append(block)
             for transaction in self._minable():
@@ -120,6 +137,11 @@ class WeatherNode(Node):
         minable, self.minable = self.minable, False
         self.mine(depth + 1)
         self.minable = minable
+
+    def restart(self) -> None:
+        """Forget whatever is not mined."""
+        self.pool.clear()
+        self.late.clear()
 
     def mined(self) -> list[tuple[Transaction, int]]:
         return [each for block in self.blocks for each in block.transactions]
@@ -145,7 +167,11 @@ class WeatherNode(Node):
 
     async def nonce(self, address: str, block: int | str | bytes = "latest") -> int:
         await self._weather("eth_getTransactionCount")
-        return self._count(address, self._number(block))
+        number = self._number(block)
+        if block == "latest" and self._lies():
+            # Another node behind the same address, some blocks behind.
+            number = max(number - self.random.randrange(1, 4), 0)
+        return self._count(address, number)
 
     async def balance(self, address: str, block: int | str | bytes = "latest") -> int:
         await self._weather("eth_getBalance")
@@ -157,6 +183,8 @@ class WeatherNode(Node):
 
     async def estimate_gas(self, sender: str, to: str | None, data: bytes, value: int = 0) -> int:
         await self._weather("eth_estimateGas")
+        if self._lies():
+            raise CallReverted(str(to), self.random.choice([b"", ALREADY_SUBMITTED]), "execution reverted")
         if self.unauthorized:
             raise CallReverted(str(to), UNAUTHORIZED, "execution reverted")
         if self._reverts(data, str(to)):
@@ -169,9 +197,14 @@ class WeatherNode(Node):
         self.broadcasts.append(transaction)
         if self.random.random() < self.drops:
             return transaction.hash
+        if self.random.random() < self.delays:
+            self.late.append(transaction)
+            return transaction.hash
         self._accept(transaction)
         if self.automine:
             self.mine()
+        if self._lies():
+            raise refused(self.random.choice(WRONG_REFUSALS))
         await self._weather("answer of eth_sendRawTransaction")
         return transaction.hash
 
@@ -195,6 +228,8 @@ class WeatherNode(Node):
 
     async def receipts(self, transaction_hashes: Sequence[bytes]) -> list[Receipt | None]:
         await self._weather("eth_getTransactionReceipt")
+        if self._lies():
+            return [None] * len(transaction_hashes)
         return [self._receipt(each) for each in transaction_hashes]
 
     async def simulate(
@@ -211,6 +246,14 @@ class WeatherNode(Node):
     # -- inner
 
     async def _weather(self, method: str) -> None:
+        """Let a request pass, or lose it. Reads are repeated at once a few times, as `Node` does."""
+        for _ in range(1 if method in ONCE else READ_TRIES):
+            await self._moment(method)
+            if self.random.random() >= self.storm:
+                return
+        raise NodeUnavailable(self.endpoint, f"{method}: lost in the storm")
+
+    async def _moment(self, method: str) -> None:
         self.requests_by_method[method] += 1
         self.moments += 1
         if self.moments == self.crash_at:
@@ -218,8 +261,19 @@ class WeatherNode(Node):
             await asyncio.Event().wait()
         # Other executions get a turn wherever a real request would give them one.
         await asyncio.sleep(0)
-        if self.random.random() < self.storm:
-            raise NodeUnavailable(self.endpoint, f"{method}: lost in the storm")
+
+    def _lies(self) -> bool:
+        return self.lies > 0 and self.random.random() < self.lies
+
+    def _arrive(self) -> None:
+        """Let what was delayed into the pool, in whatever order."""
+        arriving, self.late = self.late, []
+        self.random.shuffle(arriving)
+        for transaction in arriving:
+            try:
+                self._accept(transaction)
+            except RpcRefused:
+                continue
 
     def _accept(self, transaction: Transaction) -> None:
         place = (transaction.sender, transaction.nonce)

@@ -51,7 +51,7 @@ def intent(number: int) -> Intent:
 
 
 def application(node: WeatherNode, store: Path) -> Orchestrator:
-    app = Orchestrator.local(f"sqlite:///{store}", pid="worker")
+    app = Orchestrator.local(f"sqlite:///{store}", pid="worker", ttl_ms=1_000)
     retry = Constant(delay_s=0.002, attempts_max=2)
     register_transactions(app, node=node, signer=Signer.from_key(KEY), policy=FAST, retry=retry)
     return app
