@@ -22,7 +22,8 @@ test: $(READY) ## run every test
 matrix: $(READY) ## kill every process at every durable boundary (some minutes)
 	DAO_SCORER_FULL_MATRIX=1 $(BIN)/python -m pytest -n $(WORKERS) -k killed tests/acceptance
 
-RECORDS := tests/integration/test_transactions_weather.py tests/acceptance/test_linearizable.py tests/acceptance/test_server_killed_under_load.py \
+RECORDS := tests/integration/test_transactions_weather.py \
+	tests/acceptance/test_linearizable.py tests/acceptance/test_server_killed_under_load.py \
 	tests/property/test_engine_oracle.py
 
 records: $(READY) ## hold the engine against its oracle at full length (about an hour)
