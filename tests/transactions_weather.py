@@ -84,7 +84,8 @@ class WeatherNode(Node):
 
     Chances, each between 0 and 1: `storm` that a request or its answer is lost, `drops` that a transaction
     is accepted and forgotten, `delays` that it reaches the pool only with a later block, `lies` that an
-    answer is wrong (a count or a receipt as of some blocks ago, a refusal of what was taken, a revert that is none).
+    answer is wrong (a count or a receipt as of some blocks ago, a refusal of what was taken, a revert that
+    is none).
     """
 
     def __init__(self, *, automine: bool = True, finality_lag: int = 0, gaps: bool = True) -> None:
