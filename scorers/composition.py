@@ -15,16 +15,22 @@ from listener.progress import ProgressCallback
 from orchestrator import Orchestrator
 from orchestrator.server import JwtSettings, ProofSource, ServerMisconfigured, ServerSettings, TlsSettings
 from orchestrator.transport.push import PushSettings
-from scorers.evidence import SECTION, scoring_section
 from scorers.keys import KEY_VARIABLE, PASSWORD_VARIABLE, addresses_of, signer_of, signers_of
 from scorers.registration import register_scoring
+from scorers.sections import SECTION, VOTES_SECTION, scoring_section, votes_section
 from scorers.sending import batching, sending_policy
 from scorers.settings import Settings, require
+from scorers.verifier import PAGE
+from scorers.voter_proof import VOTERS, voter_proof
 
 NODE_TIMEOUT_S = 10.0
 """How long one request to a chain node may take."""
-PROOFS = ProofSource(sections={SECTION: scoring_section})
-"""What a proof shows beyond the steps: where the score stands on the chain."""
+PROOFS = ProofSource(
+    sections={SECTION: scoring_section, VOTES_SECTION: votes_section},
+    members={VOTERS: voter_proof},
+    page=PAGE.read_bytes(),
+)
+"""What a proof shows beyond the steps: where the score stands on the chain, and every vote."""
 
 
 def token_of(settings: Settings) -> str | None:

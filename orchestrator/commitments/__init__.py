@@ -25,6 +25,12 @@ from orchestrator.commitments.integers import (
     Uint256,
 )
 from orchestrator.commitments.leaf import Commitment, Leaf, leaf_hash, leaves_of, tree_of, verify_leaf
+from orchestrator.commitments.partial import (
+    StepProof,
+    step_proof,
+    step_proof_from_json,
+    verify_step_proof,
+)
 from orchestrator.commitments.proof import (
     CommittedStep,
     Decode,
@@ -61,6 +67,7 @@ __all__ = [
     "MultiProof",
     "ProofError",
     "RowType",
+    "StepProof",
     "StepValues",
     "Uint8",
     "Uint16",
@@ -82,9 +89,12 @@ __all__ = [
     "committed_steps",
     "leaf_hash",
     "leaves_of",
+    "step_proof",
+    "step_proof_from_json",
     "tree_of",
     "verify_bundle",
     "verify_leaf",
     "verify_multi",
+    "verify_step_proof",
     "with_values",
 ]

@@ -6,6 +6,8 @@ evidence beside the tree (transaction, block, chain); they are carried, not judg
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
 from orchestrator.commitments import jcs
@@ -14,9 +16,13 @@ from orchestrator.commitments.integers import SAFE_INTEGER_MAX
 from orchestrator.commitments.leaf import hash_from_text
 from orchestrator.domain.ids import fault_of_id
 
-BUNDLE_VERSION = 1
+BUNDLE_VERSION = 2
+"""Since 2 the sections of a score hold votes, times and release, and single steps and votes have proofs."""
 BUNDLE_BYTES_MAX = 64 * 1024 * 1024
 PROOF_LENGTH_MAX = 64
+
+
+ShownT = TypeVar("ShownT", bound=msgspec.Struct)
 
 
 class LeafRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,8 +52,8 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sections: dict[str, object]
 
 
-def bundle_to_json(bundle: Bundle) -> bytes:
-    """Return the bundle as JSON, always the same bytes for the same bundle. Raises ProofError."""
+def bundle_to_json(bundle: msgspec.Struct) -> bytes:
+    """Return a bundle, or a part of one, as JSON: always the same bytes for the same. Raises ProofError."""
     try:
         text = jcs.encode(msgspec.to_builtins(bundle))
     except CanonicalError as error:
@@ -57,6 +63,13 @@ def bundle_to_json(bundle: Bundle) -> bytes:
 
 def bundle_from_json(data: bytes | str, *, bytes_max: int = BUNDLE_BYTES_MAX) -> Bundle:
     """Read a bundle. Raises ProofError, in one line, for anything that is not exactly one."""
+    bundle = convert(content_of(data, bytes_max=bytes_max), Bundle)
+    check_shape(bundle)
+    return bundle
+
+
+def content_of(data: bytes | str, *, bytes_max: int = BUNDLE_BYTES_MAX) -> dict[str, object]:
+    """Return the JSON object of a bundle or of a part of one. Raises ProofError, also for another version."""
     encoded = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     if len(encoded) > bytes_max:
         raise ProofError(f"the bundle has {len(encoded)} bytes, at most {bytes_max} are read")
@@ -69,12 +82,15 @@ def bundle_from_json(data: bytes | str, *, bytes_max: int = BUNDLE_BYTES_MAX) ->
     if content.get("version") != BUNDLE_VERSION or type(content["version"]) is not int:
         found = str(content.get("version"))[:40]
         raise ProofError(f"bundle version {found} is unknown, this version reads {BUNDLE_VERSION}")
+    return content
+
+
+def convert(content: dict[str, object], kind: type[ShownT]) -> ShownT:
+    """Return the content as a bundle or a part of one. Raises ProofError that names the place."""
     try:
-        bundle = msgspec.convert(content, Bundle)
+        return msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
         raise ProofError(f"the bundle is malformed: {error}") from error
-    check_shape(bundle)
-    return bundle
 
 
 def check_shape(bundle: Bundle) -> None:

@@ -45,6 +45,15 @@ def verify_bundle(bundle: Bundle) -> list[Check]:
     return [shape, *(_ask(name, question, bundle) for name, question in questions)]
 
 
+def verify_shown(bundle: Bundle) -> list[Check]:
+    """Return the checks of the leaves that are shown, of a bundle that does not show all of them."""
+    shape = _ask("shape", _shape, bundle)
+    if not shape.ok:
+        return [shape]
+    questions = (("values", _values), ("leaves", _leaves), ("proofs", _proofs))
+    return [shape, *(_ask(name, question, bundle) for name, question in questions)]
+
+
 def _ask(name: str, question: Callable[[Bundle], str], bundle: Bundle) -> Check:
     try:
         return Check(name=name, ok=True, detail=question(bundle))

@@ -4,7 +4,7 @@ from orchestrator.server.app import create_app
 from orchestrator.server.errors import ServerMisconfigured
 from orchestrator.server.gateway import Gateway, GatewaySettings
 from orchestrator.server.gateway_access import Guard
-from orchestrator.server.proofs import EvidenceSection, ProofSource, fetch_bundle
+from orchestrator.server.proofs import EvidenceSection, MemberProof, ProofSource, fetch_bundle
 from orchestrator.server.push_route import push_handler
 from orchestrator.server.serving import listening, reload, reloading, serve
 from orchestrator.server.settings import JwtSettings, ServerSettings, TlsSettings
@@ -16,6 +16,7 @@ __all__ = [
     "GatewaySettings",
     "Guard",
     "JwtSettings",
+    "MemberProof",
     "ProofSource",
     "ServerMisconfigured",
     "ServerSettings",

@@ -216,6 +216,7 @@ def _paths() -> Json:
     stream = {"200": _answer("Messages, one JSON text an event.", text, "text/event-stream")}
     refused = {str(status): _answer(_STATUSES[status], text, "text/plain") for status in (401, 403, 503)}
     proof = {"200": _answer("The bundle.", {"type": "object"}), "304": _answer("Unchanged.")}
+    page = {"200": _answer("A page that checks bundles.", text, "text/html")}
     metrics = {"200": _answer("Prometheus text.", text, "text/plain")}
     ready = {"200": _answer("Commands are carried out.")} | _errors(error, 503)
     described = {"200": _answer("This document.", {"type": "object"})}
@@ -233,6 +234,28 @@ def _paths() -> Json:
                 guarded=True,
             )
         },
+        "/proofs/{promise_id}/steps/{number}": {
+            "get": _reading(
+                "stepProof",
+                "Get the proof of one committed step, counted from 0",
+                proof | _errors(error, 401, 403, 404, 409, 422, 500, 503),
+                "promise_id",
+                "number",
+                guarded=True,
+            )
+        },
+        "/proofs/{promise_id}/{collection}/{key}": {
+            "get": _reading(
+                "memberProof",
+                "Get the proof of one member of a collection, such as a voter",
+                proof | _errors(error, 401, 403, 404, 409, 422, 500, 503),
+                "promise_id",
+                "collection",
+                "key",
+                guarded=True,
+            )
+        },
+        "/verifier": {"get": _reading("verifier", "Load the verifier of proofs", page | _errors(error, 404))},
         "/metrics": {
             "get": _reading("metrics", "Read the counters", metrics | _errors(error, 401, 403), guarded=True)
         },

@@ -1,23 +1,39 @@
-"""`GET /proofs/{promise_id}`: the evidence bundle of a promise, cacheable once it is final."""
+"""`GET /proofs/{promise_id}`: the evidence bundle of a promise, cacheable once it is final.
+
+Below it, `steps/{n}` is the proof of one step, and `{collection}/{key}` that of one member of a collection
+that the application registers, such as a voter.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
 from hashlib import sha256
 
 import msgspec
 import structlog
 from aiohttp import hdrs, web
 
-from orchestrator.commitments.bundle import bundle_to_json
+from orchestrator.commitments.bundle import Bundle, bundle_to_json
+from orchestrator.commitments.errors import ProofError
+from orchestrator.commitments.partial import step_proof
 from orchestrator.domain.errors import OrchestratorError, Refused, Unavailable
 from orchestrator.server.auth import Authenticator
 from orchestrator.server.port import ServedEngine
-from orchestrator.server.proofs import ProofSource, fetch_evidence
+from orchestrator.server.proofs import Evidence, ProofSource, fetch_evidence
 
 _log = structlog.get_logger(__name__)
 # A tree may be large and hashing it is work: a crowd of readers waits in line instead of using up memory.
 _BUILT_TOGETHER_MAX = 4
+_KEPT_MAX = 4
+"""Final bundles of which parts were asked for lately: voters come together, after a vote."""
+_INDEX_DIGITS_MAX = 9
+_PAGE_HEADERS = {
+    hdrs.CACHE_CONTROL: "no-cache",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 _WHILE_OPEN = "no-cache"
 # Private, since the answer may depend on a token.
 _ONCE_FINAL = "private, max-age=31536000, immutable"
@@ -34,16 +50,45 @@ class ProofRoute:
         self._authenticator = authenticator
         self._open_to_all = open_to_all
         self._building = asyncio.Semaphore(_BUILT_TOGETHER_MAX)
+        self._kept: OrderedDict[str, Evidence] = OrderedDict()
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Answer one request; errors are `{"error": text}`."""
+        """Answer with the bundle of a promise; errors are `{"error": text}`."""
+        return await self._answer(request, lambda bundle: bundle, part=False)
+
+    async def step(self, request: web.Request) -> web.Response:
+        """Answer with the proof of one step."""
+        number = request.match_info["number"]
+        if not number.isascii() or not number.isdecimal() or len(number) > _INDEX_DIGITS_MAX:
+            return json_error(404, f"{number[:40]!r} is no number of a step: they are counted from 0")
+        return await self._answer(request, lambda bundle: step_proof(bundle, int(number)), part=True)
+
+    async def member(self, request: web.Request) -> web.Response:
+        """Answer with the proof of one member of a collection."""
+        collection, key = request.match_info["collection"], request.match_info["key"]
+        prove = self._source.members.get(collection)
+        if prove is None:
+            return json_error(404, f"proofs have no {collection[:40]!r} here")
+        return await self._answer(request, lambda bundle: prove(bundle, key), part=True)
+
+    async def page(self, _: web.Request) -> web.Response:
+        """Answer with the verifier. It says itself that a served copy is not independent."""
+        if self._source.page is None:
+            return json_error(404, "this server has no verifier")
+        return web.Response(body=self._source.page, content_type="text/html", headers=_PAGE_HEADERS)
+
+    async def _answer(
+        self, request: web.Request, choose: Callable[[Bundle], msgspec.Struct], *, part: bool
+    ) -> web.Response:
         promise_id = request.match_info["promise_id"]
         try:
             if not self._open_to_all:
                 self._authenticator.check_read(request).require_all((promise_id,))
             async with self._building:
-                evidence = await fetch_evidence(self._engine.handle, promise_id, self._source)
-                body = await asyncio.to_thread(bundle_to_json, evidence.bundle)
+                evidence = await self._evidence(promise_id, keep=part)
+                body = await asyncio.to_thread(lambda: bundle_to_json(choose(evidence.bundle)))
+        except ProofError as error:
+            return json_error(404, str(error))
         except Exception as error:
             return _refusal(promise_id, error)
         tag = f'"{sha256(body).hexdigest()[:32]}"'
@@ -51,6 +96,19 @@ class ProofRoute:
         if any(f'"{known.value}"' == tag for known in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
         return web.Response(body=body, content_type="application/json", headers=headers)
+
+    async def _evidence(self, promise_id: str, *, keep: bool) -> Evidence:
+        """Return the evidence; what is final never changes (P1), so some of it is kept for its parts."""
+        kept = self._kept.get(promise_id)
+        if kept is not None:
+            self._kept.move_to_end(promise_id)
+            return kept
+        evidence = await fetch_evidence(self._engine.handle, promise_id, self._source)
+        if keep and evidence.final:
+            self._kept[promise_id] = evidence
+            while len(self._kept) > _KEPT_MAX:
+                self._kept.popitem(last=False)
+        return evidence
 
 
 def _refusal(promise_id: str, error: Exception) -> web.Response:

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+import msgspec
+
 from orchestrator.client.invocation import committed_texts
 from orchestrator.commitments.bundle import Bundle
 from orchestrator.commitments.closing import CLOSE_HEADER
@@ -29,6 +31,8 @@ EvidenceSection = Callable[[str, Sequence[PromiseRecord]], Awaitable[Mapping[str
 
 What it gives of a settled promise must not change any more: readers keep a final bundle for good.
 """
+MemberProof = Callable[[Bundle, str], msgspec.Struct]
+"""Gives the proof of one member of a collection in a bundle, by its key; raises ProofError if none."""
 PAGE_LIMIT = 1000
 TREE_PROMISES_MAX = 200_000
 SECTION_TIMEOUT_S = 30.0
@@ -46,11 +50,14 @@ class Call(Protocol):
 class ProofSource:
     """What an application adds to bundles: named sections, and how stored values are read.
 
-    `decode` is None where they are not to be shown: leaves and paths are served all the same.
+    `decode` is None where they are not to be shown: leaves and paths are served all the same. `members` prove
+    single things of a collection, by the collection's name; `page` is a verifier in HTML.
     """
 
     sections: Mapping[str, EvidenceSection] = field(default_factory=dict)
     decode: Decode | None = committed_texts
+    members: Mapping[str, MemberProof] = field(default_factory=dict)
+    page: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from scorers.cli import (
+    audit,
     chain,
     db,
     demo,
@@ -63,6 +64,7 @@ for run in (
     invoke.invoke,
     tree.tree,
     doctor.doctor,
+    audit.audit,
     encryption_key.encryption_key,
 ):
     app.command()(run)

@@ -1,34 +1,40 @@
-"""`dao-scorer proof get|verify`: fetch the evidence of a score, and check it without believing anybody."""
+"""`dao-scorer proof get|verify|schema|page`: the evidence of a score, checked without believing anybody."""
 
 from __future__ import annotations
 
-import os
-import tempfile
+import sys
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
+from contracts.rpc import Node
 from orchestrator.commitments import (
     Bundle,
     Check,
     ProofError,
-    bundle_from_json,
+    StepProof,
     bundle_to_json,
+    step_proof,
     verify_bundle,
+    verify_step_proof,
 )
-from orchestrator.commitments.bundle import BUNDLE_BYTES_MAX
-from orchestrator.domain.ids import fault_of_id
-from orchestrator.server import fetch_bundle
+from orchestrator.commitments.partial import as_bundle
 from scorers import composition
+from scorers.arithmetic import verify_scoring
 from scorers.cli import options, output
 from scorers.cli.flags import configured
-from scorers.cli.session import naming, server
+from scorers.cli.proof_files import Proof, fetched, proof_in, write_proof
 from scorers.errors import ProofFileError
-from scorers.evidence import SECTION, verify_on_chain
+from scorers.evidence import verify_on_chain, verify_place
+from scorers.schema import evidence_schema
+from scorers.sections import SECTION, VOTES_SECTION
 from scorers.settings import Settings
+from scorers.verifier import PAGE
+from scorers.voter_proof import VoterProof, bundle_of, verify_voter_proof, voter_proof
 
 app = typer.Typer(help="Fetch and check the proof of a score.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -41,26 +47,62 @@ async def get(
     file: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the evidence bundle to this file.")
     ] = None,
+    step: Annotated[int | None, typer.Option(min=0, help="Only the proof of this step.")] = None,
+    voter: Annotated[str | None, typer.Option(help="Only the proof of this voter, an address.")] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Fetch the evidence of a promise. Leaves, values, paths, root, and where the score stands on-chain."""
-    bundle = await _fetched(settings, promise_id)
+    proof = _chosen(await fetched(settings, promise_id), step, voter)
     if file is not None:
-        try:
-            _write(file, bundle_to_json(bundle))
-        except OSError as error:
-            raise ProofFileError(
-                f"cannot write {file}: {error.strerror}: choose a folder that exists and is writable"
-            ) from error
+        write_proof(file, bundle_to_json(proof))
     if as_json:
-        output.emit({"promise_id": promise_id, "root": bundle.root, "file": str(file)} if file else bundle)
-        return
-    if file is None:
-        _show(bundle)
+        output.emit({"promise_id": promise_id, "root": proof.root, "file": str(file)} if file else proof)
+    elif file is None:
+        _show(proof)
     else:
-        output.say(
-            f"wrote {bundle.count} leaves to {escape(str(file))}: dao-scorer proof verify {escape(str(file))}"
-        )
+        name = escape(str(file))
+        output.say(f"wrote the proof to {name}: dao-scorer proof verify {name}")
+
+
+def _chosen(bundle: Bundle, step: int | None, voter: str | None) -> Proof:
+    if step is not None and voter is not None:
+        raise ProofFileError("a proof is of one step or of one voter: give --step or --voter")
+    try:
+        if step is not None:
+            return step_proof(bundle, step)
+        return voter_proof(bundle, voter) if voter is not None else bundle
+    except ProofError as error:
+        raise ProofFileError(str(error)) from error
+
+
+@app.command("schema")
+def schema(
+    file: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to this file.")] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Print the JSON schema of evidence bundles. Version 2020-12 of the draft."""
+    _give(evidence_schema(), file, as_json=as_json)
+
+
+@app.command("page")
+def page(
+    file: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to this file.")] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Print the verifier for browsers: one HTML file that needs nothing. --output tells its SHA-256."""
+    _give(PAGE.read_bytes(), file, as_json=as_json)
+
+
+def _give(content: bytes, file: Path | None, *, as_json: bool) -> None:
+    digest = sha256(content).hexdigest()
+    if file is not None:
+        write_proof(file, content)
+    if as_json:
+        output.emit({"file": str(file) if file else None, "bytes": len(content), "sha256": digest})
+    elif file is not None:
+        output.say(f"wrote {escape(str(file))}, SHA-256 {digest}")
+    else:
+        sys.stdout.write(content.decode())
 
 
 @app.command("verify")
@@ -71,7 +113,7 @@ async def verify(
         str, typer.Argument(metavar="FILE|PROMISE_ID", help="A bundle's file, or a promise of the server.")
     ],
     rpc: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--rpc",
             envvar="DAO_SCORER_RPC",
@@ -81,67 +123,30 @@ async def verify(
     as_json: options.AsJson = False,
 ) -> None:
     """Check a proof; exit code 0 only if every check holds. A file needs no server."""
-    bundle = _in_file(source) or await _fetched(settings, source)
-    checks = [*verify_bundle(bundle), *_expected_addresses(bundle, settings)]
-    if rpc is not None:
+    proof = proof_in(source) or await fetched(settings, source)
+    checks = [*_offline(proof), *_expected_addresses(proof, settings)]
+    if rpc:
         async with composition.node_of(settings) as node:
-            checks += await verify_on_chain(node, bundle)
-    _report(source, bundle, checks, on_chain=rpc is not None, as_json=as_json)
+            checks += await _on_chain(node, proof)
+    _report(source, proof, checks, on_chain=bool(rpc), as_json=as_json)
     failed = next((check for check in checks if not check.ok), None)
     if failed is not None:
         output.fail(f"{source}: check {failed.name!r} does not hold: {failed.detail}")
 
 
-def _in_file(source: str) -> Bundle | None:
-    """Read the bundle of a file; return None where the argument can only be a promise's id."""
-    path = Path(source)
-    if path.is_file():
-        return _read(path)
-    if os.sep in source or path.suffix == ".json" or path.exists() or fault_of_id(source) is not None:
-        raise ProofFileError(
-            f"there is no proof file {source}: write one with dao-scorer proof get PROMISE_ID --output FILE"
-        )
-    return None
+def _offline(proof: Proof) -> list[Check]:
+    if isinstance(proof, Bundle):
+        return [*verify_bundle(proof), *verify_scoring(proof)]
+    return verify_step_proof(proof) if isinstance(proof, StepProof) else verify_voter_proof(proof)
 
 
-def _read(path: Path) -> Bundle:
-    with path.open("rb") as file:
-        content = file.read(BUNDLE_BYTES_MAX + 1)
-    try:
-        return bundle_from_json(content)
-    except ProofError as error:
-        raise ProofFileError(f"{path} is no proof: {error}") from error
+async def _on_chain(node: Node, proof: Proof) -> list[Check]:
+    if isinstance(proof, Bundle):
+        return await verify_on_chain(node, proof)
+    return await verify_place(node, as_bundle(proof) if isinstance(proof, StepProof) else bundle_of(proof))
 
 
-async def _fetched(settings: Settings, promise_id: str) -> Bundle:
-    proofs = composition.PROOFS
-    async with server(settings) as transport:
-        with naming(promise_id, settings):
-            return await fetch_bundle(transport.call, promise_id, proofs.sections, decode=proofs.decode)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write the file whole or not at all: a bundle cut short would look tampered with."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        written = Path(file.name)
-        try:
-            file.write(content)
-            file.flush()
-            # A temporary file is private; the proof is for everyone whom the user's umask lets read it.
-            written.chmod(0o666 & ~_umask())
-            written.replace(path)
-        except BaseException:
-            written.unlink(missing_ok=True)
-            raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _show(bundle: Bundle) -> None:
+def _show(bundle: Proof) -> None:
     output.record(
         bundle.promise_id,
         {
@@ -150,16 +155,23 @@ def _show(bundle: Bundle) -> None:
             **{
                 f"{section}: {name}": value
                 for section, content in bundle.sections.items()
-                if isinstance(content, dict)
+                if isinstance(content, dict) and section != VOTES_SECTION
                 for name, value in content.items()
             },
         },
     )
-    rows = [(leaf.index, leaf.function, leaf.version, leaf.hash) for leaf in bundle.leaves]
+    leaves = bundle.leaves if isinstance(bundle, Bundle) else [bundle.leaf]
+    rows = [(leaf.index, leaf.function, leaf.version, leaf.hash) for leaf in leaves]
     output.table("leaves", ("index", "function", "version", "hash"), rows)
+    if isinstance(bundle, VoterProof):
+        votes = [
+            (vote.index, vote.support, vote.weight, output.mark(vote.counted), escape(vote.reason))
+            for vote in (each.vote for each in bundle.votes)
+        ]
+        output.table(f"votes of {bundle.voter}", ("index", "support", "weight", "counted", "why not"), votes)
 
 
-def _expected_addresses(bundle: Bundle, settings: Settings) -> list[Check]:
+def _expected_addresses(bundle: Proof, settings: Settings) -> list[Check]:
     """Check the addresses that the reader expects: anyone can deploy a DAO and a registry of their own."""
     content = bundle.sections.get(SECTION)
     claimed = content if isinstance(content, dict) else {}
@@ -176,7 +188,7 @@ def _expected(name: str, expected: str, claimed: object) -> Check:
     return Check(name=f"expected {name}", ok=same, detail=detail if same else f"{detail}, not {expected}")
 
 
-def _report(source: str, bundle: Bundle, checks: Sequence[Check], *, on_chain: bool, as_json: bool) -> None:
+def _report(source: str, bundle: Proof, checks: Sequence[Check], *, on_chain: bool, as_json: bool) -> None:
     ok = all(check.ok for check in checks)
     if as_json:
         facts = {"source": source, "promise_id": bundle.promise_id, "root": bundle.root}

@@ -23,9 +23,9 @@ from orchestrator.domain.errors import OrchestratorError, Refused
 from orchestrator.protocol.transport import Transport
 from orchestrator.store import StoreError
 from orchestrator.transport.http import HttpTransport
+from scorers.claim import EvidenceError
 from scorers.cli.output import fail
 from scorers.errors import ScorerError, UnknownPromise, UnknownRecord
-from scorers.evidence import EvidenceError
 from scorers.policy import PolicyMismatch
 from scorers.settings import Settings
 from scorers.steps.proposal import WrongRegistry

@@ -16,14 +16,13 @@ from contracts.direct import DirectSender
 from contracts.rpc import Node
 from listener import Listener, score_promise_id
 from orchestrator import Handle, Orchestrator, Refused
-from orchestrator.commitments import verify_bundle
 from orchestrator.engine import Engine
 from orchestrator.server import fetch_bundle
 from orchestrator.store import open_store
 from orchestrator.transport.local import LocalTransport
 from scorers import composition
+from scorers.audit import audit
 from scorers.errors import ScenarioError
-from scorers.evidence import verify_on_chain
 from scorers.processes import family
 from scorers.replay.comparison import Replayed, compare
 from scorers.replay.dataset import Proposal
@@ -213,5 +212,4 @@ async def _proof_faults(stage: Stage, promise_id: str) -> tuple[str, ...]:
     bundle = await fetch_bundle(
         stage.engine.handle, promise_id, composition.PROOFS.sections, decode=composition.PROOFS.decode
     )
-    checks = [*verify_bundle(bundle), *await verify_on_chain(stage.node, bundle)]
-    return tuple(f"{check.name}: {check.detail}" for check in checks if not check.ok)
+    return (await audit(stage.node, bundle)).faults

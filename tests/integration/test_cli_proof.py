@@ -29,6 +29,7 @@ from tests.scorers_chain import FAST, RETRY, World, world
 
 AWAY = "http://127.0.0.1:9"
 OFFLINE = ["shape", "completeness", "order", "values", "leaves", "proofs", "root"]
+MEANING = ["scoring", "votes", "tally"]
 ON_CHAIN = ["chain", "domain", "registry", "transaction", "steps", "score"]
 
 
@@ -95,11 +96,11 @@ async def test_a_written_proof_needs_no_server(cli: Callable[..., Ended], scored
     await fetched(cli, scored)
     offline = await asyncio.to_thread(cli, "proof", "verify", str(scored.file), "--json", "--server", AWAY)
     assert offline.code == 0, offline
-    assert checks_of(offline) == dict.fromkeys(OFFLINE, True)
+    assert checks_of(offline) == dict.fromkeys(OFFLINE + MEANING, True)
     assert json.loads(offline.out)["on_chain"] is False
     rpc = ("--rpc", scored.made.node.endpoint)
     whole = await asyncio.to_thread(cli, "proof", "verify", str(scored.file), *rpc, "--json")
-    assert checks_of(whole) == dict.fromkeys(OFFLINE + ON_CHAIN, True)
+    assert checks_of(whole) == dict.fromkeys(OFFLINE + MEANING + ON_CHAIN, True)
     table = await asyncio.to_thread(cli, "proof", "verify", str(scored.file), "--server", AWAY)
     assert "add --rpc URL" in table.out
     assert "\x1b" not in table.out
@@ -156,11 +157,11 @@ HASH = "0x" + "12" * 32
         (lambda bundle: bundle["leaves"].pop(), False, ("'completeness'", "5", "4")),
         (_leaf("hash", "0x12"), False, ("leaves[1].hash",)),
         (_set("extra", 1), False, ("extra",)),
-        (_section("score", 9), True, ("'registry'", "the score", "5000", "9")),
-        (_section("for_votes", "9"), True, ("'score'", "the votes for", "30", "9")),
+        (_section("score", 9), False, ("'scoring'", "score", "5000", "9")),
+        (_section("for_votes", "9"), True, ("'scoring'", "for_votes", "30", "9")),
         (_section("transaction_hash", HASH), True, ("'transaction'", HASH)),
-        (_section("registry", ELSEWHERE), True, ("'domain'", ELSEWHERE)),
-        (_section("chain_id", 1), True, ("'chain'", "31337")),
+        (_section("registry", ELSEWHERE), True, ("'scoring'", ELSEWHERE)),
+        (_section("chain_id", 1), True, ("'scoring'", "chain_id", "31337")),
         (lambda bundle: bundle["sections"].clear(), True, ("'section'", "scoring")),
     ],
 )

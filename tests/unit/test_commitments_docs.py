@@ -30,7 +30,7 @@ def test_the_shown_bundle_has_the_fields_of_a_bundle() -> None:
 
 def test_every_check_is_explained() -> None:
     nothing = Bundle(
-        version=1,
+        version=2,
         promise_id="w",
         domain="0x" + "0" * 64,
         root="0x" + "0" * 64,

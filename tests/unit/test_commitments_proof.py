@@ -233,7 +233,7 @@ def test_bundle_is_rebuilt_from_records_in_any_order_and_holds() -> None:
     tree = stored()
     bundle = build_bundle(tree.promises, decode=tree.decode, sections={"chain": {"id": 1}})
     assert [check.detail for check in verify_bundle(bundle) if not check.ok] == []
-    assert (bundle.promise_id, bundle.count, bundle.version) == (ROOT, 13, 1)
+    assert (bundle.promise_id, bundle.count, bundle.version) == (ROOT, 13, 2)
     again = build_bundle(tree.promises[::-1], decode=tree.decode, sections={"chain": {"id": 1}})
     assert bundle_to_json(again) == bundle_to_json(bundle)
     assert bundle_from_json(bundle_to_json(bundle)) == bundle
@@ -344,7 +344,7 @@ def test_every_change_of_the_whole_is_found() -> None:
         ({"leaves": []}, {"completeness", "root"}),
         ({"leaves": leaves[:-1], "count": 3}, {"leaves", "proofs", "root"}),
         ({"leaves": [leaves[1], leaves[0], *leaves[2:]]}, {"completeness", "order"}),
-        ({"version": 2}, {"shape"}),
+        ({"version": 3}, {"shape"}),
         ({"promise_id": "scoreProposal-1-0xabc-8"}, {"order"}),
     ]:
         found = failed(msgspec.structs.replace(bundle, **change))
@@ -376,7 +376,7 @@ def content() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "match"),
     [
-        (["version"], 2, "bundle version 2 is unknown"),
+        (["version"], 1, "bundle version 1 is unknown"),
         (["version"], True, "bundle version True is unknown"),
         (["version"], None, "bundle version None is unknown"),
         (["count"], 4.0, "4.0 is not an integer"),

@@ -1,0 +1,178 @@
+"""What a bundle says of a score, held against its own steps: no chain, no server, nothing believed.
+
+`verify_bundle` has asked whether the values are those that were hashed; here they are asked what they mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+
+from orchestrator.client import codec
+from orchestrator.commitments import Bundle, CanonicalError, Check, ProofError, jcs
+from scorers.claim import EvidenceError, section_in
+from scorers.policy import Policy
+from scorers.sections import SECTION, VOTES_SECTION, VoteRecord, VotesSection, leaf_of
+from scorers.steps.eligibility import check_eligibility
+from scorers.steps.proposal import read_proposal
+from scorers.steps.score import ABSTAIN, AGAINST, FOR, calculate_score, score_of
+from scorers.values import Proposal, ScoreStatus, Verdict
+from scorers.vote_leaves import domain_of, votes_root
+
+Kind = TypeVar("Kind")
+
+
+def verify_scoring(bundle: Bundle) -> list[Check]:
+    """Return the checks of a scored bundle; none where it has no score.
+
+    `scoring`: the section says what the steps say. `votes`: every listed vote, hashed here, stands in the
+    tree of votes whose root is in the verdict. `tally`: the counted votes add up to the verdict's score.
+    """
+    if SECTION not in bundle.sections:
+        return []
+    questions = (("scoring", _scoring), ("votes", _votes), ("tally", _tally))
+    return [ask(name, partial(question, bundle)) for name, question in questions]
+
+
+def ask(name: str, question: Callable[[], str]) -> Check:
+    """Return a check by what its question sees, or by why it does not hold."""
+    try:
+        return Check(name=name, ok=True, detail=question())
+    except (EvidenceError, ProofError, CanonicalError, codec.DecodingError) as error:
+        return Check(name=name, ok=False, detail=str(error))
+
+
+def value_in(
+    bundle: Bundle, step: Callable[..., object], kind: type[Kind], argument: str | None = None
+) -> Kind:
+    """Return what a step of a bundle put out, or was given as `argument`.
+
+    Raises EvidenceError if the bundle does not show it, DecodingError if it is something else.
+    """
+    leaf = next((each for each in bundle.leaves if each.function == step.__name__), None)
+    text = None if leaf is None else leaf.output if argument is None else leaf.input
+    if leaf is None or text is None:
+        raise EvidenceError(f"the bundle does not show the values of {step.__name__}")
+    content = jcs.parse(text)
+    if argument is not None:
+        content = content.get(argument) if isinstance(content, dict) else None
+    decoded: Kind = codec.decode(content, kind, f"leaf {leaf.index} ({leaf.function})")
+    return decoded
+
+
+def _scoring(bundle: Bundle) -> str:
+    section = section_in(bundle)
+    proposal = value_in(bundle, read_proposal, Proposal)
+    verdict = value_in(bundle, calculate_score, Verdict)
+    policy = value_in(bundle, check_eligibility, Policy, "policy")
+    told: tuple[tuple[str, object, object], ...] = (
+        ("chain_id", section.chain_id, proposal.chain_id),
+        ("dao", section.dao, proposal.dao),
+        ("registry", section.registry, proposal.registry),
+        ("proposal_id", section.proposal_id, str(proposal.proposal_id)),
+        ("snapshot", section.snapshot, proposal.snapshot),
+        ("deadline", section.deadline, proposal.deadline),
+        ("policy_hash", section.policy_hash, proposal.policy_hash),
+        ("policy.name", section.policy.name, policy.name),
+        ("policy.version", section.policy.version, policy.version),
+        ("policy.minimum_weight", section.policy.minimum_weight, str(policy.minimum_weight)),
+        ("status", section.status, str(verdict.status)),
+        ("score", section.score, verdict.score),
+        ("for_votes", section.for_votes, str(verdict.for_votes)),
+        ("against_votes", section.against_votes, str(verdict.against_votes)),
+        ("abstain_votes", section.abstain_votes, str(verdict.abstain_votes)),
+        ("votes", section.votes, verdict.votes),
+        ("votes_root", section.votes_root, verdict.votes_root),
+    )
+    for name, claimed, committed in told:
+        if claimed != committed:
+            raise EvidenceError(f"{name} is {committed} in the steps, section {SECTION!r} says {claimed}")
+    if "0x" + domain_of(proposal).hex() != bundle.domain:
+        raise EvidenceError("the domain is not that of this chain, registry, DAO, proposal and policy")
+    return f"{section.status} {section.score}, as the steps say"
+
+
+def votes_in(bundle: Bundle) -> VotesSection:
+    """Return the listed votes, complete and each once.
+
+    Raises EvidenceError for a missing or malformed list, a gap in its numbers, or a vote that stands twice.
+    """
+    content = bundle.sections.get(VOTES_SECTION)
+    if content is None:
+        raise EvidenceError(f"the bundle has no section {VOTES_SECTION!r}")
+    try:
+        section = msgspec.convert(content, VotesSection)
+    except msgspec.ValidationError as error:
+        raise EvidenceError(f"section {VOTES_SECTION!r} is malformed: {error}") from error
+    if section.count != len(section.leaves):
+        raise EvidenceError(
+            f"section {VOTES_SECTION!r} counts {section.count} votes and lists {len(section.leaves)}"
+        )
+    seen: set[tuple[str, int, int, int]] = set()
+    for position, vote in enumerate(section.leaves):
+        if vote.index != position:
+            raise EvidenceError(
+                f"vote {position} is missing or out of place: index {vote.index} stands there"
+            )
+        cast = (vote.voter, vote.block_number, vote.log_index, vote.support)
+        if cast in seen:
+            raise EvidenceError(f"vote {position}: voter {vote.voter} stands twice for one vote")
+        seen.add(cast)
+        if vote.counted == bool(vote.reason):
+            raise EvidenceError(
+                f"vote {position}: voter {vote.voter} is counted and left out at once, or neither"
+            )
+    return section
+
+
+def _votes(bundle: Bundle) -> str:
+    section = votes_in(bundle)
+    verdict = value_in(bundle, calculate_score, Verdict)
+    domain = bytes.fromhex(bundle.domain[2:])
+    leaves = []
+    for vote in section.leaves:
+        try:
+            leaves.append(leaf_of(vote))
+        except ValueError as error:
+            raise EvidenceError(f"vote {vote.index} of {vote.voter}: {error}") from error
+    root = votes_root(domain, leaves)
+    for name, claimed in (("section 'votes'", section.root), ("the verdict", verdict.votes_root)):
+        if claimed != root:
+            raise EvidenceError(f"the listed votes give root {root}, {name} says {claimed}")
+    if verdict.votes != section.count:
+        raise EvidenceError(f"the verdict counts {verdict.votes} votes, {section.count} are listed")
+    return f"{section.count} votes lead to the root in the verdict"
+
+
+def _tally(bundle: Bundle) -> str:
+    section, votes = section_in(bundle), votes_in(bundle)
+    sums = {side: sum(_counted(vote) for vote in votes.leaves if vote.support == side) for side in _SIDES}
+    for side, name in _SIDES.items():
+        claimed = getattr(section, name)
+        if str(sums[side]) != claimed:
+            raise EvidenceError(
+                f"{name} is {sums[side]} by the listed votes, section {SECTION!r} says {claimed}"
+            )
+    decided = sums[FOR] + sums[AGAINST] > 0
+    status = str(ScoreStatus.SCORED if decided else ScoreStatus.NO_VOTES)
+    score = score_of(sums[FOR], sums[AGAINST]) if decided else 0
+    if (status, score) != (section.status, section.score):
+        raise EvidenceError(
+            f"these votes give {status} {score}, section {SECTION!r} says {section.status} {section.score}"
+        )
+    return f"{sums[FOR]} for and {sums[AGAINST]} against give {score}"
+
+
+def _counted(vote: VoteRecord) -> int:
+    if not vote.counted and vote.counted_weight != "0":
+        raise EvidenceError(f"vote {vote.index} of {vote.voter} is left out and weighs {vote.counted_weight}")
+    try:
+        return leaf_of(vote).counted_weight
+    except ValueError as error:
+        raise EvidenceError(f"vote {vote.index} of {vote.voter}: {error}") from error
+
+
+_SIDES = {FOR: "for_votes", AGAINST: "against_votes", ABSTAIN: "abstain_votes"}

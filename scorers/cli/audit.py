@@ -1,0 +1,62 @@
+"""`dao-scorer audit`: rebuild a score from public chain data alone, and say where a bundle differs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from scorers import composition
+from scorers.audit import Audit
+from scorers.audit import audit as run_audit
+from scorers.cli import options, output
+from scorers.cli.flags import configured
+from scorers.cli.proof_files import bundle_in, fetched
+from scorers.settings import Settings
+
+Source = Annotated[
+    str, typer.Argument(metavar="PROMISE_OR_BUNDLE", help="A promise of the server, or a bundle's file.")
+]
+
+
+@configured("chain_id", "rpc", "server")
+async def audit(settings: Settings, source: Source, as_json: options.AsJson = False) -> None:
+    """Rebuild a score from the chain alone. Says where the evidence differs; exit code 0 if nowhere."""
+    bundle = bundle_in(source) or await fetched(settings, source)
+    async with composition.node_of(settings) as node:
+        found = await run_audit(node, bundle)
+    if as_json:
+        output.emit(
+            {
+                "source": source,
+                "promise_id": bundle.promise_id,
+                "root": bundle.root,
+                "ok": found.ok,
+                "checks": [
+                    {"name": each.name, "ok": each.ok, "detail": each.detail} for each in found.checks
+                ],
+                "differences": [
+                    {"place": each.place, "bundle": each.bundle, "chain": each.chain}
+                    for each in found.differences
+                ],
+            }
+        )
+    else:
+        _show(bundle.promise_id, found)
+    if not found.ok:
+        output.fail(f"{source}: {_told(found)}")
+
+
+def _show(title: str, found: Audit) -> None:
+    rows = [(escape(each.name), output.mark(each.ok), escape(each.detail)) for each in found.checks]
+    output.table(escape(title), ("check", "holds", "what was seen"), rows)
+    if found.differences:
+        places = [(escape(each.place), escape(each.bundle), escape(each.chain)) for each in found.differences]
+        output.table("where it differs", ("place", "the bundle says", "the chain gives"), places)
+
+
+def _told(found: Audit) -> str:
+    first = str(found.differences[0]) if found.differences else found.faults[0]
+    failed = [check.name for check in found.checks if not check.ok]
+    return f"{len(found.differences)} differences, first: {first} (failed checks: {', '.join(failed)})"

@@ -1,0 +1,208 @@
+"""What the evidence bundle of a score says beside its steps: where the score stands, and every vote.
+
+The sections are a pure function of the stored promises, so any process builds the same. Nothing here is
+believed by whoever verifies: see `scorers.arithmetic` and `scorers.evidence`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from orchestrator import DecryptionError, PromiseRecord, PromiseState
+from orchestrator.client.codec import DecodingError
+from orchestrator.client.outcomes import result_of
+from orchestrator.commitments.leaf import FUNCTION_HEADER
+from scorers.steps.eligibility import check_eligibility
+from scorers.steps.score import calculate_score
+from scorers.values import Eligibility, ScoreOutcome, Verdict
+from scorers.vote_leaves import VoteLeaf, vote_leaves
+
+SECTION = "scoring"
+VOTES_SECTION = "votes"
+_DECIMAL = re.compile(r"0|[1-9][0-9]{0,77}")
+
+
+class PolicySection(msgspec.Struct, frozen=True, kw_only=True):
+    """The rule that counted; the minimum weight is decimal text."""
+
+    name: str
+    version: int
+    minimum_weight: str
+
+
+class ScoringSection(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a score stands on the chain. Numbers of 256 bits are decimal text, hashes 0x text.
+
+    `snapshot` and `deadline` are timepoints of the DAO's clock, `code` is the release that computed.
+    """
+
+    chain_id: int
+    dao: str
+    registry: str
+    proposal_id: str
+    snapshot: int
+    deadline: int
+    policy_hash: str
+    policy: PolicySection
+    code: str
+    status: str
+    score: int
+    for_votes: str
+    against_votes: str
+    abstain_votes: str
+    votes: int
+    votes_root: str
+    scorer: str
+    transaction_hash: str
+    block_number: int
+    block_hash: str
+
+
+class VoteRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One leaf of the tree of votes, as `scorers.vote_leaves.VoteLeaf`; weights are decimal text."""
+
+    index: int
+    voter: str
+    support: int
+    weight: str
+    counted_weight: str
+    counted: bool
+    reason: str
+    block_number: int
+    log_index: int
+
+
+class VotesSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All votes in the order of the chain; without any the root is 32 zero bytes."""
+
+    root: str
+    count: int
+    leaves: list[VoteRecord]
+
+
+async def scoring_section(promise_id: str, tree: Sequence[PromiseRecord]) -> Mapping[str, object] | None:
+    """Return the section of a scored proposal, None while its score is not on the chain.
+
+    It has the shape that the server takes for a section of evidence, as `votes_section` has.
+    """
+    record = next((each for each in tree if each.id == promise_id), None)
+    if record is None or record.state is not PromiseState.RESOLVED:
+        return None
+    try:
+        return section_of(result_of(record, ScoreOutcome))
+    except (DecodingError, DecryptionError):
+        # Encrypted, or no scoring at all: the steps are shown without it.
+        return None
+
+
+def section_of(outcome: ScoreOutcome) -> Mapping[str, object] | None:
+    """Return the section of an outcome, None where nothing of it stands on the chain."""
+    if (
+        outcome.policy is None
+        or outcome.snapshot is None
+        or outcome.deadline is None
+        or outcome.code is None
+        or outcome.votes is None
+        or outcome.votes_root is None
+        or outcome.scorer is None
+        or outcome.transaction_hash is None
+        or outcome.block_number is None
+        or outcome.block_hash is None
+    ):
+        return None
+    section = ScoringSection(
+        chain_id=outcome.chain_id,
+        dao=outcome.dao,
+        registry=outcome.registry,
+        proposal_id=str(outcome.proposal_id),
+        snapshot=outcome.snapshot,
+        deadline=outcome.deadline,
+        policy_hash=outcome.policy_hash,
+        policy=PolicySection(
+            name=outcome.policy.name,
+            version=outcome.policy.version,
+            minimum_weight=str(outcome.policy.minimum_weight),
+        ),
+        code=outcome.code,
+        status=str(outcome.status),
+        score=outcome.score,
+        for_votes=str(outcome.for_votes),
+        against_votes=str(outcome.against_votes),
+        abstain_votes=str(outcome.abstain_votes),
+        votes=outcome.votes,
+        votes_root=outcome.votes_root,
+        scorer=outcome.scorer,
+        transaction_hash=outcome.transaction_hash,
+        block_number=outcome.block_number,
+        block_hash=outcome.block_hash,
+    )
+    content: dict[str, object] = msgspec.to_builtins(section)
+    return content
+
+
+async def votes_section(promise_id: str, tree: Sequence[PromiseRecord]) -> Mapping[str, object] | None:
+    """Return the section with every vote, None while there is no verdict or it cannot be read here."""
+    eligible, judged = _step(tree, promise_id, check_eligibility), _step(tree, promise_id, calculate_score)
+    if eligible is None or judged is None:
+        return None
+    try:
+        return section_of_votes(result_of(eligible, Eligibility), result_of(judged, Verdict))
+    except (DecodingError, DecryptionError):
+        return None
+
+
+def _step(
+    tree: Sequence[PromiseRecord], promise_id: str, step: Callable[..., object]
+) -> PromiseRecord | None:
+    for record in tree:
+        headers = record.value.headers or {}
+        if record.id.startswith(promise_id) and headers.get(FUNCTION_HEADER) == step.__name__:
+            return record
+    return None
+
+
+def section_of_votes(eligibility: Eligibility, verdict: Verdict) -> Mapping[str, object]:
+    """Return the section of the votes that a verdict was made of."""
+    leaves = [record_of(leaf) for leaf in vote_leaves(eligibility)]
+    section = VotesSection(root=verdict.votes_root, count=verdict.votes, leaves=leaves)
+    content: dict[str, object] = msgspec.to_builtins(section)
+    return content
+
+
+def record_of(leaf: VoteLeaf) -> VoteRecord:
+    """Return a leaf as bundles show it."""
+    return VoteRecord(
+        index=leaf.index,
+        voter=leaf.voter,
+        support=leaf.support,
+        weight=str(leaf.weight),
+        counted_weight=str(leaf.counted_weight),
+        counted=leaf.counted,
+        reason=leaf.reason,
+        block_number=leaf.block_number,
+        log_index=leaf.log_index,
+    )
+
+
+def leaf_of(record: VoteRecord) -> VoteLeaf:
+    """Return a shown vote as it is hashed. Raises ValueError for a weight that is no number."""
+    return VoteLeaf(
+        index=record.index,
+        voter=record.voter,
+        support=record.support,
+        weight=_number(record.weight),
+        counted_weight=_number(record.counted_weight),
+        counted=record.counted,
+        reason=record.reason,
+        block_number=record.block_number,
+        log_index=record.log_index,
+    )
+
+
+def _number(text: str) -> int:
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is no decimal number of at most 78 digits")
+    return int(text)
