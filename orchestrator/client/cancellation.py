@@ -44,27 +44,46 @@ class LeafStop:
     `writing`: its outcome is on its way to the store, where it counts.
     """
 
-    __slots__ = ("_task", "_told", "doomed", "settled", "writing")
+    __slots__ = ("_settled", "_task", "_told", "doomed", "writing")
 
     def __init__(self) -> None:
         self.doomed = False
         self.writing = False
-        self.settled = asyncio.Event()
-        self._told = asyncio.Event()
+        # Made when somebody waits: most leaves settle without.
+        self._settled: asyncio.Event | None = None
+        self._told: asyncio.Event | None = None
         self._task: asyncio.Task[Any] | None = None
 
     def end(self) -> None:
         """Stop the function: an async one is cancelled, one in a thread sees `info.cancelled`."""
-        if self.writing or self._told.is_set():
+        told = self._telling()
+        if self.writing or told.is_set():
             return
         self.doomed = True
-        self._told.set()
+        told.set()
         if self._task is not None:
             self._task.cancel()
 
+    def _telling(self) -> asyncio.Event:
+        if self._told is None:
+            self._told = asyncio.Event()
+        return self._told
+
+    async def until_settled(self) -> None:
+        """Wait for `settle`."""
+        if self._settled is None:
+            self._settled = asyncio.Event()
+        await self._settled.wait()
+
+    def settle(self) -> None:
+        """Note that the outcome is stored, or will not be here."""
+        if self._settled is not None:
+            self._settled.set()
+
     async def run(self, start: Callable[[], Coroutine[Any, Any, Settlement | None]]) -> Settlement | None:
         """Return what a leaf's run gives, or CANCELLED if it was told to end before."""
-        if self._told.is_set():
+        told = self._telling()
+        if told.is_set():
             self.writing = True
             return CANCELLED
         task = self._task = asyncio.current_task()
@@ -72,13 +91,13 @@ class LeafStop:
         try:
             settlement = await start()
             if self.doomed:
-                await self._told.wait()
+                await told.wait()
         except asyncio.CancelledError:
-            if not self._told.is_set() or task is None or task.cancelling() > 1:
+            if not told.is_set() or task is None or task.cancelling() > 1:
                 raise  # the whole execution ends
         finally:
             self._task, self.writing = None, True
-        if self._told.is_set() and task is not None and task.cancelling():
+        if told.is_set() and task is not None and task.cancelling():
             task.uncancel()
         return CANCELLED if self.doomed else settlement
 
@@ -99,6 +118,10 @@ class Cancellations:
             self._asked.update(ended_by(record))
             if (record.param.headers or {}).get(FUNCTION_HEADER) == calls.CANCELLED_NAME:
                 self._records[record.id] = record
+
+    def leave(self) -> None:
+        """Let go of an execution that has ended: what refers to itself is collected late."""
+        del self._execution
 
     # -- single calls
 
@@ -143,7 +166,7 @@ class Cancellations:
         for future in list(futures):
             stop = self._stops.get(future.id)
             if stop is not None and stop.writing:
-                await stop.settled.wait()
+                await stop.until_settled()
             elif isinstance(future, Choice) and future.over and future.record is None:
                 settled = asyncio.Event()
                 future.watch(settled.set)
@@ -169,7 +192,7 @@ class Cancellations:
         """Note that a leaf call has settled, or will not here."""
         stop = self._stops.pop(promise_id, None)
         if stop is not None:
-            stop.settled.set()
+            stop.settle()
 
     async def end_remote(self, future: DurableFuture[Any], outlives: bool = False) -> None:
         """Ask a called workflow to end; where the engine cannot pass that on, its promise is settled.

@@ -141,8 +141,8 @@ class Choice(DurableFuture[T]):
         self.read(record)
         return not self.losers()
 
-    def settle(self, record: PromiseRecord) -> None:
-        """Take the settled record."""
+    def settle(self, record: PromiseRecord, outcome: Outcome | None = None) -> None:
+        """Take the settled record; what a choice gives is not its own, but its winner's."""
         self.read(record)
         super().settle(record)
 

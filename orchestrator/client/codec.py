@@ -32,6 +32,8 @@ from orchestrator.domain.promise import EMPTY, Value
 DEPTH_MAX = 200
 INTEGER_MAX = 2**53 - 1
 """The largest magnitude of a bare JSON number: browsers and other languages read it as a double."""
+_THEMSELVES = (int, str, bool)
+"""Types of which a value is its own JSON tree, and is read as itself where just that type is declared."""
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _read = msgspec.json.decode
 _MICROSECOND = timedelta(microseconds=1)
@@ -85,14 +87,20 @@ def encode_value(value: object, what: str) -> Value:
     return EMPTY if value is None else Value(data=to_data(encode(value, what)))
 
 
-def encode_result(value: object, declared: object, what: str) -> Value:
-    """Return a result as it is stored, and make sure that it can be read back as the type `declared`.
+def encode_result(value: object, declared: object, what: Callable[[], str]) -> tuple[Value, Any]:
+    """Return a result as it is stored, and what reading that as the type `declared` gives.
 
-    Raises EncodingError, or DecodingError if it is not what is declared.
+    `what` names it in errors. Raises EncodingError, or DecodingError if it is not what is declared.
     """
-    tree = encode(value, what)
-    decode(tree, declared, what)
-    return EMPTY if value is None else Value(data=to_data(tree))
+    cls = type(value)
+    if cls in _THEMSELVES and (declared is cls or declared is None) and codec_of(cls) is None:
+        tree = value if cls is not int else _integer(cast("int", value))
+        if tree is value:
+            return Value(data=to_data(value)), value
+    name = what()
+    tree = encode(value, name)
+    read = decode(tree, declared, name)
+    return EMPTY if value is None else Value(data=to_data(tree)), read
 
 
 def decode_value(value: Value, declared: object, what: str) -> Any:

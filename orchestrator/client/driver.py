@@ -9,8 +9,9 @@ from __future__ import annotations
 from asyncio import CancelledError, events
 from collections.abc import Coroutine, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from orchestrator.client.future import Durable, Outcome, Raised, Returned
 from orchestrator.client.unawaited import Unawaited
@@ -27,15 +28,13 @@ class ForeignAwait(OrchestratorError):
     """A workflow used asyncio, or awaited something that is not durable."""
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True):
     """The workflow awaits something durable."""
 
     awaited: Durable[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """The workflow returned or raised."""
 
     outcome: Outcome

@@ -103,6 +103,8 @@ class Execution:
                     self.close()
         if self._verdict is None:
             raise RuntimeError(f"{self.promise.id}: the execution ended without a verdict")
+        if self._verdict.ending is not Ending.SUSPENDED:
+            self.cancellations.leave()
         if self._verdict.fault is not None and not isinstance(self._verdict.fault, (Exception, Abandoned)):
             raise self._verdict.fault
         return self._verdict
@@ -308,15 +310,15 @@ class Execution:
             self.end_with(fault)
             raise Abandoned(str(fault)) from fault
 
-    def observe(self, record: PromiseRecord) -> None:
-        """Take what the store says of a promise; a settled one wakes who waits for it."""
+    def observe(self, record: PromiseRecord, written: steps.Settlement | None = None) -> None:
+        """Take what the store says of a promise (`written` as it was); a settled one wakes who waits."""
         if record.pending:
             return
         if not (self._remembers and self.is_open(record.id)):
             self.records[record.id] = record
         future = self._futures.pop(record.id, None)
         if future is not None:
-            future.settle(record)
+            future.settle(record, None if written is None else written.outcome_if(record))
 
     def open(
         self,
@@ -376,6 +378,8 @@ class Execution:
             self._running.call_soon(self._wake.set)
 
     def _start_jobs(self) -> None:
+        if not self._starting:
+            return
         starting, self._starting = self._starting, []
         for job, pending in starting:
             if len(starting) == 1 and not self._jobs and inline_steps.fits(self, pending):

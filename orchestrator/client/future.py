@@ -6,8 +6,9 @@ A future never computes anything; the execution settles it with the outcome that
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
 
 from orchestrator.client import outcomes
 from orchestrator.domain.errors import ApplicationError
@@ -19,15 +20,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(msgspec.Struct, frozen=True):
     """What an await gives."""
 
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Raised:
+class Raised(msgspec.Struct, frozen=True):
     """What an await raises."""
 
     error: BaseException
@@ -97,11 +96,11 @@ class DurableFuture(Durable[T]):
         state = self.record.state if self.record is not None else "pending"
         return f"<DurableFuture {self.id} {state}>"
 
-    def settle(self, record: PromiseRecord) -> None:
-        """Take the settled record; a second one is ignored (P1)."""
+    def settle(self, record: PromiseRecord, outcome: Outcome | None = None) -> None:
+        """Take the settled record; a second one is ignored (P1). `outcome` is what it gives, if known."""
         if self.record is not None:
             return
-        self.record = record
+        self.record, self._outcome = record, outcome
         watchers, self._watchers = self._watchers, []
         for watcher in watchers:
             watcher()

@@ -12,6 +12,7 @@ import inspect
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,6 +30,9 @@ from orchestrator.protocol.records import PromiseRecord
 
 if TYPE_CHECKING:
     from orchestrator.client.execution import Execution
+
+
+_NEVER_AWAITED = frozenset((int, str, bool, float, bytes, NoneType, list, dict, tuple))
 
 
 def fits(execution: Execution, pending: PendingCall[Any]) -> bool:
@@ -67,7 +71,7 @@ async def run(execution: Execution, pending: PendingCall[StepCall]) -> None:
         record = await _not_stored(execution, call, refusal, begun_ms)
     finally:
         execution.cancellations.forget(call.id)
-    execution.observe(record)
+    execution.observe(record, settlement)
 
 
 class _Running(msgspec.Struct, kw_only=True):
@@ -97,7 +101,7 @@ def _outcome(around: Surroundings, call: StepCall) -> Outcome:
 def _goes_on(call: StepCall, outcome: Outcome) -> bool:
     """Tell whether something is left to wait for: what the function returned, or its next attempt."""
     if isinstance(outcome, Returned):
-        return inspect.isawaitable(outcome.value)
+        return type(outcome.value) not in _NEVER_AWAITED and inspect.isawaitable(outcome.value)
     return not isinstance(outcome.error, Cancelled) and worth_another(outcome.error, call.retry)
 
 
@@ -114,7 +118,7 @@ def _going_on(pending: PendingCall[StepCall], first: Outcome) -> PendingCall[Ste
         return function.fn(*args, **kwargs)
 
     call = msgspec.structs.replace(pending.call, function=replace(function, fn=attempt))
-    return replace(pending, call=call)
+    return msgspec.structs.replace(pending, call=call)
 
 
 async def _not_stored(execution: Execution, call: Call, refusal: Refused, begun_ms: int) -> PromiseRecord:

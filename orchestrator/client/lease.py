@@ -61,6 +61,10 @@ class Lease:
             if self._tell_lost is not None:
                 self._tell_lost()
 
+    def close(self) -> None:
+        """Tell nobody any more: what executed under it has ended."""
+        self._tell = self._tell_lost = None
+
     def on_lost(self, tell: Callable[[], object]) -> None:
         """Have `tell` called when the task is no longer ours."""
         self._tell_lost = tell

@@ -16,14 +16,6 @@ REFRESH_S = 15.0
 _log = structlog.get_logger(__name__)
 
 
-class _Waiter:
-    __slots__ = ("count", "future")
-
-    def __init__(self) -> None:
-        self.future: asyncio.Future[PromiseRecord] = asyncio.get_running_loop().create_future()
-        self.count = 0
-
-
 class Subscriptions:
     """Who in this process waits for which promise.
 
@@ -35,7 +27,7 @@ class Subscriptions:
         self._transport = transport
         self._address = address
         self._refresh_s = refresh_s
-        self._waiters: dict[str, _Waiter] = {}
+        self._waiters: dict[str, list[asyncio.Future[PromiseRecord]]] = {}
         self._executing: set[str] = set()
 
     async def wait(self, promise_id: str) -> PromiseRecord:
@@ -43,18 +35,19 @@ class Subscriptions:
 
         Raises Refused(404) for an unknown promise, and what `fail` was told.
         """
-        waiter = self._waiters.get(promise_id)
-        if waiter is None:
-            waiter = self._waiters[promise_id] = _Waiter()
-        waiter.count += 1
+        waiter: asyncio.Future[PromiseRecord] = asyncio.get_running_loop().create_future()
+        waiters = self._waiters.setdefault(promise_id, [])
+        waiters.append(waiter)
         try:
-            if promise_id not in self._executing and not waiter.future.done():
+            if promise_id not in self._executing:
                 await self._register(promise_id)
-            return await asyncio.shield(waiter.future)
+            return await waiter
         finally:
-            waiter.count -= 1
-            if not waiter.count:
-                self._forget(promise_id, waiter)
+            waiters.remove(waiter)
+            if not waiters and self._waiters.get(promise_id) is waiters:
+                del self._waiters[promise_id]
+            if waiter.done() and not waiter.cancelled():
+                waiter.exception()  # nobody may have come to ask
 
     def entered(self, promise_id: str) -> None:
         """Note that the task of this promise executes here."""
@@ -63,8 +56,7 @@ class Subscriptions:
     async def left(self, promise_id: str) -> None:
         """Note that the execution has ended; waiters of an open promise are listened for."""
         self._executing.discard(promise_id)
-        waiter = self._waiters.get(promise_id)
-        if waiter is not None and not waiter.future.done():
+        if self._open(promise_id):
             try:
                 await self._register(promise_id)
             except OrchestratorError as error:
@@ -72,9 +64,9 @@ class Subscriptions:
 
     def observe(self, record: PromiseRecord) -> None:
         """Hand a settled record to those who wait for it."""
-        waiter = self._waiters.get(record.id)
-        if waiter is not None and not record.pending and not waiter.future.done():
-            waiter.future.set_result(record)
+        if not record.pending:
+            for waiter in self._open(record.id):
+                waiter.set_result(record)
 
     def receive(self, message: Message) -> None:
         """Take a message of the engine where nothing is executed; never blocks."""
@@ -83,9 +75,8 @@ class Subscriptions:
 
     def fail(self, promise_id: str, error: Exception) -> None:
         """Tell those who wait here that this process cannot go on with the promise; its record stays open."""
-        waiter = self._waiters.get(promise_id)
-        if waiter is not None and not waiter.future.done():
-            waiter.future.set_exception(error)
+        for waiter in self._open(promise_id):
+            waiter.set_exception(error)
 
     def fail_all(self, error: Exception) -> None:
         """Tell everyone that waits that nothing will come any more."""
@@ -112,10 +103,5 @@ class Subscriptions:
             # The renewal asks again: a server that is away is waited for.
             _log.warning("server away, waiting", promise_id=promise_id)
 
-    def _forget(self, promise_id: str, waiter: _Waiter) -> None:
-        if self._waiters.get(promise_id) is waiter:
-            del self._waiters[promise_id]
-        if not waiter.future.done():
-            waiter.future.cancel()
-        elif not waiter.future.cancelled():
-            waiter.future.exception()
+    def _open(self, promise_id: str) -> list[asyncio.Future[PromiseRecord]]:
+        return [waiter for waiter in self._waiters.get(promise_id, ()) if not waiter.done()]

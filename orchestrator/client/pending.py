@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from orchestrator.client.branch import Branch
 from orchestrator.client.calls import Call
@@ -13,8 +14,7 @@ from orchestrator.protocol.records import PromiseRecord
 CallT = TypeVar("CallT", bound=Call)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingCall(Generic[CallT]):
+class PendingCall(msgspec.Struct, Generic[CallT], frozen=True, kw_only=True):
     """A call that is not settled; `record` is what the store was known to hold of it, None for nothing."""
 
     branch: Branch

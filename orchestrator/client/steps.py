@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from orchestrator.client import codec
 from orchestrator.client.attempts import Attempt
@@ -25,18 +26,22 @@ from orchestrator.commitments.canonical import canonical_result
 from orchestrator.commitments.errors import CommitmentError
 from orchestrator.commitments.wrapper import BoundStep
 from orchestrator.domain.errors import Cancelled, OrchestratorError, Refused
-from orchestrator.domain.promise import EMPTY, PromiseState, Value
+from orchestrator.domain.promise import EMPTY, PromiseRecord, PromiseState, Value
 from orchestrator.domain.retry import RetryPolicy, next_delay_s, worth_another
 
 TOO_LARGE = 413
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
-    """How a promise is to be settled."""
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """How a promise is to be settled; `outcome` is what reading its value gives, if that is known."""
 
     state: PromiseState
     value: Value
+    outcome: Returned | None = None
+
+    def outcome_if(self, record: PromiseRecord) -> Returned | None:
+        """Return the outcome if it is just this settlement that a promise has: it need not be read again."""
+        return self.outcome if record.value == self.value and record.state is self.state else None
 
 
 CANCELLED = Settlement(state=PromiseState.REJECTED_CANCELED, value=EMPTY)
@@ -59,24 +64,24 @@ def settlement(
             return Settlement(state=PromiseState.REJECTED, value=failure_value(error))
         case Returned(value):
             try:
-                return Settlement(
-                    state=PromiseState.RESOLVED, value=_result_value(promise_id, function, bound, value)
-                )
+                return _returned(promise_id, function, bound, value)
             except (codec.EncodingError, codec.DecodingError, CommitmentError) as error:
                 return Settlement(state=PromiseState.REJECTED, value=failure_value(error))
 
 
-def _result_value(
+def _returned(
     promise_id: str, function: RegisteredFunction, bound: BoundStep | None, result: object
-) -> Value:
-    what = f"the result of {function} ({promise_id})"
+) -> Settlement:
     # A result that cannot be read back as declared must fail here, not on every replay.
     if bound is None:
-        return codec.encode_result(result, function.returns, what)
-    data = b64encode(canonical_result(function.fn, result)).decode("ascii")
-    value = Value(headers=bound.headers(result), data=data)
-    codec.decode_value(value, function.returns, what)
-    return value
+        value, read = codec.encode_result(
+            result, function.returns, lambda: f"the result of {function} ({promise_id})"
+        )
+    else:
+        data = b64encode(canonical_result(function.fn, result)).decode("ascii")
+        value = Value(headers=bound.headers(result), data=data)
+        read = codec.decode_value(value, function.returns, f"the result of {function} ({promise_id})")
+    return Settlement(state=PromiseState.RESOLVED, value=value, outcome=Returned(read))
 
 
 class LeafRun:

@@ -115,13 +115,19 @@ class FencedWriter:
 
     async def call(self, command: c.Command[AnswerT]) -> AnswerT:
         """Carry out a command of this task. Raises Abandoned when the task is no longer ours."""
-        try:
-            return await self.call_unfenced(command)
-        except Refused as error:
-            if error.status not in _NOT_OURS:
-                raise
-            self.lease.lose()
-            raise Abandoned(f"{self.lease.task_id} is not ours any more: {error}") from error
+        pause_s = _PAUSE_S_MIN
+        while True:
+            try:
+                return await self._transport.call(command)
+            except Refused as error:
+                if error.status not in _NOT_OURS:
+                    raise
+                self.lease.lose()
+                raise Abandoned(f"{self.lease.task_id} is not ours any more: {error}") from error
+            except Unavailable as error:
+                self._check_away(error, pause_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _PAUSE_S_MAX)
 
     async def read(self, promise_id: str) -> PromiseRecord:
         """Return a promise as it stands."""
@@ -134,13 +140,15 @@ class FencedWriter:
             try:
                 return await self._transport.call(command)
             except Unavailable as error:
-                if self.lease.lost.is_set() or self._remaining_s() < pause_s:
-                    raise Abandoned(f"{self.lease.task_id}: server away until the lease ended") from error
+                self._check_away(error, pause_s)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _PAUSE_S_MAX)
 
-    def _remaining_s(self) -> float:
-        return self.lease.remaining_s(asyncio.get_running_loop().time())
+    def _check_away(self, error: Unavailable, pause_s: float) -> None:
+        """Raise Abandoned unless the lease outlasts a pause."""
+        left_s = self.lease.remaining_s(asyncio.get_running_loop().time())
+        if self.lease.lost.is_set() or left_s < pause_s:
+            raise Abandoned(f"{self.lease.task_id}: server away until the lease ended") from error
 
 
 async def search_all(writer: FencedWriter, tags: dict[str, str]) -> AsyncIterator[PromiseRecord]:

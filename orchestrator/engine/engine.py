@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast, get_args
 
 from orchestrator.domain.errors import Refused, Unavailable
 from orchestrator.domain.trace import HERE
@@ -34,6 +34,8 @@ from orchestrator.store.port import Gauges, LoadGauges, Program, ask
 from orchestrator.store.sharing import SharedStore
 
 AnswerT = TypeVar("AnswerT")
+_ASIDE = frozenset({c.Describe, *get_args(DebugCommand)})
+"""Commands that are not committed with others."""
 CALLER_GONE = 499
 """What is counted for a caller that did not wait for its answer."""
 
@@ -177,10 +179,8 @@ class Engine:
             self.statistics.requests[command.KIND, status] += 1
 
     async def _handle(self, command: c.Command[Any], embedded: bool, debug_time: int | None) -> c.Answer:
-        if isinstance(command, c.Describe):
-            return c.DescribeAnswer(extensions=list(c.EXTENSIONS))
-        if isinstance(command, DebugCommand):
-            return await self._debugger.carry_out(command, debug_time)
+        if type(command) in _ASIDE:
+            return await self._aside(command, debug_time)
         validate(command)
         if self._committing is None:
             raise Unavailable("the engine has not been started")
@@ -188,6 +188,11 @@ class Engine:
         if debug_time is not None and self._settings.debug:
             return await self._debugger.at(work, debug_time)
         return await self._committer.carry_out(work)
+
+    async def _aside(self, command: c.Command[Any], debug_time: int | None) -> c.Answer:
+        if isinstance(command, DebugCommand):
+            return await self._debugger.carry_out(command, debug_time)
+        return c.DescribeAnswer(extensions=list(c.EXTENSIONS))
 
     def connect(
         self,

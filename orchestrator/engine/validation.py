@@ -14,7 +14,7 @@ from orchestrator.domain.address import Address, parse_address
 from orchestrator.domain.cron import InvalidCron, parse_cron
 from orchestrator.domain.errors import Refused
 from orchestrator.domain.group import ATTEMPTS_MAX, fault_of_attempts, fault_of_priority
-from orchestrator.domain.ids import CHILD_SEPARATOR, extends, fault_of_id
+from orchestrator.domain.ids import CHILD_SEPARATOR, ID_LENGTH_MAX, extends, fault_of_id
 from orchestrator.domain.promise import PromiseState, Value
 from orchestrator.domain.schedule import RUN_TAGS, promise_id_of
 from orchestrator.domain.transitions import SETTLING_EVENTS, TIME_MS_MAX
@@ -33,6 +33,7 @@ TTL_MS_MAX = 2**53 - 1
 GROUP_LENGTH_MAX = 1_024
 CONCURRENCY_MAX = 100_000
 RATE_MAX = 1_000_000
+_ANCESTORS = (tag.ORIGIN, tag.BRANCH, tag.PARENT)
 PERIOD_MS_MAX = 31 * 24 * 60 * 60 * 1_000
 
 
@@ -50,9 +51,10 @@ def address_of(text: str) -> Address:
 
 def check_id(promise_id: str) -> None:
     """Refuse an id that no store could hold."""
-    fault = fault_of_id(promise_id)
-    if fault is not None:
-        raise Refused(400, f"Invalid id: {fault}")
+    # Written out, as every command names some.
+    if promise_id and len(promise_id) <= ID_LENGTH_MAX and "\x00" not in promise_id:
+        return
+    raise Refused(400, f"Invalid id: {fault_of_id(promise_id)}")
 
 
 def _check_value(name: str, value: Value) -> None:
@@ -61,11 +63,14 @@ def _check_value(name: str, value: Value) -> None:
             413, f"{name}.data has more than {DATA_LENGTH_MAX} characters; store the value elsewhere"
         )
     if value.headers:
-        refuse(len(value.headers) > HEADERS_MAX, f"{name} has more than {HEADERS_MAX} headers")
+        if len(value.headers) > HEADERS_MAX:
+            raise Refused(400, f"{name} has more than {HEADERS_MAX} headers")
         _check_texts(f"{name}.headers", value.headers)
 
 
 def _check_texts(name: str, texts: dict[str, str]) -> None:
+    if len("".join(texts)) + len("".join(texts.values())) <= TAG_LENGTH_MAX:
+        return  # together they are no longer than each may be
     for key, text in texts.items():
         # Conditions of the hot path are written out: the message of `refuse` is made before it is needed.
         if len(key) > TAG_LENGTH_MAX or len(text) > TAG_LENGTH_MAX:
@@ -79,11 +84,13 @@ def _check_time(name: str, moment: int) -> None:
 
 def _check_tags(command: c.PromiseCreate | c.PromiseRecordStep) -> None:
     tags = command.tags
-    refuse(len(tags) > TAGS_MAX, f"more than {TAGS_MAX} tags")
+    if len(tags) > TAGS_MAX:
+        raise Refused(400, f"more than {TAGS_MAX} tags")
     _check_texts("tags", tags)
-    for name in (tag.ORIGIN, tag.BRANCH, tag.PARENT):
-        ancestor = tags.get(name)
+    # Mostly they are one and the same.
+    for ancestor in {tags.get(name) for name in _ANCESTORS}:
         if ancestor is not None and not extends(command.id, ancestor):
+            name = next(name for name in _ANCESTORS if tags.get(name) == ancestor)
             raise Refused(400, f"the id {command.id!r} does not extend its {name} {ancestor!r}")
     _check_numbers(tags)
     # resonate:prefix may hold anything: an SDK of the old id dialect that is called from a graph of the
@@ -147,7 +154,8 @@ def _check_record(command: c.PromiseRecordStep) -> None:
     _check_value("param", command.param)
     _check_value("value", command.value)
     _check_tags(command)
-    refuse(tag.TARGET in command.tags, "a recorded step has no task: it must not carry resonate:target")
+    if tag.TARGET in command.tags:
+        raise Refused(400, "a recorded step has no task: it must not carry resonate:target")
 
 
 def _check_named(command: Any) -> None:
@@ -231,6 +239,8 @@ def _check_suspend(command: c.TaskSuspend) -> None:
 
 
 def _check_forgets(task_id: str, forgets: list[str]) -> None:
+    if not forgets:
+        return
     refuse(len(forgets) > LIST_MAX, f"forgets may be {LIST_MAX} at most")
     for promise_id in forgets:
         check_id(promise_id)

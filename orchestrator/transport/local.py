@@ -6,9 +6,9 @@ through here ends with this process, and is released when the next one takes ove
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from orchestrator.domain.errors import Unavailable
 from orchestrator.engine import Engine
@@ -25,11 +25,11 @@ class LocalTransport:
         self._engine = engine
         self._closed = False
 
-    async def call(self, command: Command[AnswerT]) -> AnswerT:
+    def call(self, command: Command[AnswerT]) -> Coroutine[Any, Any, AnswerT]:
         """Carry out one command; see the port."""
         if self._closed:
             raise Unavailable("the transport is closed")
-        return await self._engine.handle(command, embedded=True)
+        return self._engine.handle(command, embedded=True)
 
     def connect(self, group: str, pid: str, receive: Receiver) -> AbstractAsyncContextManager[None]:
         """Take messages as member `pid` of `group` until left; see the port."""

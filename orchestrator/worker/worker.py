@@ -252,6 +252,7 @@ class Worker:
                 observer.on_execution_ended(promise, lease.version, verdict)
             await self._conclude(running, verdict)
         finally:
+            lease.close()
             if self._running.get(lease.task_id) is running:
                 del self._running[lease.task_id]
             if not self._running:
