@@ -302,6 +302,8 @@ EXTENSION_DEAD_LETTERS = "dead-letters"
 """The tag `resonate:attempts` and a group's `attempts` cap fruitless attempts; `task.dead` lists the dead."""
 EXTENSION_FORGET = "forget"
 """`promise.record` accepts `forgets`: descendants that a workflow needs no more."""
+EXTENSION_BUNDLE = "bundle"
+"""`POST /bundle` takes several requests, one a line, and answers each on a line of its own."""
 EXTENSIONS = (
     EXTENSION_RECORD_STEP,
     EXTENSION_EXTERNAL_AWAIT,
@@ -314,6 +316,7 @@ EXTENSIONS = (
     EXTENSION_TASK_PRIORITY,
     EXTENSION_DEAD_LETTERS,
     EXTENSION_FORGET,
+    EXTENSION_BUNDLE,
 )
 
 

@@ -18,6 +18,9 @@ from orchestrator.protocol.nesting import DEPTH_MAX, too_deep
 from orchestrator.protocol.records import PromiseRecord
 
 VERSION = "2026-04-01"
+BUNDLE_PATH = "bundle"
+BUNDLE_MAX = 256
+"""How many requests, one a line, one bundle may hold (extension `bundle`)."""
 OK = 200
 SUSPEND_SETTLED = 300
 NOT_FOUND = 404

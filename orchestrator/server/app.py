@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from orchestrator.domain.errors import Refused
 from orchestrator.protocol.commands import PromiseGet
+from orchestrator.protocol.envelope import BUNDLE_PATH
 from orchestrator.server.auth import Authenticator, authenticator
 from orchestrator.server.auth_proxy import Proxies
 from orchestrator.server.cors import Cors
@@ -130,6 +131,7 @@ def create_app(
     app[METRICS] = metrics
     app[RELOAD] = [checker.reload]
     app.router.add_post("/", rpc.handle)
+    app.router.add_post(f"/{BUNDLE_PATH}", rpc.handle_bundle)
     app.router.add_get("/poll/{group}/{member}", poll.handle, allow_head=False)
     app.router.add_get("/proofs/{promise_id}", proof.handle)
     app.router.add_get("/proofs/{promise_id}/steps/{number}", proof.step)

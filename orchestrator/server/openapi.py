@@ -17,7 +17,14 @@ from orchestrator.domain.ids import ID_LENGTH_MAX
 from orchestrator.domain.transitions import SETTLING_EVENTS, TIME_MS_MAX
 from orchestrator.engine import validation as limits
 from orchestrator.protocol import commands as c
-from orchestrator.protocol.envelope import VERSION, RequestHead, ResponseHead, answer_type
+from orchestrator.protocol.envelope import (
+    BUNDLE_MAX,
+    BUNDLE_PATH,
+    VERSION,
+    RequestHead,
+    ResponseHead,
+    answer_type,
+)
 
 Json = dict[str, Any]
 _REF = "#/components/schemas/{name}"
@@ -64,6 +71,7 @@ _STATUSES = {
     500: "A fault of the server.",
     503: "The engine or its store does not answer.",
 }
+_LINES = "application/x-ndjson"
 _BEARER: list[Json] = [{"bearer": []}, {}]
 
 
@@ -211,6 +219,22 @@ def _reading(operation: str, summary: str, responses: Json, *parameters: str, gu
     return described | ({"security": _BEARER} if guarded else {})
 
 
+def _bundle() -> Json:
+    lines: Json = {
+        "type": "string",
+        "description": f"At most {BUNDLE_MAX} requests as of POST /, one a line.",
+    }
+    answer = _answer("Their answers, one a line, in their order.", {"type": "string"}, _LINES)
+    refused = {str(status): _answer(_STATUSES[status]) for status in (400, 408, 413)}
+    return {
+        "operationId": "bundle",
+        "summary": "Carry out several commands",
+        "security": _BEARER,
+        "requestBody": {"required": True, "content": {_LINES: {"schema": lines}}},
+        "responses": {"200": answer} | refused,
+    }
+
+
 def _paths() -> Json:
     text, error = {"type": "string"}, _ref("Error")
     stream = {"200": _answer("Messages, one JSON text an event.", text, "text/event-stream")}
@@ -222,6 +246,7 @@ def _paths() -> Json:
     described = {"200": _answer("This document.", {"type": "object"})}
     return {
         "/": {"post": _rpc()},
+        f"/{BUNDLE_PATH}": {"post": _bundle()},
         "/poll/{group}/{member}": {
             "get": _reading("listen", "Hear messages", stream | refused, "group", "member", guarded=True)
         },

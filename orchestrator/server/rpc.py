@@ -19,6 +19,8 @@ from orchestrator.domain.trace import HEADER
 from orchestrator.engine.debugging import DISABLED
 from orchestrator.protocol.commands import COMMANDS, Answer, Command
 from orchestrator.protocol.envelope import (
+    BUNDLE_MAX,
+    BUNDLE_PATH,
     decode_command,
     decode_envelope,
     encode_answer,
@@ -33,6 +35,7 @@ from orchestrator.server.port import RequestObserver, ServedEngine
 
 _log = structlog.get_logger(__name__)
 _HEADERS = CIMultiDict({"Content-Type": "application/json"})
+_BUNDLE_HEADERS = CIMultiDict({"Content-Type": "application/x-ndjson"})
 UNKNOWN_KIND = "unknown"
 DEBUG_KINDS = "debug."
 _CLIENT_GONE = 499
@@ -68,13 +71,34 @@ class RpcRoute:
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one request; every failure leaves as an envelope."""
+        status, payload = await self._answered(request, None)
+        return web.Response(body=payload, status=status, headers=_HEADERS)
+
+    async def handle_bundle(self, request: web.Request) -> web.Response:
+        """Answer several requests, one a line, each on a line of its own and as if it had come alone."""
+        try:
+            body = await self._body(request)
+            lines = body.split(b"\n")
+            if len(lines) > BUNDLE_MAX:
+                raise Refused(413, f"Bundle too large: {len(lines)} requests, at most {BUNDLE_MAX}")
+        except Refused as error:
+            refusal = self._refusal(error, BUNDLE_PATH, request)
+            payload = encode_refusal(BUNDLE_PATH, "0", refusal)
+            return web.Response(body=payload, status=refusal.status, headers=_HEADERS)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._answered(request, line)) for line in lines]
+        payloads = [task.result()[1] for task in tasks]
+        return web.Response(body=b"\n".join(payloads), headers=_BUNDLE_HEADERS)
+
+    async def _answered(self, request: web.Request, given: bytes | None) -> tuple[int, bytes]:
+        """Answer what is `given`, or what the request brings; return the status and the envelope."""
         started, begun = perf_counter(), None
         if self._observer is not None:
             begun = self._observer.on_request_started(request.headers.get(HEADER))
         kind, corr_id, status = UNKNOWN_KIND, "0", _CLIENT_GONE
         body, command = b"", None
         try:
-            body = await self._body(request)
+            body = given if given is not None else await self._body(request)
             envelope = decode_envelope(body)
             kind, corr_id = envelope.kind, envelope.head.corr_id
             identity = self._authenticator.check_call(request, envelope.head.auth)
@@ -98,7 +122,7 @@ class RpcRoute:
                 self._observer.on_request_ended(begun, shown, status, getattr(command, "id", None))
             if self._access_log:
                 _log_access(command, kind, status, seconds)
-        return web.Response(body=payload, status=status, headers=_HEADERS)
+        return status, payload
 
     async def _carry_out(self, command: Command[Answer], debug_time: int | None) -> Answer:
         if self._debug and debug_time is not None:

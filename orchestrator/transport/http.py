@@ -13,7 +13,8 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -22,9 +23,10 @@ from yarl import URL
 
 from orchestrator.domain import trace
 from orchestrator.domain.errors import Refused, Unavailable
-from orchestrator.protocol.commands import Answer, Command
-from orchestrator.protocol.envelope import decode_answer, encode_request
+from orchestrator.protocol.commands import EXTENSION_BUNDLE, Answer, Command, DescribeAnswer
+from orchestrator.protocol.envelope import BUNDLE_PATH, decode_answer, encode_request
 from orchestrator.protocol.transport import Receiver
+from orchestrator.transport.bundles import LINE_BYTES_MAX, Bundles, Exchanged
 from orchestrator.transport.skew import ClockWatch
 from orchestrator.transport.stream import PollStream, StreamSettings
 from orchestrator.transport.token import Token, TokenSource, authorization
@@ -33,6 +35,7 @@ AnswerT = TypeVar("AnswerT", bound=Answer)
 UNAUTHORIZED = 401
 MISDIRECTED = 421
 NOT_IMPLEMENTED = 501
+SEARCHES = ".search"
 _HEADERS = {"Content-Type": "application/json"}
 _IN_ONE_PIECE_MAX = 256 * 1024
 # Statuses with which a server, or a proxy before it, says that trying again later helps.
@@ -75,6 +78,8 @@ class HttpTransport:
         self._timeout_s = timeout_s if timeout_s is not None else self._settings.timeout_s
         self._stream_settings = stream or StreamSettings()
         self._session: aiohttp.ClientSession | None = None
+        self._bundle_url = self._url / BUNDLE_PATH
+        self._bundles: Bundles | None = None
         self._closed = False
         self._numbers = itertools.count(1)
 
@@ -91,14 +96,7 @@ class HttpTransport:
     async def _call(self, command: Command[AnswerT], token: str | None) -> AnswerT:
         body = encode_request(command, str(next(self._numbers)), token)
         try:
-            async with self._open_session().post(
-                self._url,
-                data=_sent(body),
-                headers={**_HEADERS, **authorization(token), **_traced()},
-                allow_redirects=False,
-            ) as response:
-                payload = await response.read()
-                self._clock.look(response.headers.get("Date"))
+            status, payload = await self._exchange(command, body, token)
         except TimeoutError as error:
             raise Unavailable(
                 f"{self._url} did not answer {command.KIND} within {self._timeout_s:g} s: "
@@ -109,21 +107,55 @@ class HttpTransport:
                 f"cannot reach {self._url} ({_reason(error)}): check that the server runs and that the URL "
                 "is right, the call may be repeated"
             ) from error
-        return self._answer(command, response.status, payload)
+        return self._answer(command, status, payload)
+
+    async def _exchange(self, command: Command[Any], body: bytes, token: str | None) -> Exchanged:
+        session = self._open_session()
+        # A search may keep others waiting; a call in a trace tells the server of it in a header.
+        alone = command.KIND.endswith(SEARCHES) or len(body) > LINE_BYTES_MAX or trace.HERE.get() is not None
+        if self._bundles is None or alone:
+            return await self._post(session, self._url, body, token)
+        return await self._bundles.exchange(body, token)
+
+    async def _post(
+        self, session: aiohttp.ClientSession, url: URL, body: bytes, token: str | None
+    ) -> Exchanged:
+        async with session.post(
+            url,
+            data=_sent(body),
+            headers={**_HEADERS, **authorization(token), **_traced()},
+            allow_redirects=False,
+        ) as response:
+            payload = await response.read()
+            self._clock.look(response.headers.get("Date"))
+        return response.status, payload
+
+    def _bundled(self) -> Bundles:
+        session = self._open_session()
+        return Bundles(
+            partial(self._post, session, self._url), partial(self._post, session, self._bundle_url)
+        )
 
     def _answer(self, command: Command[AnswerT], status: int, payload: bytes) -> AnswerT:
-        if (status >= 500 and status != NOT_IMPLEMENTED) or status in _TRY_AGAIN:
+        if _failed(status):
             raise Unavailable(
                 f"{self._url} failed with status {status}: {_text(command, payload)}; try again"
             )
         try:
-            return decode_answer(command, payload)
+            answer = decode_answer(command, payload)
+        except Refused as refusal:
+            if _failed(refusal.status):  # within a bundle
+                raise Unavailable(f"{self._url} failed: {refusal.message}; try again") from refusal
+            raise
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Refused(
                 MISDIRECTED,
                 f"{self._url} is no orchestrator server: it answered {command.KIND} with status {status} and "
                 "something else than an envelope; check the URL",
             ) from error
+        if isinstance(answer, DescribeAnswer) and EXTENSION_BUNDLE in answer.extensions:
+            self._bundles = self._bundles or self._bundled()
+        return answer
 
     @asynccontextmanager
     async def connect(self, group: str, pid: str, receive: Receiver) -> AsyncIterator[None]:
@@ -172,6 +204,8 @@ class HttpTransport:
     async def close(self) -> None:
         """Let go of the pooled connections; calls after this raise Unavailable."""
         self._closed = True
+        if self._bundles is not None:
+            await self._bundles.close()
         if self._session is not None:
             await self._session.close()
 
@@ -181,6 +215,11 @@ def _parse_url(url: str) -> URL:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"invalid server URL {url!r}: expected http://HOST:PORT or https://HOST:PORT")
     return URL(url if url.endswith("/") else url + "/")
+
+
+def _failed(status: int) -> bool:
+    """Tell whether a status says that trying again later helps."""
+    return (status >= 500 and status != NOT_IMPLEMENTED) or status in _TRY_AGAIN
 
 
 def _traced() -> dict[str, str]:
