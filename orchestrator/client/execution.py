@@ -194,7 +194,8 @@ class Execution:
             branch.awaited = None
         for _ in range(BURST_STEPS):
             result = branch.driver.step(branch.resumption)
-            self._start_jobs()
+            if self._starting:
+                self._start_jobs()
             if self._verdict is not None:
                 return
             if isinstance(result, Finished):
@@ -272,23 +273,24 @@ class Execution:
         """
         if self._verdict is not None:
             raise Abandoned(f"{self.promise.id} does not execute any more")
-        self.guard.note(call.id, call.label)
-        self.continuations.note(branch.caller.id, call.id)
-        record = self.records.get(call.id)
+        promise_id = call.id
+        self.guard.note(promise_id, call.label)
+        self.continuations.note(branch.caller.id, promise_id)
+        record = self.records.get(promise_id)
         if record is not None:
             self.compare(call, record)
             if self._remembers and not call.outside:
                 # Its future has it; what is kept while suspended should be small.
-                del self.records[call.id]
-        if (known := self._futures.get(call.id)) is not None:
+                del self.records[promise_id]
+        if (known := self._futures.get(promise_id)) is not None:
             return known
         if future is None:
-            future = DurableFuture(call.id, call.declared, self)
+            future = DurableFuture(promise_id, call.declared, self)
         future.call, future.bound = call, not (call.outside or call.detached)
         if record is not None and not record.pending and future.may_settle(record):
             future.settle(record)
             return future
-        self._futures[call.id] = future
+        self._futures[promise_id] = future
         if held:
             branch.hold(future)
         elif tag.TIMER in call.create.tags:
@@ -353,11 +355,8 @@ class Execution:
 
     def end_with(self, error: BaseException) -> None:
         """End the execution for something that is not the workflow's doing."""
-        if isinstance(error, Abandoned):
-            lost = self.writer.lease.lost.is_set()
-            self.end(Verdict(ending=Ending.LOST if lost else Ending.RELEASED, fault=error))
-        else:
-            self.end(Verdict(ending=Ending.RELEASED, fault=error))
+        lost = isinstance(error, Abandoned) and self.writer.lease.lost.is_set()
+        self.end(Verdict(ending=Ending.LOST if lost else Ending.RELEASED, fault=error))
 
     def spawn(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a job within this execution, unless that has ended; what it raises ends the execution."""
@@ -378,8 +377,6 @@ class Execution:
             self._running.call_soon(self._wake.set)
 
     def _start_jobs(self) -> None:
-        if not self._starting:
-            return
         starting, self._starting = self._starting, []
         for job, pending in starting:
             if len(starting) == 1 and not self._jobs and inline_steps.fits(self, pending):
