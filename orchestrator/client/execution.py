@@ -119,9 +119,7 @@ class Execution:
 
     def close(self) -> None:
         """Let go of the bodies of a suspended execution, which cannot be resumed afterwards."""
-        for branch in self._branches.values():
-            if branch.outcome is not None:
-                continue
+        for branch in (each for each in self._branches.values() if each.outcome is None):
             try:
                 branch.driver.close()
             except Abandoned:
