@@ -45,9 +45,7 @@ class NotADao(ListenerError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return (
-            f"the contract {self.dao} does not answer clock() as a DAO does: {self.reason}; check the address"
-        )
+        return f"the contract {self.dao} cannot be read as a DAO: {self.reason}; check the address"
 
 
 class StartBeyondHead(ListenerError):

@@ -14,7 +14,7 @@ from contracts.bindings import DecodeError, Log
 from contracts.rpc import BlockHeader, Node, NodeUnavailable
 from listener.errors import UnreadableLog
 from listener.settings import ListenerSettings
-from listener.shapes import Canceled, Invocation, Shape
+from listener.shapes import Invocation, Shape, Touched
 from listener.store import Cursor, Dispatched
 
 
@@ -24,7 +24,7 @@ class Scanned:
 
     cursor: Cursor
     invocations: tuple[Invocation, ...]
-    canceled: tuple[str, ...]
+    touched: tuple[str, ...]
 
     @property
     def created(self) -> list[str]:
@@ -66,7 +66,7 @@ class RangeReader:
         return Scanned(
             cursor=Cursor(block_number=last, block_hash=after.hash),
             invocations=tuple(each for each in found if isinstance(each, Invocation)),
-            canceled=tuple(each.proposal_id for each in found if isinstance(each, Canceled)),
+            touched=tuple(each.proposal_id for each in found if isinstance(each, Touched)),
         )
 
     def _check_boundary(self, logs: Sequence[Log], before: BlockHeader, after: BlockHeader) -> None:
@@ -75,7 +75,7 @@ class RangeReader:
             reason = f"its logs and its headers disagree about the hash of block {after.number}"
             raise NodeUnavailable(self._node.endpoint, reason)
 
-    def _read(self, log: Log) -> Invocation | Canceled | None:
+    def _read(self, log: Log) -> Invocation | Touched | None:
         try:
             return self._shape.read(log)
         except DecodeError as error:

@@ -216,7 +216,7 @@ class Listener:
             source,
             cursor,
             scanned.created,
-            scanned.canceled,
+            scanned.touched,
             after=first - 1,
             dispatched=scanned.dispatched,
         )

@@ -79,24 +79,24 @@ class VotingWatch:
     async def _clock_at(self, voting: Voting, block: BlockHeader) -> int:
         """Return the DAO's clock at a block; it is asked once a block."""
         if self._block is None or self._block.hash != block.hash:
-            answer = await self._node.call(self._settings.dao, voting.clock_call, block.number)
             try:
-                self._clock, self._block = voting.clock(answer), block
+                self._clock = await voting.clock(self._node, block.number)
             except DecodeError as error:
                 raise NotADao(self._settings.dao, str(error)) from error
+            self._block = block
         return self._clock
 
     async def _look_at(
         self, voting: Voting, due: Sequence[OpenProposal], now: tuple[BlockHeader, int]
     ) -> _Looked:
-        groups = [voting.calls(self._settings.dao, int(each.proposal_id)) for each in due]
+        groups = [voting.calls(int(each.proposal_id)) for each in due]
         calls = [call for group in groups for call in group]
         answers = iter(await self._node.call_each(calls, now[0].number))
         looked = _Looked()
         for proposal, group in zip(due, groups, strict=True):
             answered = [next(answers) for _ in group]
             try:
-                vote = voting.state([_answered(each) for each in answered])
+                vote = voting.state(int(proposal.proposal_id), [_answered(each) for each in answered])
             except (RpcError, DecodeError) as error:
                 looked.parked.append(self._park(proposal, now[0], str(error)))
                 continue

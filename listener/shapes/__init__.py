@@ -1,6 +1,16 @@
 """The kinds of contracts that a listener reads."""
 
 from listener.shapes.dao import DaoShape
-from listener.shapes.port import Canceled, Invocation, Shape, VoteState, Voting
+from listener.shapes.event import EventHandler, EventShape
+from listener.shapes.port import Invocation, Shape, Touched, VoteState, Voting
 
-__all__ = ["Canceled", "DaoShape", "Invocation", "Shape", "VoteState", "Voting"]
+__all__ = [
+    "DaoShape",
+    "EventHandler",
+    "EventShape",
+    "Invocation",
+    "Shape",
+    "Touched",
+    "VoteState",
+    "Voting",
+]

@@ -1,46 +1,48 @@
-"""The project's own DAO: a proposal is scored once its vote has ended by the DAO's own clock."""
+"""A DAO: a proposal is scored once its vote has ended by the DAO's own clock.
+
+The project's own DAO, OpenZeppelin's Governor and Governor Bravo are read through one face (`contracts.dao`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from contracts.bindings import DecodeError, Log
-from contracts.bindings.reputation_dao import (
-    CLOCK,
-    PROPOSAL_CANCELED,
-    PROPOSAL_CREATED,
-    PROPOSAL_DEADLINE,
-    STATE,
-    ProposalState,
-)
+from contracts.bindings.governor import ProposalState
+from contracts.dao import BLOCK_CLOCK, Dao, DaoError, DaoForm, DaoKind, clock_of, probe
 from contracts.rpc import Call, CallReverted, Node
 from listener.errors import InvalidSettings, NotADao
-from listener.invocation import ProposalRequest, request_of
-from listener.settings import ListenerSettings
-from listener.shapes.port import Canceled, Invocation, VoteState
+from listener.invocation import request_of
+from listener.shapes.port import Invocation, Touched, VoteState
+
+if TYPE_CHECKING:
+    from listener.settings import ListenerSettings
 
 _STILL_OPEN = (ProposalState.PENDING, ProposalState.ACTIVE)
+_OWN = DaoForm(kind=DaoKind.REPUTATION, counting_mode="", clock_mode=BLOCK_CLOCK)
 
 
 class DaoVoting:
-    """Votes of a contract with a clock of its own (ERC-6372), as Governors and this project's DAO have."""
+    """The votes of a DAO."""
 
-    @property
-    def clock_call(self) -> bytes:
-        """The call data that reads the clock."""
-        return CLOCK.encode()
+    def __init__(self, dao: Callable[[], Dao]) -> None:
+        self._dao = dao
 
-    def clock(self, answer: bytes) -> int:
-        """Read the clock's answer. Raises DecodeError."""
-        return CLOCK.decode(answer)
+    async def clock(self, node: Node, block_number: int) -> int:
+        """Return the DAO's clock at a block. Raises DecodeError, RpcError."""
+        return await clock_of(node, self._dao(), block_number)
 
-    def calls(self, contract: str, proposal_id: int) -> Sequence[Call]:
+    def calls(self, proposal_id: int) -> Sequence[Call]:
         """Return the calls that read deadline and state."""
-        return [(contract, PROPOSAL_DEADLINE.encode(proposal_id)), (contract, STATE.encode(proposal_id))]
+        dao = self._dao()
+        return [dao.deadline(proposal_id).call, dao.state(proposal_id).call]
 
-    def state(self, answers: Sequence[bytes]) -> VoteState:
+    def state(self, proposal_id: int, answers: Sequence[bytes]) -> VoteState:
         """Read their answers. Raises DecodeError."""
-        deadline, state = PROPOSAL_DEADLINE.decode(answers[0]), STATE.decode(answers[1])
+        dao = self._dao()
+        deadline = dao.deadline(proposal_id).decode(answers[0])
+        state = dao.state(proposal_id).decode(answers[1])
         return VoteState(
             deadline=deadline,
             open=state in _STILL_OPEN,
@@ -50,49 +52,48 @@ class DaoVoting:
 
 
 class DaoShape:
-    """Logs of a `ReputationDao`."""
+    """The proposals of a DAO. With `probing` the contract is asked which DAO it is, else it is our own."""
 
-    topics = (PROPOSAL_CREATED.topic0, PROPOSAL_CANCELED.topic0)
-
-    def __init__(self, settings: ListenerSettings) -> None:
+    def __init__(self, settings: ListenerSettings, *, probing: bool = False) -> None:
         if settings.registry is None:
             raise InvalidSettings("registry", "is needed for a DAO whose proposals are scored")
         self._settings = settings
         self._registry = settings.registry
-        self.voting = DaoVoting()
+        self._probing = probing
+        self.dao = Dao(address=settings.dao, form=_OWN)
+        self.voting = DaoVoting(lambda: self.dao)
+
+    @property
+    def topics(self) -> tuple[bytes, ...]:
+        """The first topics of the events that begin, move or end a vote."""
+        return self.dao.lifecycle_topics
 
     async def check(self, node: Node) -> None:
-        """Raise NotADao unless the contract has a clock."""
-        await check_clock(node, self._settings.dao)
+        """Ask the contract what it is. Raises NotADao where it is no DAO that can be read."""
+        try:
+            if self._probing:
+                self.dao = await probe(node, self._settings.dao)
+            else:
+                await clock_of(node, self.dao, (await node.header("latest")).number)
+        except (CallReverted, DaoError, DecodeError) as error:
+            raise NotADao(self._settings.dao, str(error)) from error
 
-    def read(self, log: Log) -> Invocation | Canceled | None:
+    def read(self, log: Log) -> Invocation | Touched | None:
         """Return what a log asks for. Raises DecodeError."""
-        if PROPOSAL_CANCELED.matches(log):
-            return Canceled(proposal_id=str(PROPOSAL_CANCELED.decode(log).proposal_id))
-        if not PROPOSAL_CREATED.matches(log):
+        topic = log.topics[0] if log.topics else b""
+        if topic not in self.topics:
             return None
-        created = PROPOSAL_CREATED.decode(log)
-        request = request_of(created, log, chain_id=self._settings.chain_id, registry=self._registry)
-        return scoring(request, log, self._settings)
-
-
-def scoring(request: ProposalRequest, log: Log, settings: ListenerSettings) -> Invocation:
-    """Return the invocation that scores a proposal."""
-    return Invocation(
-        promise_id=request.promise_id,
-        function=settings.function,
-        target=settings.target,
-        arguments=(request,),
-        log=log,
-        content=request.content_hash,
-        registry=request.registry,
-        proposal_id=request.proposal_id,
-    )
-
-
-async def check_clock(node: Node, contract: str) -> None:
-    """Raise NotADao unless the contract has a clock, NoCode where there is no contract."""
-    try:
-        CLOCK.decode(await node.call(contract, CLOCK.encode()))
-    except (CallReverted, DecodeError) as error:
-        raise NotADao(contract, str(error)) from error
+        if topic != self.dao.creation_topic:
+            return Touched(proposal_id=str(self.dao.proposal_of(log)))
+        settings = self._settings
+        request = request_of(self.dao.created(log), log, chain_id=settings.chain_id, registry=self._registry)
+        return Invocation(
+            promise_id=request.promise_id,
+            function=settings.function,
+            target=settings.target,
+            arguments=(request,),
+            log=log,
+            content=request.content_hash,
+            registry=request.registry,
+            proposal_id=request.proposal_id,
+        )

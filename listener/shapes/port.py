@@ -35,8 +35,8 @@ class Invocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Canceled:
-    """A log that says that a proposal was withdrawn."""
+class Touched:
+    """A log after which a vote is to be looked at: withdrawn, extended, queued or executed."""
 
     proposal_id: str
 
@@ -54,20 +54,15 @@ class VoteState:
 class Voting(Protocol):
     """How a contract is asked about votes: by its own clock, never by the number of the RPC's block."""
 
-    @property
-    def clock_call(self) -> bytes:
-        """The call data that reads the clock."""
+    async def clock(self, node: Node, block_number: int) -> int:
+        """Return the contract's clock at a block. Raises DecodeError, RpcError."""
         ...
 
-    def clock(self, answer: bytes) -> int:
-        """Read the clock's answer. Raises DecodeError."""
-        ...
-
-    def calls(self, contract: str, proposal_id: int) -> Sequence[Call]:
+    def calls(self, proposal_id: int) -> Sequence[Call]:
         """Return the calls that read the state of a vote; as many for each proposal."""
         ...
 
-    def state(self, answers: Sequence[bytes]) -> VoteState:
+    def state(self, proposal_id: int, answers: Sequence[bytes]) -> VoteState:
         """Read their answers. Raises DecodeError."""
         ...
 
@@ -89,6 +84,6 @@ class Shape(Protocol):
         """Raise NotADao, NoCode or another RpcError unless the contract is of this kind."""
         ...
 
-    def read(self, log: Log) -> Invocation | Canceled | None:
+    def read(self, log: Log) -> Invocation | Touched | None:
         """Return what a log asks for, None for one that is not meant. Raises DecodeError."""
         ...
