@@ -20,6 +20,7 @@ from scorers.registration import register_scoring
 from scorers.sections import SECTION, VOTES_SECTION, scoring_section, votes_section
 from scorers.sending import batching, sending_policy
 from scorers.settings import Settings, require
+from scorers.sources import depth_of
 from scorers.verifier import PAGE
 from scorers.voter_proof import VOTERS, voter_proof
 
@@ -116,11 +117,25 @@ def node_of(settings: Settings, *, timeout_s: float = NODE_TIMEOUT_S, any_chain:
         settings.rpc_urls,
         chain_id=None if any_chain else settings.chain_id,
         timeout_s=timeout_s,
-        settings=PoolSettings(
-            quorum=settings.rpc_quorum,
-            requests_per_s=settings.rpc_rate,
-            broadcast=Broadcast(settings.rpc_broadcast),
-        ),
+        settings=_pool_settings(settings, settings.rpc_quorum),
+    )
+
+
+def node_at(settings: Settings, urls: tuple[str, ...], chain_id: int) -> Node:
+    """Return the node, or the pool, of one source of several; of fewer endpoints all have to agree."""
+    return Node(
+        urls,
+        chain_id=chain_id,
+        timeout_s=NODE_TIMEOUT_S,
+        settings=_pool_settings(settings, min(settings.rpc_quorum, len(urls))),
+    )
+
+
+def _pool_settings(settings: Settings, quorum: int) -> PoolSettings:
+    return PoolSettings(
+        quorum=quorum,
+        requests_per_s=settings.rpc_rate,
+        broadcast=Broadcast(settings.rpc_broadcast),
     )
 
 
@@ -136,21 +151,27 @@ def remote(settings: Settings, *, name: str | None = None, worker: bool) -> Orch
     )
 
 
-@asynccontextmanager
-async def listener_of(
-    settings: Settings, node: Node, app: Orchestrator, on_progress: ProgressCallback | None = None
-) -> AsyncIterator[Listener]:
-    """Hold a listener with its cursor file open. Raises SettingsError without DAO and registry."""
+async def listener_settings(settings: Settings, node: Node) -> ListenerSettings:
+    """Return what the listener of the flags' DAO needs to know. Raises SettingsError, RpcError."""
     require(settings, "dao", "registry")
     assert settings.dao is not None and settings.registry is not None  # noqa: S101, PT018 - required above
-    chosen = ListenerSettings(
+    return ListenerSettings(
         chain_id=settings.chain_id or await node.chain_id(),
         dao=settings.dao,
         registry=settings.registry,
         start_block=settings.start_block,
         target=f"poll://any@{settings.group}",
         poll_interval_s=settings.poll_interval,
+        finality_depth=depth_of(settings.finality),
     )
+
+
+@asynccontextmanager
+async def listener_of(
+    settings: Settings, node: Node, app: Orchestrator, on_progress: ProgressCallback | None = None
+) -> AsyncIterator[Listener]:
+    """Hold a listener with its cursor file open. Raises SettingsError without DAO and registry."""
+    chosen = await listener_settings(settings, node)
     async with await SqliteCursorStore.open(settings.cursor) as store:
         yield Listener(chosen, node, app, store, on_progress=on_progress)
 
@@ -163,7 +184,9 @@ __all__ = [
     "addresses_of",
     "batching",
     "listener_of",
+    "listener_settings",
     "metrics_served",
+    "node_at",
     "node_of",
     "push_settings",
     "register_scoring",

@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from scorers.errors import SettingsError
+from scorers.sources import SourceSettings, WebSocketUrl, finality
 
 CONFIG_FILE = "dao-scorer.toml"
 ENV_PREFIX = "DAO_SCORER_"
@@ -192,6 +193,15 @@ class Settings(BaseSettings):
     poll_interval: float = Field(
         default=1.0, gt=0, le=3600, description="Seconds between looks at the chain."
     )
+    finality: Annotated[str, BeforeValidator(finality)] = Field(
+        default="tag",
+        description="What is final: the node's tag, or so many blocks below the head; neither stands in for "
+        "the other.",
+    )
+    websocket: WebSocketUrl | None = Field(
+        default=None, description="WebSocket of a node whose new heads wake the listener early."
+    )
+    sources: tuple[SourceSettings, ...] | None = None
 
     private_key: SecretStr | None = None
     keystore: Path | None = Field(
@@ -249,7 +259,10 @@ class Settings(BaseSettings):
         default=2.0, ge=0, le=3600, description="Seconds that a score waits for others to go with."
     )
     metrics_port: int | None = Field(
-        default=None, ge=1, le=65535, description="Port to serve this worker's metrics at, on --host."
+        default=None,
+        ge=0,
+        le=65535,
+        description="Port to serve a worker's or a listener's metrics at, on --host; 0 takes a free one.",
     )
 
     @property
@@ -333,7 +346,10 @@ def _faults(error: ValidationError) -> list[str]:
             if fault["type"] == "extra_forbidden"
             else fault["msg"].removeprefix("Value error, ")
         )
-        faults.append(f"{name} (--{name.replace('_', '-')}, {variable}): {reason}")
+        inner = len(fault["loc"]) > 1
+        faults.append(
+            f"{name}: {reason}" if inner else f"{name} (--{name.replace('_', '-')}, {variable}): {reason}"
+        )
     return faults
 
 

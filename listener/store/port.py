@@ -94,6 +94,10 @@ class CursorStore(Protocol):
         """Return a source's cursor, None before its first range."""
         ...
 
+    async def cursors(self) -> list[tuple[Source, Cursor]]:
+        """Return all sources that have a cursor, with it."""
+        ...
+
     async def advance(
         self,
         source: Source,

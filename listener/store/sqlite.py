@@ -81,6 +81,10 @@ class SqliteCursorStore:
         """Return a source's cursor, None before its first range."""
         return await self._run(lambda connection: statements.read_cursor(connection, source))
 
+    async def cursors(self) -> list[tuple[Source, Cursor]]:
+        """Return all sources that have a cursor, with it."""
+        return await self._run(statements.read_cursors)
+
     async def advance(
         self,
         source: Source,

@@ -42,6 +42,18 @@ def read_cursor(connection: sa.Connection, source: Source) -> Cursor | None:
     return Cursor(block_number=row.block_number, block_hash=row.block_hash, first_block=row.first_block)
 
 
+def read_cursors(connection: sa.Connection) -> list[tuple[Source, Cursor]]:
+    """Return where all sources stand, by chain, contract and name."""
+    rows = connection.execute(sa.select(cursors).order_by(cursors.c.chain_id, cursors.c.dao, cursors.c.name))
+    return [
+        (
+            Source(chain_id=row.chain_id, dao=row.dao, name=row.name),
+            Cursor(block_number=row.block_number, block_hash=row.block_hash, first_block=row.first_block),
+        )
+        for row in rows
+    ]
+
+
 def move(connection: sa.Connection, source: Source, cursor: Cursor, after: int | None) -> None:
     """Move a cursor on, if it is where the range began (`after`) or beyond, and not further already."""
     place = {"block_number": cursor.block_number, "block_hash": cursor.block_hash}

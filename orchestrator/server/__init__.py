@@ -8,6 +8,7 @@ from orchestrator.server.proofs import EvidenceSection, MemberProof, ProofSource
 from orchestrator.server.push_route import push_handler
 from orchestrator.server.serving import listening, reload, reloading, serve
 from orchestrator.server.settings import JwtSettings, ServerSettings, TlsSettings
+from orchestrator.server.status import create_status_app
 from orchestrator.server.webhooks import hub_signature, secret_of, standard_signature, webhook
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "ServerSettings",
     "TlsSettings",
     "create_app",
+    "create_status_app",
     "fetch_bundle",
     "hub_signature",
     "listening",

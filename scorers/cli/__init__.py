@@ -11,12 +11,14 @@ from rich.markup import escape
 from scorers.cli import (
     audit,
     chain,
+    cursor,
     db,
     demo,
     doctor,
     encryption_key,
     group,
     history,
+    incident,
     invoke,
     logs,
     output,
@@ -76,6 +78,8 @@ app.add_typer(group.app, name="group")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(proof.app, name="proof")
 app.add_typer(db.app, name="db")
+app.add_typer(cursor.app, name="cursor")
+app.add_typer(incident.app, name="incident")
 
 
 def main() -> None:

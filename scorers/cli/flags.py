@@ -25,6 +25,8 @@ REPEATED = frozenset({"rpc"})
 Config = Annotated[
     Path | None, typer.Option("--config", envvar="DAO_SCORER_CONFIG", help="Configuration file (TOML).")
 ]
+ALIASES = {"start_block": ("--from-block",)}
+"""Other names of flags."""
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 Run = Callable[..., Coroutine[Any, Any, None]]
 
@@ -79,9 +81,8 @@ def _flag(name: str) -> Any:
     field = Settings.model_fields[name]
     if field.description is None:
         raise KeyError(f"setting {name} is no flag: it has no description")
-    option = typer.Option(
-        f"--{name.replace('_', '-')}", envvar=f"{ENV_PREFIX}{name.upper()}", help=field.description
-    )
+    names = (f"--{name.replace('_', '-')}", *ALIASES.get(name, ()))
+    option = typer.Option(*names, envvar=f"{ENV_PREFIX}{name.upper()}", help=field.description)
     if name in REPEATED:
         return Annotated[list[str] | None, option]
     return Annotated[_type_of(field.annotation) | None, option]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from prometheus_client.registry import Collector
 from contracts.rpc import Node
 from contracts.rpc.metrics import PoolCollector
 from contracts.transactions import SendingMetrics, Signers
+from listener.metrics import SourcesCollector
 from orchestrator import Orchestrator
 from orchestrator.engine import Engine, EngineSettings
 from orchestrator.server import create_app, listening, reloading
@@ -23,6 +25,8 @@ from orchestrator.transport.push import PushSender
 from scorers import composition
 from scorers.cli import output
 from scorers.cli.flags import configured
+from scorers.errors import SettingsError
+from scorers.listening import check_sources, listening_of, status_served
 from scorers.readiness import check_registry, check_scorer
 from scorers.ready import announce
 from scorers.settings import Settings, require
@@ -48,6 +52,8 @@ SERVING = (
     "debug",
 )
 """The settings of whatever serves."""
+LISTENING = ("dao", "registry", "start_block", "finality", "poll_interval")
+"""The settings of whatever listens to one DAO."""
 CHAIN = ("rpc", "chain_id", "rpc_quorum", "rpc_rate")
 """The settings of whatever reads the chain."""
 SENDING = (
@@ -105,37 +111,43 @@ async def worker(
                     await stop.wait()
 
 
-@configured("dao", "registry", "start_block", "cursor", "server", *CHAIN, "group", "poll_interval")
+@configured(
+    *LISTENING, "cursor", "server", *CHAIN, "group", "host", "open_metrics", "metrics_port", "websocket"
+)
 async def listen(settings: Settings) -> None:
-    """Listen to a DAO: invoke the scoring of each finalised proposal."""
+    """Listen to DAOs and other contracts: invoke what each finalised log asks for."""
+    check_sources(settings)
     with _stop_signals() as stop:
-        async with composition.node_of(settings) as node:
-            await _check_registry(settings, node)
+        async with AsyncExitStack() as stack:
+            node = None
+            if not settings.sources:
+                node = await stack.enter_async_context(composition.node_of(settings))
+                await _check_registry(settings, node)
             app = composition.remote(settings, worker=False)
-            async with (
-                traced(app),
-                composition.listener_of(settings, node, app) as listener,
-                _started(app, stop),
-            ):
-                if not stop.is_set():
-                    announce(f"{settings.dao} at {node.endpoint}")
-                    await listener.run(stop)
+            await stack.enter_async_context(traced(app))
+            heard = await stack.enter_async_context(listening_of(settings, app, node))
+            url = await stack.enter_async_context(status_served(settings, heard))
+            await stack.enter_async_context(_started(app, stop))
+            if not stop.is_set():
+                where = heard.where if node is None else f"{settings.dao} at {node.endpoint}"
+                announce(where if url is None else f"{where}, seen at {url}")
+                await heard.run(stop)
 
 
 @configured(
-    "dao",
-    "registry",
-    "start_block",
+    *LISTENING,
     "store",
     "cursor",
     *CHAIN,
     *SERVING,
     "group",
     *SENDING,
-    "poll_interval",
+    "websocket",
 )
 async def up(settings: Settings) -> None:
     """Run server, listener and one scorer in one process."""
+    if settings.sources:
+        raise SettingsError("up listens to one DAO: run serve, listen and workers for several sources")
     with _stop_signals() as stop:
         async with AsyncExitStack() as stack:
             signers = await stack.enter_async_context(composition.signers_of(settings))
@@ -145,15 +157,19 @@ async def up(settings: Settings) -> None:
             engine = await stack.enter_async_context(_engine(settings))
             tracing = await stack.enter_async_context(process_tracing())
             app = _embedded(engine, settings)
-            collectors = [_register(app, settings, node, signers), PoolCollector(node.pool)]
+            collectors: list[Collector] = [
+                _register(app, settings, node, signers),
+                PoolCollector(node.pool),
+            ]
+            heard = await stack.enter_async_context(listening_of(settings, app, node))
+            collectors.append(SourcesCollector(heard.listeners, time.time))
             url = await stack.enter_async_context(_served(engine, settings, tracing, collectors))
-            listener = await stack.enter_async_context(composition.listener_of(settings, node, app))
             await stack.enter_async_context(traced(app, tracing))
             await stack.enter_async_context(app)
             announce(url)
             scorers = ", ".join(signers.active)
             output.say(f"listening to {settings.dao}, scoring as {scorers}: see dao-scorer promise search")
-            await listener.run(stop)
+            await heard.run(stop)
 
 
 @asynccontextmanager
