@@ -325,6 +325,20 @@ async def _cursor(around: Surroundings) -> str:
     return f"block {cursor.block_number} is dispatched, {finalized.number - cursor.block_number} to go"
 
 
+async def _incidents(around: Surroundings) -> str:
+    path = Path(around.settings.cursor.removeprefix(SQLITE))
+    if not _exists(path):
+        raise Skipped("no listener has run here yet")
+    async with await SqliteCursorStore.open(path) as store:
+        found = await store.incidents()
+    if found:
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise Fault(
+            f"{found[0].source} is stopped, {found[0].report.detail}{more}: see dao-scorer incident list"
+        )
+    return "no incident waits for a decision"
+
+
 def _exists(path: Path) -> bool:
     return path.exists()
 
@@ -350,5 +364,6 @@ QUESTIONS: tuple[tuple[str, Question], ...] = (
     ("server", _server),
     ("store", _store),
     ("cursor", _cursor),
+    ("incidents", _incidents),
 )
-WITHOUT_NODE = frozenset({_key, _server, _store})
+WITHOUT_NODE = frozenset({_key, _server, _store, _incidents})

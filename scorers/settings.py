@@ -23,7 +23,7 @@ from pydantic_settings import (
 )
 
 from scorers.errors import SettingsError
-from scorers.sources import SourceSettings, WebSocketUrl, finality
+from scorers.sources import Finality, SourceSettings, WebSocketUrl
 
 CONFIG_FILE = "dao-scorer.toml"
 ENV_PREFIX = "DAO_SCORER_"
@@ -193,7 +193,7 @@ class Settings(BaseSettings):
     poll_interval: float = Field(
         default=1.0, gt=0, le=3600, description="Seconds between looks at the chain."
     )
-    finality: Annotated[str, BeforeValidator(finality)] = Field(
+    finality: Finality = Field(
         default="tag",
         description="What is final: the node's tag, or so many blocks below the head; neither stands in for "
         "the other.",

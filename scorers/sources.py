@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from contracts.bindings import BindingError
 from contracts.bindings.any_event import AnyEvent
@@ -28,7 +28,7 @@ def websocket_url(value: str) -> str:
     return value
 
 
-def finality(value: object) -> str:
+def finality_of(value: object) -> str:
     """Return `tag`, or a number of blocks as text. Raises ValueError."""
     text = str(value)
     if text != "tag" and not (text.isascii() and text.isdigit() and len(text) < 10):
@@ -56,7 +56,7 @@ def _rpc(value: str | list[str]) -> tuple[str, ...]:
 
 
 Address = Annotated[str, AfterValidator(_contract)]
-Finality = Annotated[str | int, AfterValidator(finality)]
+Finality = Annotated[str, BeforeValidator(finality_of)]
 WebSocketUrl = Annotated[str, AfterValidator(websocket_url)]
 
 
@@ -125,6 +125,6 @@ class SourceSettings(BaseModel):
             target=f"poll://any@{self.group or group}",
             range_blocks=self.range_blocks,
             poll_interval_s=self.poll_interval or poll_interval,
-            finality_depth=depth_of(str(self.finality or finality)),
+            finality_depth=depth_of(self.finality or finality),
             function=self.function or FUNCTION,
         )
