@@ -22,8 +22,8 @@ from scorers.workflow import policy_in_force, score_proposal
 
 COMMITTED_READS: tuple[Callable[..., object], ...] = (read_proposal, fetch_votes, score_reputations)
 COMMITTED_DECISIONS: tuple[Callable[..., object], ...] = (check_eligibility, calculate_score)
-VERSIONS: dict[Callable[..., object], int] = {calculate_score: 2}
-"""Versions beyond the first: since 2 the verdict holds the root of the tree of votes."""
+VERSIONS: dict[Callable[..., object], int] = dict.fromkeys((*COMMITTED_READS, *COMMITTED_DECISIONS), 2)
+"""Versions beyond the first: since 2 facts say how the DAO counts, and the verdict the root of all votes."""
 LOOKS: tuple[Callable[..., object], ...] = (policy_in_force, read_standing)
 
 
@@ -52,7 +52,7 @@ def register_scoring(
     app.set_dependency(policy or Policy())
     app.observe(StepAlarm())
     for reading in COMMITTED_READS:
-        app.register(reading, commit=True, retry=retry)
+        app.register(reading, version=version_of(reading), commit=True, retry=retry)
     for deciding in COMMITTED_DECISIONS:
         # In a thread: the tree of thousands of votes is no work for the loop that keeps leases.
         app.register(deciding, version=version_of(deciding), commit=True)

@@ -48,7 +48,9 @@ def configured(*names: str, reports_faults: bool = False) -> Callable[[Run], Cal
         async def with_settings(config: Path | None = None, **given: Any) -> None:
             chosen = {name: given.pop(name) for name in flags} | {name: given[name] for name in shared}
             for name in REPEATED & chosen.keys():
-                chosen[name] = ",".join(chosen[name] or ())
+                # A command whose own flag it is may take it once, as text.
+                if not isinstance(chosen[name], str):
+                    chosen[name] = ",".join(chosen[name] or ())
             settings: Settings | SettingsError
             try:
                 settings = load_settings(config, **chosen)

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from eth_abi.abi import encode
 
-from contracts.bindings import Log, governor, governor_bravo
+from contracts.bindings import governor, governor_bravo
 from contracts.bindings.governor import FRACTIONAL_SUPPORT, Support
 from contracts.bindings.proposal_scores import SCORE_SUBMITTED
 from contracts.dao import Dao
 from contracts.deployment import deploy_registry
-from contracts.rpc import Node, Receipt
+from contracts.rpc import LogPage, Node, Receipt
 from listener.invocation import EndReason, ProposalRequest, VotingEnded, request_of
 from orchestrator import Orchestrator
 from orchestrator.commitments import Bundle, verify_bundle
@@ -199,8 +199,9 @@ class Dropping(Node):
 
     dropped = b""
 
-    async def logs(self, *arguments: Any) -> list[Log]:
-        return [log for log in await super().logs(*arguments) if log.topics[0] != self.dropped]
+    async def logs_from(self, *arguments: Any) -> LogPage:
+        page = await super().logs_from(*arguments)
+        return replace(page, logs=[log for log in page.logs if log.topics[0] != self.dropped])
 
 
 @pytest.mark.parametrize(

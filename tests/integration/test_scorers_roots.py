@@ -28,6 +28,7 @@ from tests.integration.test_scorers_workflow import _short_waits, score  # noqa:
 from tests.scorers_chain import World, world
 
 pytestmark = pytest.mark.usefixtures("_short_waits")
+VERSION = 2
 PERIOD = {ClockUnit.BLOCK_NUMBER: 12, ClockUnit.TIMESTAMP: 3_600}
 
 
@@ -184,8 +185,7 @@ class Recomputed:
         domain, steps = await self.steps()
         leaves = []
         for index, (function, given, result) in enumerate(steps):
-            version = 2 if function == "calculate_score" else 1
-            values = (domain, index, len(steps), function, version, text_hash(given), text_hash(result))
+            values = (domain, index, len(steps), function, VERSION, text_hash(given), text_hash(result))
             types = ["bytes32", "uint256", "uint256", "string", "uint256", "bytes32", "bytes32"]
             leaves.append(keccak(keccak(encode(types, values))))
         return "0x" + standard_root(leaves).hex()
