@@ -95,9 +95,10 @@ async def read_standing(info: Info, proposal: Proposal) -> Standing:
     the key to submit with.
     """
     node, signers = info.dependency(Node), info.dependency(Signers)
-    finalized = await info.dependency(Observation).finalized()
+    observation = info.dependency(Observation)
+    finalized = await observation.finalized()
     ours, state = signers.addresses, dao_of(proposal).state(proposal.proposal_id)
-    answers = await node.call_many(
+    answers = await observation.calls.call_many(
         [
             state.call,
             *(

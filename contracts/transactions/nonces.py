@@ -121,7 +121,7 @@ class NonceBook:
             for nonce in range(first, first + SCAN_MAX):
                 if owners.get(nonce, claim.logical_id) != claim.logical_id:
                     continue
-                found = await self._owner(claim, nonce) or await self._claimed(claim, nonce, limits)
+                found = await self._claimed(claim, nonce, limits)
                 if isinstance(found, Wait):
                     return found
                 owners[nonce] = found
@@ -148,7 +148,11 @@ class NonceBook:
         return owner
 
     async def _claimed(self, claim: Claim, nonce: int, limits: Limits) -> str | Wait:
-        """Claim a nonce that is nobody's, if the limits let it; return whose it is now."""
+        """Claim a nonce if it is nobody's and the limits let us; return whose it is now."""
+        limited = nonce >= limits.border or limits.budget is not None
+        owner = await self._owner(claim, nonce) if limited else None
+        if owner is not None:
+            return owner
         if nonce >= limits.border:
             return Wait.IN_FLIGHT
         if limits.budget is not None:

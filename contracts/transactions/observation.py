@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from contracts.rpc import BlockHeader, Fees, Node, RpcError
 from contracts.transactions.chain import Question, look_at
+from contracts.transactions.together import CallsTogether
 from contracts.transactions.values import Confirmation, Requirement
 
 T = TypeVar("T")
@@ -38,6 +39,7 @@ class Observation:
 
     def __init__(self, node: Node, *, fresh_s: float = FRESH_S) -> None:
         self._node = node
+        self.calls = CallsTogether(node)
         self._fresh_s = fresh_s
         self._waiting: list[_Asked] = []
         self._round = asyncio.Lock()

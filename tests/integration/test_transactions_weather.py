@@ -107,7 +107,9 @@ def worker(engine: Engine, node: WeatherNode, plan: Plan) -> Orchestrator:
     return app
 
 
-async def troubled(engine: Engine, node: WeatherNode, plan: Plan, random: Random) -> None:
+async def troubled(
+    engine: Engine, asking: Orchestrator, node: WeatherNode, plan: Plan, random: Random
+) -> None:
     """Let workers die and come back, blocks be orphaned and the node restart, for a while; then clear up."""
     async with AsyncExitStack() as stack:
         apps = [worker(engine, node, plan) for _ in range(plan.workers)]
@@ -116,8 +118,8 @@ async def troubled(engine: Engine, node: WeatherNode, plan: Plan, random: Random
         for _ in range(plan.deaths):
             until = node.moments + random.randrange(1, 60)
             async with asyncio.timeout(TIMEOUT_S):
-                while node.moments < until and not await idle(engine):  # noqa: ASYNC110 - counts requests
-                    await asyncio.sleep(0.001)
+                while node.moments < until and not await idle(asking):  # noqa: ASYNC110 - counts requests
+                    await asyncio.sleep(0.002)
             dying = random.randrange(len(apps))
             await apps[dying].abort()
             await apps[dying].stop()
@@ -132,16 +134,14 @@ async def troubled(engine: Engine, node: WeatherNode, plan: Plan, random: Random
         for app in apps:
             stack.push_async_callback(app.stop)
         async with asyncio.timeout(TIMEOUT_S):
-            while not await idle(engine):
+            while not await idle(asking):
                 node.mine()
                 await asyncio.sleep(0.005)
 
 
-async def idle(engine: Engine) -> bool:
+async def idle(app: Orchestrator) -> bool:
     """Tell whether nothing is open any more: followers have ended, too."""
-    app = Orchestrator(transport=LocalTransport(engine), worker=False)
-    async with app:
-        return not (await app.promises.search(state=PromiseState.PENDING, limit=1)).promises
+    return not (await app.promises.search(state=PromiseState.PENDING, limit=1)).promises
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -155,7 +155,7 @@ async def test_each_submission_succeeds_once_and_no_gap_stays(seed: int) -> None
                 await asking.begin_rpc(f"send-{each.logical_id}", "send_transaction", each)
                 for each in plan.intents
             ]
-            await troubled(engine, node, plan, random)
+            await troubled(engine, asking, node, plan, random)
             ended = [await handle.result() for handle in handles]
     check(node, plan, ended)
 

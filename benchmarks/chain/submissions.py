@@ -1,8 +1,6 @@
 """Scores brought onto a chain by one key: how many one-second blocks 300 of them take, singly and together.
 
-    python -m benchmarks.submissions [--json] [--scores N]
-
-anvil (npm ci in contracts/) mines a block a second. Each score goes the way of the product: the registry is
+anvil mines a block a second. Each score goes the way of the product: the registry is
 asked, the transaction tried, its nonce reserved, its bytes stored (SQLite, FULL) before the broadcast, and
 confirmed at depth 1 by the hash of its block. Blocks are counted from the head at the start to the last with
 a submission.
@@ -10,26 +8,18 @@ a submission.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
-import os
-import shutil
-import socket
-import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
+from benchmarks.chain.stage import Figure, node_on_anvil
 from contracts.bindings import proposal_scores, reputation_dao
 from contracts.bindings.reputation_dao import ClockUnit
 from contracts.dao.face import DaoForm, DaoKind
 from contracts.deployment import deploy_dao
 from contracts.direct import DirectSender
-from contracts.rpc import Node, NodeUnavailable
+from contracts.rpc import Node
 from contracts.transactions import SendingPolicy, Signer
 from orchestrator import Context, Orchestrator
 from scorers.batches.gathering import Batching
@@ -37,12 +27,10 @@ from scorers.registration import register_scoring
 from scorers.submission import Submission, SubmissionStatus, submit
 from scorers.values import Proposal, ScoreStatus, Tally, Verdict
 
-BINARY = Path(__file__).parents[1] / "contracts/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
 KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 SCORES = 300
 SINGLY_BLOCKS_MAX = 6
 BATCHED_BLOCKS_MAX = 3
-START_S = 20
 FINALITY_BLOCKS = 70
 POLICY = SendingPolicy(poll_ms=200, pause_ms=200, watch_ms=20_000, early=True, in_flight_max=SCORES)
 NOTHING = Tally(for_votes=0, against_votes=0, abstain_votes=0)
@@ -54,63 +42,27 @@ VERDICT = Verdict(
     abstain_votes=0,
     counted=0,
     excluded=0,
+    votes=0,
+    votes_root="0x" + "00" * 32,
     findings=[],
 )
 ROOT = "0x" + "5c" * 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One way to submit; `seconds` is from the first to the last confirmation, `cpu_s` this process alone."""
+class Seen:
+    """One way to submit; `seconds` is from the start to the last confirmation, `cpu_s` this process alone."""
 
-    way: str
     scores: int
     blocks: int
-    blocks_max: int
     transactions: int
     seconds: float
     cpu_s: float
-
-    @property
-    def met(self) -> bool:
-        """Tell whether it took no more blocks than it may."""
-        return self.blocks <= self.blocks_max
 
 
 async def submit_verdict(ctx: Context, proposal: Proposal) -> Submission:
     """Submit a verdict, as the scoring workflow does at its end."""
     return await submit(ctx, proposal, VERDICT, ROOT)
-
-
-@asynccontextmanager
-async def anvil() -> AsyncIterator[Node]:
-    """Run anvil on a free port of the loopback."""
-    binary = str(BINARY) if os.access(BINARY, os.X_OK) else shutil.which("anvil")
-    if binary is None:
-        raise SystemExit("anvil is not installed: npm ci in contracts/")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen([binary, "--host", "127.0.0.1", "--port", str(port), "--silent"])  # noqa: ASYNC220, S603
-    try:
-        async with asyncio.timeout(START_S):
-            node = await _answering(f"http://127.0.0.1:{port}")
-        async with node:
-            yield node
-    finally:
-        process.kill()
-        process.wait()
-
-
-async def _answering(url: str) -> Node:
-    while True:
-        try:
-            async with Node(url) as node:
-                await node.chain_id()
-        except NodeUnavailable:
-            await asyncio.sleep(0.05)
-        else:
-            return Node(url)
 
 
 async def ended_proposals(node: Node, count: int) -> list[Proposal]:
@@ -153,10 +105,10 @@ def _proposal(chain_id: int, dao: str, registry: str, proposal_id: int, block: i
     )
 
 
-async def measured(way: str, blocks_max: int, count: int, batching: Batching | None) -> Figure:
+async def measured(count: int, batching: Batching | None) -> Seen:
     """Submit so many scores and count the blocks."""
     with tempfile.TemporaryDirectory() as folder:
-        async with anvil() as node:
+        async with node_on_anvil() as (node, _):
             proposals = await ended_proposals(node, count)
             app = Orchestrator.local(f"sqlite:///{folder}/store.db")
             register_scoring(app, node=node, signer=Signer.from_key(KEY), sending=POLICY, batching=batching)
@@ -170,11 +122,9 @@ async def measured(way: str, blocks_max: int, count: int, batching: Batching | N
                 )
                 seconds, cpu_s = time.monotonic() - begun, time.process_time() - cpu
             await _check(node, proposals, ended)
-    return Figure(
-        way=way,
+    return Seen(
         scores=count,
         blocks=max(each.block_number or 0 for each in ended) - head.number,
-        blocks_max=blocks_max,
         transactions=len({each.transaction_hash for each in ended}),
         seconds=round(seconds, 2),
         cpu_s=round(cpu_s, 2),
@@ -192,33 +142,20 @@ async def _check(node: Node, proposals: list[Proposal], ended: list[Submission])
         raise SystemExit("a submission did not end as submitted")
 
 
-async def figures(count: int = SCORES) -> list[Figure]:
-    """Measure both ways."""
+async def measure(rounds: int) -> list[Figure]:
+    """Measure both ways once: a round of either takes some seconds of waiting for blocks."""
     together = Batching(size_max=150, wait_s=1.0)
     return [
-        await measured("singly", SINGLY_BLOCKS_MAX, count, None),
-        await measured("together", BATCHED_BLOCKS_MAX, count, together),
+        _figure("singly", SINGLY_BLOCKS_MAX, await measured(SCORES, None)),
+        _figure("together", BATCHED_BLOCKS_MAX, await measured(SCORES, together)),
     ]
 
 
-def main() -> None:
-    """Print a line a way; exit code 1 where one took more blocks than it may."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--scores", type=int, default=SCORES)
-    options, _ = parser.parse_known_args()
-    found = asyncio.run(figures(options.scores))
-    for figure in found:
-        if options.json:
-            print(json.dumps(asdict(figure)))
-        else:
-            print(
-                f"{figure.scores} scores {figure.way}: {figure.blocks} blocks (at most {figure.blocks_max}), "
-                f"{figure.transactions} transactions, {figure.seconds} s, {figure.cpu_s} s of processor time"
-            )
-    if not all(figure.met for figure in found):
-        raise SystemExit(1)
-
-
-if __name__ == "__main__":
-    main()
+def _figure(way: str, blocks_max: int, seen: Seen) -> Figure:
+    return Figure(
+        name=f"{seen.scores} scores submitted and confirmed {way}",
+        value=f"{seen.blocks} blocks, {seen.transactions} transactions, {seen.seconds:.1f} s, "
+        f"{seen.cpu_s:.1f} s of processor time",
+        target=f"{blocks_max} blocks",
+        met=seen.blocks <= blocks_max,
+    )
