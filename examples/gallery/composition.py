@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import aiohttp
 
 from examples.gallery.example import Example, one_program
@@ -32,6 +34,13 @@ async def _outcome(url: str, arguments: dict[str, object]) -> list[str]:
     async with aiohttp.ClientSession() as session, session.post(url, json=arguments) as response:
         value: list[str] = (await response.json())["value"]
         return value
+
+
+async def graph_walk(stage: Stage) -> str:
+    """Crash at the second of five nodes; the graph has two cycles."""
+    links = {"a": ["b", "c"], "b": ["a", "d"], "c": ["d"], "d": ["e", "b"], "e": []}
+    (stage.folder / "graph.json").write_text(json.dumps(links), encoding="utf-8")
+    return await stage.run("graph_walk/walk.py", "graph.json", "a", crash=Crash(step="links_of", number=2))
 
 
 async def calculator(stage: Stage) -> str:
@@ -76,6 +85,14 @@ EXAMPLES = (
         root="research-salt",
         store="research.db",
         play=one_program("research/research.py", "salt", crash=Crash(step="summarise", number=3)),
+    ),
+    Example(
+        folder="graph_walk",
+        problem="A graph with cycles, each node visited once",
+        crash="at the second node",
+        root="graph.json-a",
+        store="walk.db",
+        play=graph_walk,
     ),
     Example(
         folder="game",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
-from examples.gallery.example import Example
+from examples.gallery.example import Example, one_program
 from examples.stage import Crash, Stage
 
 
@@ -37,6 +37,27 @@ async def mutual_exclusion(stage: Stage) -> str:
     return await asked.result()
 
 
+async def order_states(stage: Stage) -> str:
+    """Crash the worker as the first order is packed; the second one is cancelled before it is."""
+    url = await stage.server()
+    program = "order_states/order.py"
+    told = (("7", "paid"), ("7", "packed"), ("7", "shipped"), ("8", "paid"), ("8", "cancelled"))
+    await stage.keep(program, "--at", url, "work", crash=Crash(step="enter", number=2))
+    for order, state in told:
+        await (await stage.start(program, "--at", url, "tell", order, state)).result()
+    orders = [await stage.start(program, "--at", url, "place", order) for order in ("7", "8")]
+    return ", ".join([await order.result() for order in orders])
+
+
+async def priority_tiers(stage: Stage) -> str:
+    """Crash the worker at the second request."""
+    url = await stage.server()
+    program, customers = "priority_tiers/support.py", ("free-bob", "gold-ada", "free-tim", "gold-eve")
+    asked = await stage.start(program, "--at", url, "ask", *customers)
+    await stage.keep(program, "--at", url, "work", crash=Crash(step="answer", number=2))
+    return await asked.result()
+
+
 async def money_transfer(stage: Stage) -> str:
     """Crash between the two bookings, and refuse a second transfer for lack of money."""
     bank = await stage.start("stand_ins/bank.py", "--port", "0")
@@ -48,6 +69,30 @@ async def money_transfer(stage: Stage) -> str:
 
 
 EXAMPLES = (
+    Example(
+        folder="order_states",
+        problem="An order through its states, told from outside",
+        crash="of the worker, as the order is packed",
+        root="follow-7",
+        store="server.db",
+        play=order_states,
+    ),
+    Example(
+        folder="two_stores",
+        problem="Two stores that agree without a common transaction",
+        crash="between the two",
+        root="account-7",
+        store="accounts.db",
+        play=one_program("two_stores/account.py", "7", "ada", crash=Crash(step="write", number=2)),
+    ),
+    Example(
+        folder="priority_tiers",
+        problem="Those who pay first, and only so many at once",
+        crash="of the worker, at the second request",
+        root="request-gold-ada",
+        store="server.db",
+        play=priority_tiers,
+    ),
     Example(
         folder="money_transfer",
         problem="Money that moves once, over HTTP",
