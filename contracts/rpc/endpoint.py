@@ -41,12 +41,16 @@ def now_s() -> float:
 
 
 class Endpoint:
-    """One endpoint. `chain_id` is what it has to serve, None for any; `head` its newest block, if known."""
+    """One endpoint. `chain_id` is what it has to serve, None for any; `head` its newest block.
+
+    `level` is its head when those of all endpoints were last compared.
+    """
 
     def __init__(self, url: str, *, chain_id: int | None, timeout_s: float, settings: PoolSettings) -> None:
         self.connection = Connection(url, timeout_s)
         self.chain_id = chain_id
         self.head: int | None = None
+        self.level: int | None = None
         self.circuit = Circuit(settings)
         self.numbers = Numbers()
         self.span = Span()
@@ -254,7 +258,7 @@ class Endpoint:
                 "endpoint_wrong_chain", endpoint=self.name, expected=error.expected, actual=error.actual
             )
         self._wrong_chain, self._chain_checked = error, None
-        self.head = None
+        self.head = self.level = None
         self._blocks.clear()
         self.circuit.trip(now_s())
 

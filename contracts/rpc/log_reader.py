@@ -5,7 +5,7 @@ from __future__ import annotations
 from contracts.bindings import Log
 from contracts.rpc.connection import Outcome
 from contracts.rpc.endpoint import Endpoint, now_s
-from contracts.rpc.errors import NodeUnavailable, RangeRefused
+from contracts.rpc.errors import NodeUnavailable, RangeRefused, RpcError
 from contracts.rpc.log_query import METHOD, LogPage, LogQuery, digest
 from contracts.rpc.pool import Pool
 from contracts.rpc.quantities import encode_data
@@ -26,18 +26,24 @@ async def read_range(pool: Pool, query: LogQuery, first: int, last: int) -> list
 async def read_page(pool: Pool, query: LogQuery, first: int, last: int) -> LogPage:
     """Return the logs from `first` on, of as many blocks up to `last` as an endpoint gives at once.
 
-    With a quorum all pages have the width of the narrowest, since they are compared.
+    With a quorum all are asked for what the narrowest gives, since their answers are compared.
     """
+    if pool.settings.quorum == 1:
+        return await pool.visit(lambda endpoint: _page(pool, endpoint, query, first, last))
+    while True:
+        blocks = min(endpoint.span.blocks for endpoint in pool.endpoints)
+        end = min(last, first + blocks - 1)
 
-    async def ask(endpoint: Endpoint) -> LogPage:
-        blocks = endpoint.span.blocks
-        if pool.settings.quorum > 1:
-            blocks = min(each.span.blocks for each in pool.endpoints)
-        return await _page(pool, endpoint, query, first, min(last, first + blocks - 1))
+        async def ask(endpoint: Endpoint, end: int = end) -> list[Log]:
+            return await _taught(pool, endpoint, query, first, end)
 
-    return await agreed(
-        pool, ask, f"the logs from block {first} on", lambda page: f"{digest(page.logs)} up to {page.last}"
-    )
+        try:
+            logs = await agreed(pool, ask, f"the logs of blocks {first} to {end}", digest)
+        except RangeRefused:
+            if first == end:
+                raise
+        else:
+            return LogPage(first=first, last=end, logs=tuple(logs), endpoint=pool.endpoint)
 
 
 async def read_block(pool: Pool, query: LogQuery, block_hash: bytes) -> list[Log]:
@@ -54,20 +60,33 @@ async def read_block(pool: Pool, query: LogQuery, block_hash: bytes) -> list[Log
     return await agreed(pool, ask, f"the logs of block {encode_data(block_hash)}", digest)
 
 
-async def _page(pool: Pool, endpoint: Endpoint, query: LogQuery, first: int, end: int) -> LogPage:
+async def _page(pool: Pool, endpoint: Endpoint, query: LogQuery, first: int, last: int) -> LogPage:
     while True:
-        began = now_s()
+        end = min(last, first + endpoint.span.blocks - 1)
         try:
-            logs = await _ask(pool, endpoint, query, first, end)
+            logs = await _taught(pool, endpoint, query, first, end)
         except (RangeRefused, NodeUnavailable) as error:
-            too_slow = isinstance(error.__cause__, TimeoutError)
-            if first == end or not (isinstance(error, RangeRefused) or too_slow):
+            if first == end or not _is_too_much(error):
                 raise
-            endpoint.span.refused(first, end, error)
-            end = min(end - 1, first + endpoint.span.blocks - 1)
         else:
-            endpoint.span.answered(end - first + 1, now_s() - began)
             return LogPage(first=first, last=end, logs=tuple(logs), endpoint=endpoint.name)
+
+
+async def _taught(pool: Pool, endpoint: Endpoint, query: LogQuery, first: int, last: int) -> list[Log]:
+    """Ask for a range, and let the endpoint's span learn from what comes of it."""
+    began = now_s()
+    try:
+        logs = await _ask(pool, endpoint, query, first, last)
+    except (RangeRefused, NodeUnavailable) as error:
+        if _is_too_much(error):
+            endpoint.span.refused(first, last, error)
+        raise
+    endpoint.span.answered(last - first + 1, now_s() - began)
+    return logs
+
+
+def _is_too_much(error: RpcError) -> bool:
+    return isinstance(error, RangeRefused) or isinstance(error.__cause__, TimeoutError)
 
 
 async def _ask(pool: Pool, endpoint: Endpoint, query: LogQuery, first: int, last: int) -> list[Log]:

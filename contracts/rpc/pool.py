@@ -146,7 +146,7 @@ class Pool:
 
     def ranked(self) -> list[Endpoint]:
         """Return the endpoints, the one to ask first at the front."""
-        best = self._best_head()
+        best = self._best_level()
 
         def rank(endpoint: Endpoint) -> tuple[bool, bool, float]:
             favour = _FAVOUR if endpoint is self._favourite else 1.0
@@ -155,9 +155,12 @@ class Pool:
         return sorted(self.endpoints, key=rank) if self.several else list(self.endpoints)
 
     def lags(self, endpoint: Endpoint, best: int | None = None) -> bool:
-        """Tell whether an endpoint's head lies too far behind the best one's."""
-        best = self._best_head() if best is None else best
-        return endpoint.head is None or endpoint.head < best - self.settings.lag_blocks
+        """Tell whether an endpoint's head lay too far behind the best one's when they were compared."""
+        best = self._best_level() if best is None else best
+        return endpoint.level is None or endpoint.level < best - self.settings.lag_blocks
+
+    def _best_level(self) -> int:
+        return max((each.level or 0 for each in self.endpoints if each.wait_s() == 0), default=0)
 
     def _best_head(self) -> int:
         return max((each.head or 0 for each in self.endpoints if each.wait_s() == 0), default=0)
@@ -272,7 +275,11 @@ class Pool:
 
     async def probe(self) -> None:
         """Ask every endpoint that may be asked for its head, all at once; failures are noted, not raised."""
-        await attempted([ask_height(each) for each in self.endpoints if each.wait_s() == 0])
+        asked = [each for each in self.endpoints if each.wait_s() == 0]
+        heights = await attempted([ask_height(each) for each in asked])
+        for endpoint, height in zip(asked, heights, strict=True):
+            if not isinstance(height, RpcError):
+                endpoint.level = height
 
     async def _watch(self) -> None:
         while True:

@@ -149,7 +149,7 @@ async def _tagged(pool: Pool, tag: str) -> BlockHeader:
         return await ask_header(endpoint, tag)
 
     if quorum > 1:
-        await ballot.ask(ask, [each for each in pool.ranked() if each.wait_s() == 0])
+        await ballot.ask(ask, pool.ranked())
         if len(ballot.answers) < quorum:
             raise ballot.failure()
         heights = sorted((header.number for _, header in ballot.answers), reverse=True)

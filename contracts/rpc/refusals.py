@@ -99,17 +99,6 @@ RULES: tuple[Rule, ...] = (
         seen="see each text",
     ),
     Rule(
-        kind=Kind.PRUNED,
-        texts=(
-            r"pruned history|history (has been|is) pruned|old data not available due to pruning",  # geth
-            r"receipts.{0,80}neither stored nor reproducible",  # nethermind
-            r"history is available from block",  # publicnode and others
-            r"logs? .{0,40}pruned|blocks? .{0,40}pruned",
-        ),
-        seen="geth 1.16 (EIP-4444), erigon, nethermind, reth",
-    ),
-    Rule(kind=Kind.PRUNED, codes=frozenset({4444}), seen="execution APIs: pruned history unavailable"),
-    Rule(
         kind=Kind.STATE,
         texts=(
             r"missing trie node",  # geth, bsc, polygon
@@ -121,6 +110,17 @@ RULES: tuple[Rule, ...] = (
         ),
         seen="see each text",
     ),
+    Rule(
+        kind=Kind.PRUNED,
+        texts=(
+            r"pruned history|history (has been|is) pruned|old data not available due to pruning",  # geth
+            r"receipts.{0,80}neither stored nor reproducible",  # nethermind
+            r"history is available from block",  # publicnode and others
+            r"logs? .{0,40}pruned|blocks? .{0,40}pruned",
+        ),
+        seen="geth 1.16 (EIP-4444), erigon, nethermind, reth",
+    ),
+    Rule(kind=Kind.PRUNED, codes=frozenset({4444}), seen="execution APIs: pruned history unavailable"),
     Rule(
         kind=Kind.TAG,
         texts=(
@@ -157,6 +157,7 @@ RULES: tuple[Rule, ...] = (
             r"logs? matched|query timeout|query must be smaller",  # arbitrum, harmony
             r"ranges?\b.{0,60}(too|limit|exceed|large|greater|wide|max|allowed|less than|not supported)",
             r"(limited?|up to|max(imum)?|exceed(s|ed)?|over|at most).{0,60}(\brange|\bblocks?\b)",
+            r"range should work|retry with the range|try with",  # alchemy, reth, infura
             r"limited to a? ?[\d,.]+|blocks distance",  # quicknode, 1rpc, blast, ankr
         ),
         method=_LOGS,
@@ -172,7 +173,7 @@ RULES: tuple[Rule, ...] = (
         kind=Kind.BUSY,
         texts=(
             r"time(d)?[ -]?out|deadline exceeded",
-            r"no backends? (is|are) |no healthy|temporarily|overloaded|try again|syncing",
+            r"no backends? (is|are|available)|no healthy|temporarily|overloaded|try again|syncing",
         ),
         seen="proxies in front of several nodes, nodes that start",
     ),
