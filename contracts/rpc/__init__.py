@@ -7,6 +7,7 @@ from contracts.rpc import bloom
 from contracts.rpc.call_reader import Call
 from contracts.rpc.errors import (
     BlockMissing,
+    BlockReplaced,
     CallReverted,
     Disagreement,
     HistoryPruned,
@@ -31,6 +32,7 @@ __all__ = [
     "BlockHeader",
     "BlockMissing",
     "BlockReference",
+    "BlockReplaced",
     "Broadcast",
     "Call",
     "CallReverted",

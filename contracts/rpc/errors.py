@@ -3,6 +3,7 @@
     RpcError
     ├── NodeUnavailable     nobody, try again: network, time-out, 5xx, 429, or an answer that makes no sense
     ├── BlockMissing        nobody, try again: the node does not know the block (it is behind, or has another)
+    │   └── BlockReplaced   nobody, try again: it has another than the reader was shown
     ├── Disagreement        nobody, try again; an operator if it lasts: endpoints answer differently
     ├── RpcRefused          the caller: the node understood the request and will not do it (code, message)
     │   ├── RangeRefused    the caller: too many blocks or results at once; ask for less
@@ -85,6 +86,15 @@ class Disagreement(RpcError):
     def __str__(self) -> str:
         said = ", ".join(f"{endpoint} says {answer}" for endpoint, answer in sorted(self.answers.items()))
         return f"the endpoints disagree about {self.question}: {said}: remove the wrong one if it lasts"
+
+
+class BlockReplaced(BlockMissing):
+    """The node has another block under this number than the reader was shown; `shown` is that one's hash."""
+
+    def __init__(self, number: int, shown: bytes) -> None:
+        super().__init__(f"{number} (0x{shown.hex()})")
+        self.number = number
+        self.shown = shown
 
 
 class RpcRefused(RpcError):

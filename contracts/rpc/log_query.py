@@ -65,15 +65,13 @@ class LogQuery:
         address: object = self.addresses[0] if self.single else list(self.addresses)
         return {"address": address, **where, "topics": list(self.topics)}
 
-    def read(
-        self, endpoint: str, outcome: Outcome, first: int, last: int, shown: bytes | None = None
-    ) -> list[Log]:
-        """Return the logs of an answer about a range; `shown` is the hash of `last` if the reader knows it.
+    def read(self, endpoint: str, outcome: Outcome, first: int, last: int) -> list[Log]:
+        """Return the logs of an answer about a range.
 
         Raises NodeUnavailable for logs that were not asked for, or of two blocks with one number.
         """
         logs = _decoded(endpoint, outcome)
-        hashes = {} if shown is None else {last: shown}
+        hashes: dict[int, bytes] = {}
         for log in logs:
             if not (first <= log.block_number <= last and log.address in self.addresses):
                 raise senseless(endpoint, METHOD, f"a log of {log.address} in block {log.block_number}")

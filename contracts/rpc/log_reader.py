@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contracts.bindings import Log
+from contracts.rpc.blocks import header_judge, header_request
 from contracts.rpc.connection import Outcome
 from contracts.rpc.endpoint import Endpoint, now_s
 from contracts.rpc.errors import NodeUnavailable, RangeRefused, RpcError
@@ -10,7 +11,8 @@ from contracts.rpc.log_query import METHOD, LogPage, LogQuery, digest
 from contracts.rpc.pool import Pool
 from contracts.rpc.quantities import encode_data
 from contracts.rpc.quorum import agreed
-from contracts.rpc.reading import answered
+from contracts.rpc.reading import answered, senseless
+from contracts.rpc.records import BlockHeader
 from contracts.rpc.refusals import ErrorObject
 
 
@@ -18,7 +20,7 @@ async def read_range(pool: Pool, query: LogQuery, first: int, last: int) -> list
     """Return the logs of the blocks `first` to `last`, of an endpoint that has the last one."""
 
     async def ask(endpoint: Endpoint) -> list[Log]:
-        return await _ask(pool, endpoint, query, first, last)
+        return await _ask(pool, endpoint, query, first, last, bounded=pool.several)
 
     return await agreed(pool, ask, f"the logs of blocks {first} to {last}", digest)
 
@@ -76,7 +78,7 @@ async def _taught(pool: Pool, endpoint: Endpoint, query: LogQuery, first: int, l
     """Ask for a range, and let the endpoint's span learn from what comes of it."""
     began = now_s()
     try:
-        logs = await _ask(pool, endpoint, query, first, last)
+        logs = await _ask(pool, endpoint, query, first, last, bounded=True)
     except (RangeRefused, NodeUnavailable) as error:
         if _is_too_much(error):
             endpoint.span.refused(first, last, error)
@@ -89,13 +91,34 @@ def _is_too_much(error: RpcError) -> bool:
     return isinstance(error, RangeRefused) or isinstance(error.__cause__, TimeoutError)
 
 
-async def _ask(pool: Pool, endpoint: Endpoint, query: LogQuery, first: int, last: int) -> list[Log]:
-    await pool.require(endpoint, last)
-    shown = pool.sight.hash_at(last) if pool.several else None
+async def _ask(
+    pool: Pool, endpoint: Endpoint, query: LogQuery, first: int, last: int, *, bounded: bool
+) -> list[Log]:
+    """Ask one endpoint for a range.
+
+    If it is `bounded`, the endpoint has to show the last block in the same batch, after the logs: one that
+    stands behind a balancer may have had the block a moment ago, and would answer an empty list without it.
+    """
 
     def judge(name: str, outcomes: list[Outcome]) -> list[Log]:
         if isinstance(outcomes[0], ErrorObject):
             answered(name, METHOD, list, outcomes[0], last)
-        return query.read(name, outcomes[0], first, last, shown)
+        return query.read(name, outcomes[0], first, last)
 
-    return await endpoint.ask([query.request(first, last)], judge)
+    request = query.request(first, last)
+    if not bounded:
+        return await endpoint.ask([request], judge)
+    if pool.several:
+        await pool.require_height(endpoint, last)
+    boundary = header_judge(last)
+
+    def judge_both(name: str, outcomes: list[Outcome]) -> tuple[list[Log], BlockHeader]:
+        return judge(name, outcomes[:1]), boundary(name, outcomes[1:])
+
+    logs, header = await endpoint.ask([request, header_request(last)], judge_both)
+    endpoint.remember(header.number, header.hash)
+    if pool.several:
+        pool.check_shown(endpoint, header)
+    if any(log.block_number == last and log.block_hash != header.hash for log in logs):
+        raise senseless(endpoint.name, METHOD, f"its logs and its header of block {last} disagree")
+    return logs

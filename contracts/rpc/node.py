@@ -131,8 +131,8 @@ class Node:
     ) -> LogPage:
         """Return the logs from `first` on, of as many blocks up to `last` as the endpoint gives at once.
 
-        Each endpoint's limits are learnt from its answers and refusals. Raises RangeRefused only where one
-        block is too much for it.
+        The endpoint shows that it has the last of them. Each one's limits are learnt from answers and
+        refusals. Raises RangeRefused only where one block is too much for it.
         """
         self.requests_by_method["eth_getLogs"] += 1
         return await log_reader.read_page(self.pool, LogQuery.of(address, topics), first, last)

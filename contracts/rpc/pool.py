@@ -21,9 +21,17 @@ import structlog
 from contracts.rpc.blocks import ask_header, ask_height
 from contracts.rpc.connection import Request
 from contracts.rpc.endpoint import Endpoint
-from contracts.rpc.errors import BlockMissing, NodeUnavailable, RpcError, RpcRefused, WrongChain
+from contracts.rpc.errors import (
+    BlockMissing,
+    BlockReplaced,
+    NodeUnavailable,
+    RpcError,
+    RpcRefused,
+    WrongChain,
+)
 from contracts.rpc.quantities import BlockReference, describe_block
 from contracts.rpc.reading import Judge
+from contracts.rpc.records import BlockHeader
 from contracts.rpc.settings import Broadcast, PoolSettings
 from contracts.rpc.sight import MOVING_TAGS, Sight
 from contracts.rpc.together import attempted
@@ -182,10 +190,15 @@ class Pool:
         age_s = float("inf") if self.sight.is_final(block) else self.settings.probe_interval_s
         if shown is None or endpoint.has_shown(block, shown, age_s):
             return
-        header = await ask_header(endpoint, block)
-        if header.hash != shown:
-            self.contradicted(endpoint, f"block {block}", header.hash.hex(), shown.hex())
-            raise BlockMissing(f"{block} (0x{shown.hex()})")
+        self.check_shown(endpoint, await ask_header(endpoint, block))
+
+    def check_shown(self, endpoint: Endpoint, header: BlockHeader) -> None:
+        """Compare an endpoint's block with what the reader has been shown. Raises BlockReplaced."""
+        shown = self.sight.hash_at(header.number)
+        if shown is not None and shown != header.hash:
+            block, answer, said = f"block {header.number}", f"0x{header.hash.hex()}", f"0x{shown.hex()}"
+            self.contradicted(endpoint, block, answer, said)
+            raise BlockReplaced(header.number, shown)
 
     async def require_height(
         self, endpoint: Endpoint, number: int, block: BlockReference | None = None
@@ -204,9 +217,15 @@ class Pool:
         )
 
     def _went_back(self, errors: Sequence[RpcError]) -> bool:
-        """Believe a head that went back once every endpoint says so: nobody has the reader's block."""
+        """Believe that the chain was reorganised once every endpoint says so: nobody has the reader's block.
+
+        A block that was final is not given up here: `header` tells what is to be made of it.
+        """
         if not self.several or not all(isinstance(error, BlockMissing) for error in errors):
             return False
+        replaced = {error.number for error in errors if isinstance(error, BlockReplaced)}
+        if len(replaced) == 1 and all(isinstance(error, BlockReplaced) for error in errors):
+            return self.sight.forget(replaced.pop())
         return self.sight.lower(self._best_head())
 
     async def _rested(self, errors: Sequence[RpcError], pause_s: float) -> bool:

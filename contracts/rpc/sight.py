@@ -47,9 +47,9 @@ class Sight:
         if tag in MOVING_TAGS:
             self._tags[tag] = header.number
 
-    def forget(self, number: int) -> None:
-        """Forget a block that no endpoint has any more."""
-        self._hashes.pop(number, None)
+    def forget(self, number: int) -> bool:
+        """Forget a block that no endpoint has any more, unless it was final; tell whether it is forgotten."""
+        return not self.is_final(number) and self._hashes.pop(number, None) is not None
 
     def lower(self, number: int) -> bool:
         """Take the chain to have gone back to this height; tell whether that changes anything."""

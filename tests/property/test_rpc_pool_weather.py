@@ -75,8 +75,11 @@ class Weather:
         return None
 
 
-async def read(chance: Random, node: Node, truth: Truth) -> None:
-    """Read something at random and hold it against the truth."""
+async def read(chance: Random, node: Node, truth: Truth, lie: str | None) -> None:
+    """Read something at random and hold it against the truth.
+
+    Who lives on a fork is found out where the reader knows the block: calls alone are not put to a vote.
+    """
     number = chance.randrange(truth.head + 1)
     last = min(truth.head, number + chance.randrange(20))
     kinds: list[Callable[[], Awaitable[None]]] = [
@@ -84,7 +87,7 @@ async def read(chance: Random, node: Node, truth: Truth) -> None:
         lambda: _tag(node, truth, chance.choice(("latest", "safe", "finalized"))),
         lambda: _logs(node, truth, number, last),
         lambda: _logs(node, truth, number, last, pages=True),
-        lambda: _call(node, truth, number),
+        lambda: _call(node, truth, number, known=lie == "fork" or chance.random() < 0.5),
     ]
     await chance.choice(kinds)()
 
@@ -108,8 +111,9 @@ async def _logs(node: Node, truth: Truth, first: int, last: int, *, pages: bool 
     ]
 
 
-async def _call(node: Node, truth: Truth, number: int) -> None:
-    await node.header(number)
+async def _call(node: Node, truth: Truth, number: int, *, known: bool = True) -> None:
+    if known:
+        await node.header(number)
     assert await node.call(DAO, b"\x01", number) == truth.hash(number)
 
 
@@ -141,7 +145,7 @@ async def story(seed: int, quorum: int) -> tuple[int, int]:
                     weather.turn(voice)
             change(chance, truth)
             try:
-                await read(chance, node, truth)
+                await read(chance, node, truth, lie)
                 answered += 1
             except RpcError as error:
                 failed += 1
