@@ -7,11 +7,11 @@ read: a node that has another one by then, or behind which another one answers, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from contracts.bindings import DecodeError, Log
-from contracts.rpc import BlockHeader, Node, NodeUnavailable
+from contracts.rpc import BlockHeader, BlockMissing, Node, NodeUnavailable, bloom
 from listener.errors import UnreadableLog
 from listener.settings import ListenerSettings
 from listener.shapes import Invocation, Shape, Touched
@@ -54,14 +54,25 @@ class RangeReader:
         self._shape = shape
 
     async def read(
-        self, first: int, last: int, finalized: BlockHeader, skipped: frozenset[tuple[bytes, int]]
+        self,
+        first: int,
+        last: int,
+        finalized: BlockHeader,
+        *,
+        skipped: frozenset[tuple[bytes, int]] = frozenset(),
+        known: Iterable[BlockHeader] = (),
     ) -> Scanned:
-        """Read the logs of the blocks `first` to `last`, which are final. Raises UnreadableLog, RpcError."""
+        """Read the logs of the blocks `first` to `last`, which are final. Raises UnreadableLog, RpcError.
+
+        `known` are headers of such blocks, as far as they are at hand: where the filter of one of them allows
+        a log that was not answered, that block is asked for by its hash.
+        """
         before = finalized if last == finalized.number else await self._node.header(last)
         logs = await self._node.logs(self._settings.dao, [list(self._shape.topics)], first, last)
         # A node that knows the last block's hash after the logs did know the block when it gave them.
         after = await self._node.header(last)
         self._check_boundary(logs, before, after)
+        await self._check_filters(logs, [each for each in known if first <= each.number < last] + [after])
         found = [self._read(log) for log in logs if (log.block_hash, log.log_index) not in skipped]
         return Scanned(
             cursor=Cursor(block_number=last, block_hash=after.hash),
@@ -74,6 +85,26 @@ class RangeReader:
         if before.hash != after.hash or not hashes <= {after.hash}:
             reason = f"its logs and its headers disagree about the hash of block {after.number}"
             raise NodeUnavailable(self._node.endpoint, reason)
+
+    async def _check_filters(self, logs: Sequence[Log], headers: Sequence[BlockHeader]) -> None:
+        """Hold blocks that seem empty against their bloom filters. Raises NodeUnavailable for a lie."""
+        told = {log.block_number for log in logs}
+        topics = [list(self._shape.topics)]
+        for header in headers:
+            filtered = header.logs_bloom
+            if header.number in told or filtered is None or not bloom.is_used(filtered):
+                continue
+            if not bloom.may_contain(filtered, self._settings.dao, topics):
+                continue
+            try:
+                missed = await self._node.logs_of_block(self._settings.dao, topics, header.hash)
+            except BlockMissing:
+                if (await self._node.header(header.number)).hash == header.hash:
+                    raise
+                continue  # The header was of a block that did not stay.
+            if missed:
+                reason = f"it answered no logs for block {header.number}, which has {len(missed)}"
+                raise NodeUnavailable(self._node.endpoint, reason)
 
     def _read(self, log: Log) -> Invocation | Touched | None:
         try:

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from contracts.rpc import BlockHeader, NoCode, Node, RpcError, RpcRefused, WrongChain
+from contracts.rpc import (
+    BlockHeader,
+    HistoryPruned,
+    NoCode,
+    Node,
+    RpcError,
+    RpcRefused,
+    StateMissing,
+    WrongChain,
+)
 from listener.backoff import Backoff, pause
 from listener.continuity import Continuity
 from listener.contract_watch import ContractWatch
@@ -200,9 +209,16 @@ class Listener:
         last = min(final.number, first + self._width.blocks - 1)
         width, started = last - first + 1, time.monotonic()
         try:
-            scanned = await self._reader.read(first, last, final, await self._store.skipped(source))
+            scanned = await self._reader.read(
+                first,
+                last,
+                final,
+                skipped=await self._store.skipped(source),
+                known=tuple(self._follower.final),
+            )
         except RpcRefused as error:
-            if first == last:
+            # What a node does not keep it does not answer in smaller pieces either.
+            if first == last or isinstance(error, (HistoryPruned, StateMissing)):
                 raise
             self._width.was_refused(width)
             _log.info(
@@ -251,7 +267,7 @@ class Listener:
 
     def _lost(self, error: RpcError | Unavailable) -> None:
         """Tell once that a party is away. Raises what no waiting heals."""
-        if isinstance(error, (WrongChain, NoCode)):
+        if isinstance(error, (WrongChain, NoCode, HistoryPruned)):
             raise error
         party = _ORCHESTRATOR if isinstance(error, Unavailable) else _NODE
         if self._away != party:

@@ -8,6 +8,7 @@ must not believe a head that does not descend from what the same node calls fina
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -65,6 +66,8 @@ class HeadFollower:
         self._observe = observe
         self._size = settings.window_blocks
         self.window = Window(settings.window_blocks)
+        self.final: deque[BlockHeader] = deque(maxlen=settings.window_blocks)
+        """The last blocks that left the window as final: their filters tell which of them may hold logs."""
         self.reorgs = 0
         self.reverted_blocks = 0
         self.deepest_reorg = 0
@@ -79,7 +82,7 @@ class HeadFollower:
         known = self.window.at(head.number)
         if known is not None and known.hash == head.hash:
             # Nothing new, or a node that lags on the same chain: what it does not know yet is not reverted.
-            self.window.finalize(final.number)
+            self._finalize(final)
             return
         if tip is None or head.number - tip.number > self._size or head.number <= final.number:
             await self._begin(head, final)
@@ -90,7 +93,7 @@ class HeadFollower:
         if reverted:
             self._count(reverted, head)
         self._commit(fresh)
-        self.window.finalize(final.number)
+        self._finalize(final)
 
     async def _begin(self, head: BlockHeader, final: BlockHeader) -> None:
         """Read the window anew, since the head is further away than it reaches."""
@@ -141,6 +144,14 @@ class HeadFollower:
                     self._node.endpoint,
                     f"its head {blocks[-1].number} does not descend from its final block {final.number}",
                 )
+
+    def _finalize(self, final: BlockHeader) -> None:
+        known = self.window.at(final.number)
+        if known is not None and known.hash != final.hash:
+            # What was committed is not what became final: the window is read anew next time.
+            self.window = Window(self._size)
+            return
+        self.final.extend(self.window.finalize(final.number))
 
     def _count(self, reverted: Sequence[BlockHeader], head: BlockHeader) -> None:
         self.reorgs += 1

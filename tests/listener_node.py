@@ -98,6 +98,11 @@ class StubNode:
         numbers = sorted(set(self.created) | set(self.canceled))
         return [log for number in numbers if first <= number <= last for log in self._logs_of(number)]
 
+    async def logs_of_block(self, address: str, topics: object, block_hash: bytes) -> list[Log]:
+        self._answer("logs_of_block")
+        header = await self.header(block_hash)
+        return self._logs_of(header.number)
+
     async def code(self, address: str, block: int | str = "latest") -> bytes:
         self._answer("code")
         return b"\x60\x00" if self.has_code else b""

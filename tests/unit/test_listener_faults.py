@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from contracts.bindings.reputation_dao import ProposalState
-from contracts.rpc import BlockMissing, NoCode, NodeUnavailable, RpcRefused, WrongChain
+from contracts.rpc import BlockMissing, HistoryPruned, NoCode, NodeUnavailable, RpcRefused, WrongChain
 from listener import (
     ContentMismatch,
     InvalidSettings,
@@ -239,6 +239,40 @@ async def test_logs_and_headers_that_disagree_are_not_believed(world: World) -> 
     listener = Listener(SETTINGS, node, cast(Any, world.engine), world.store)
     with pytest.raises(NodeUnavailable, match="disagree about the hash of block 90"):
         await listener.step()
+    assert await world.cursor() is None
+
+
+async def test_an_empty_range_is_held_against_the_filters_of_its_blocks(world: World) -> None:
+    everything = b"\xff" * 255 + b"\xfe"
+    honest = world.node.header
+
+    async def filtered(block: int | str | bytes) -> Any:
+        return replace(await honest(block), logs_bloom=everything)
+
+    async def empty(*_arguments: object) -> list[Any]:
+        return []
+
+    lying = cast(Any, _Overridden(world.node, header=filtered, logs=empty))
+    listener = Listener(SETTINGS, lying, cast(Any, world.engine), world.store)
+    await listener.step()
+    world.node.propose(95, 1)
+    world.node.head = 110
+    with pytest.raises(NodeUnavailable, match="no logs for block 95, which has 1"):
+        await listener.step()
+    assert await world.cursor() == 90, "what a node hides is not passed over"
+    listener._reader._node = cast(Any, _Overridden(world.node, header=filtered))
+    await listener.step()
+    assert world.scored() == {1}
+
+
+async def test_history_that_a_node_has_pruned_is_named_and_not_asked_for_in_pieces(world: World) -> None:
+    async def pruned(*_arguments: object) -> Any:
+        raise HistoryPruned("eth_getLogs", 4444, "pruned history unavailable")
+
+    node = cast(Any, _Overridden(world.node, logs=pruned))
+    listener = Listener(SETTINGS, node, cast(Any, world.engine), world.store)
+    with pytest.raises(HistoryPruned, match="add one that keeps it"):
+        await listener.run(asyncio.Event())
     assert await world.cursor() is None
 
 
