@@ -81,6 +81,8 @@ class RegisteredFunction:
 
         Raises TypeError if they do not fit the signature, DecodingError if one is not what is declared.
         """
+        if not args and not kwargs and not self.signature.parameters:
+            return [], {}
         self.signature.bind(*args, **kwargs)
         parameters = list(self.signature.parameters.values())
         positional = [parameter.name for parameter in parameters if parameter.kind in _POSITIONAL]

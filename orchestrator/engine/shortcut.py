@@ -36,14 +36,17 @@ class Added(msgspec.Struct, frozen=True):
 
 def add(commands: Sequence[Command[Any]], touch_ms: int, *, alone: bool) -> Generator[Query[Any], Any, Added]:
     """Carry out what comes down to one statement each; `alone` tells that nothing else is to be written."""
+    if alone and len(commands) == 1:
+        insert = insert_of(commands[0], touch_ms)
+        promise = None if insert is None else (yield from ask(insert))
+        if promise is None:
+            return Added([None])
+        return Added([_answer_of(commands[0], promise)], promise.timeout_at if promise.pending else None)
     inserts = _inserts_of(commands, touch_ms)
     answers: list[c.Answer | None] = [None] * len(commands)
     if not inserts:
         return Added(answers)
-    if alone and len(commands) == 1:
-        promises = [(yield from ask(inserts[0]))]
-    else:
-        promises = yield from ask(InsertAll(inserts=list(inserts.values())))
+    promises = yield from ask(InsertAll(inserts=list(inserts.values())))
     deadline: int | None = None
     for position, promise in zip(inserts, promises, strict=True):
         if promise is not None:

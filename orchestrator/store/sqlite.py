@@ -39,11 +39,16 @@ PACE_WEIGHT = 0.1
 LOOK_PAUSE_S = 0.05
 """How often it is made sure that the file still has its name."""
 CACHE_KIB = 65_536
+CHECKPOINT_PAGES = 8_000
+"""So much of the log (32 MiB) is gathered before its pages are copied into the file. Ids are random: in a
+full file the thousand that SQLite would wait for are nearly all different, of more fewer are.
+"""
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA temp_store = MEMORY",
     f"PRAGMA cache_size = -{CACHE_KIB}",
+    f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
 )
 
 
