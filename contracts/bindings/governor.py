@@ -230,7 +230,6 @@ ERRORS = (
     ErrorType("GovernorInvalidVoteParams()"),
     ErrorType("GovernorInvalidVoteType()"),
     ErrorType("GovernorNonexistentProposal(uint256 proposalId)"),
-    ErrorType("GovernorOnlyProposer(address account)"),
     ErrorType("GovernorUnableToCancel(uint256 proposalId, address account)"),
     ErrorType("GovernorUnexpectedProposalState(uint256 proposalId, uint8 current, bytes32 expectedStates)"),
 )

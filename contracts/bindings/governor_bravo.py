@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from eth_utils.crypto import keccak
 
 from contracts.bindings.codec import Function
-from contracts.bindings.reputation_dao import CAST_VOTE, STATE
+from contracts.bindings.reputation_dao import STATE
 
-__all__ = ["BALLOT_OF_ALPHA", "BALLOT_OF_BRAVO", "CAST_VOTE", "STATE", "Proposal", "Receipt"]
+__all__ = ["BALLOT_OF_ALPHA", "BALLOT_OF_BRAVO", "STATE", "Proposal", "Receipt"]
 
 BALLOT_OF_BRAVO = keccak(text="Ballot(uint256 proposalId,uint8 support)")
 """What `BALLOT_TYPEHASH` answers where a vote is against, for or abstain."""
@@ -70,6 +70,7 @@ PROPOSE = Function(
     result=int,
 )
 CANCEL = Function(name="cancel", inputs=_ID, result=_nothing)
+CAST_VOTE = Function(name="castVote", inputs=("uint256", "uint8"), result=_nothing)
 CAST_VOTE_WITH_REASON = Function(
     name="castVoteWithReason", inputs=("uint256", "uint8", "string"), result=_nothing
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from contracts.dao import (
 )
 from contracts.rpc import NoCode
 from tests.governors import ACCOUNTS, ADMIN, NOBODY, NODES, WEIGHTS, Governance, governance
+from tests.page_programs import shown
 
 
 @pytest.fixture(params=NODES)
@@ -123,3 +125,12 @@ async def test_one_face_for_all(chain: Governance, name: str) -> None:
     assert (state, timepoint) == (ProposalState.ACTIVE, receipt.block_number + 2)
     assert (deadline, weight) == (timepoint + 20, WEIGHTS[3])
     assert votes == governor.ProposalVotes(against=0, for_=WEIGHTS[3], abstain=0)
+    await chain.mine(2)
+    assert await _as_shown(chain, proposal_id) == (at, votes)
+
+
+async def _as_shown(chain: Governance, proposal_id: int) -> Any:
+    """Do what the page shows."""
+    namespace: dict[str, Any] = {}
+    exec(shown("docs/daos.md")[0], namespace)  # noqa: S102 - our own page
+    return await namespace["standing"](chain.node, chain.governor, proposal_id)
