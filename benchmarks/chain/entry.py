@@ -17,12 +17,13 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.chain import events, reads, submissions
+from benchmarks.chain import events, local, reads, submissions
 from benchmarks.chain.stage import Figure
 
 ROUNDS = 5
 SHAPES: Mapping[str, Callable[[int], Awaitable[list[Figure]]]] = {
     "events": events.measure,
+    "local": local.measure,
     "reads": reads.measure,
     "submissions": submissions.measure,
 }

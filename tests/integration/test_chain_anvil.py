@@ -7,13 +7,9 @@ which only the kind is compared.
 
 from __future__ import annotations
 
-import asyncio
 import os
-import shutil
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -21,9 +17,9 @@ import aiohttp
 import pytest
 
 from hardhat_free_chain import ChainServer, ChainSettings
+from tests.anvil_node import anvil
 from tests.chain_support import ACCOUNTS, GWEI, PROBE, call_data, signed
 
-BINARY = Path(__file__).parents[2] / "contracts/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
 BASE_TIMESTAMP = 1_700_000_000
 WAIT_S = 20.0
 RECORD = os.environ.get("DAO_SCORER_RECORDS") == "1"
@@ -55,37 +51,6 @@ TRANSACTION_FIELDS = (
     *("hash", "nonce", "from", "to", "value", "gas", "input", "blockNumber", "transactionIndex", "type"),
     *("maxFeePerGas", "maxPriorityFeePerGas", "gasPrice", "r", "s", "chainId"),
 )
-
-
-def binary() -> str | None:
-    """Return anvil's path, from npm's folder or the search path."""
-    return str(BINARY) if os.access(BINARY, os.X_OK) else shutil.which("anvil")
-
-
-@asynccontextmanager
-async def anvil(session: aiohttp.ClientSession) -> AsyncIterator[str]:
-    found = binary()
-    if found is None:
-        pytest.skip("anvil is not installed: npm ci in contracts/")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    flags = ["--no-mining", "--hardfork", "prague", "--timestamp", str(BASE_TIMESTAMP)]
-    process = await asyncio.create_subprocess_exec(found, "--port", str(port), "--silent", *flags)
-    try:
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                try:
-                    await ask(session, url, "eth_chainId")
-                except aiohttp.ClientConnectionError:
-                    await asyncio.sleep(0.05)
-                else:
-                    break
-        yield url
-    finally:
-        process.kill()
-        await process.wait()
 
 
 async def ask(session: aiohttp.ClientSession, url: str, method: str, *params: Any) -> Any:
@@ -354,32 +319,30 @@ class Walk:
         await self.pair(same, "eth_call", {"to": PROBE_ADDRESS, "data": call_data("count")}, number)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-async def test_equal_requests_get_equal_answers(seed: int) -> None:
+@asynccontextmanager
+async def pair_of_nodes(seed: int) -> AsyncIterator[Pair]:
+    """Both nodes with equal chains, mining on request only."""
     settings = ChainSettings(auto_mine=False, base_timestamp=BASE_TIMESTAMP)
     timeout = aiohttp.ClientTimeout(total=WAIT_S)
-    async with (
-        aiohttp.ClientSession(timeout=timeout) as session,
-        anvil(session) as theirs,
-        ChainServer(settings) as server,
-    ):
-        walk = Walk(Pair(session, server.url, theirs, seed), Random(seed))  # noqa: S311
+    flags = ("--no-mining", "--hardfork", "prague", "--timestamp", str(BASE_TIMESTAMP))
+    with anvil(*flags) as theirs:
+        async with aiohttp.ClientSession(timeout=timeout) as session, ChainServer(settings) as server:
+            yield Pair(session, server.url, theirs, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_equal_requests_get_equal_answers(seed: int) -> None:
+    async with pair_of_nodes(seed) as pair:
+        walk = Walk(pair, Random(seed))  # noqa: S311
         await walk.deploy()
         for _ in range(STEPS):
             await walk.step()
-        await walk.pair(log_facts, "eth_getLogs", {"fromBlock": "0x0"})
+        await pair(log_facts, "eth_getLogs", {"fromBlock": "0x0"})
     assert walk.sent
 
 
 async def test_anvil_reorg_does_the_same_at_both() -> None:
-    settings = ChainSettings(auto_mine=False, base_timestamp=BASE_TIMESTAMP)
-    timeout = aiohttp.ClientTimeout(total=WAIT_S)
-    async with (
-        aiohttp.ClientSession(timeout=timeout) as session,
-        anvil(session) as theirs,
-        ChainServer(settings) as server,
-    ):
-        pair = Pair(session, server.url, theirs, 0)
+    async with pair_of_nodes(0) as pair:
         sent = []
         for nonce in range(5):
             raw = signed(nonce=nonce, value=nonce, maxFeePerGas=100 * GWEI)
@@ -392,15 +355,18 @@ async def test_anvil_reorg_does_the_same_at_both() -> None:
         await pair(anything, "anvil_reorg", 3, added)
         await pair(same, "eth_blockNumber")
         for height in range(1, 6):
-            await pair(
-                lambda block: picked(block, ("number", "transactions")),
-                "eth_getBlockByNumber",
-                hex(height),
-                False,
-            )
+            await pair(height_and_hashes, "eth_getBlockByNumber", hex(height), False)
         for each in sent:
-            await pair(lambda receipt: receipt and receipt["blockNumber"], "eth_getTransactionReceipt", each)
-            await pair(lambda found: found and found["blockNumber"], "eth_getTransactionByHash", each)
+            await pair(height_if_any, "eth_getTransactionReceipt", each)
+            await pair(height_if_any, "eth_getTransactionByHash", each)
         for address, _ in ACCOUNTS[:2]:
             await pair(same, "eth_getTransactionCount", address, "latest")
         await pair(counts, "txpool_status")
+
+
+def height_and_hashes(block: Any) -> Any:
+    return picked(block, ("number", "transactions"))
+
+
+def height_if_any(found: Any) -> Any:
+    return found and found["blockNumber"]
