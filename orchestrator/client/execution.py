@@ -61,6 +61,7 @@ class Execution:
         self.guard = ReplayGuard(self.records)
         self.continuations = Continuations(self.records)
         self.rested_on: list[str] = []
+        self.resting = self.disturbed = False
         self._claim: c.TaskClaim | None = None
         self._remembers = c.EXTENSION_BARE_CLAIM in around.extensions
         self._preload_cut = len(claim.preload) >= PRELOAD_PAGE
@@ -113,9 +114,8 @@ class Execution:
         """Prepare to `run` again what was suspended, under the next version of its task."""
         self.writer = FencedWriter(self.around.transport, lease, self.around.extensions)
         self.promise, self._claim, self._verdict = claim.promise, claim, None
-        self._group, self._watch = asyncio.TaskGroup(), None
-        self._listened.clear()
-        self._listening.clear()
+        self._group, self._watch, self.resting = asyncio.TaskGroup(), None, False
+        self._listened, self._listening = set(), set()
 
     def close(self) -> None:
         """Let go of the bodies of a suspended execution, which cannot be resumed afterwards."""
@@ -358,6 +358,7 @@ class Execution:
 
     def spawn(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a job within this execution, unless that has ended; what it raises ends the execution."""
+        self.disturbed |= self.resting
         if self._verdict is None:
             task = self._group.create_task(self._guarded(job))
             self._jobs.add(task)

@@ -2,6 +2,9 @@
 
 Invariants: T4 a suspended task has an unsettled awaited promise, or is already queued. W3 what has settled
 meanwhile is taken in the order of its settlement, as if somebody had been looking.
+
+Something that is heard while the suspension is on its way may begin a write, which the suspended task
+refuses. Memory is then ahead of the record: such an execution is `disturbed`, and replayed instead.
 """
 
 from __future__ import annotations
@@ -28,12 +31,13 @@ async def rest(execution: Execution) -> None:
     awaited = execution.awaited_ids()
     if not awaited:
         raise RuntimeError(f"{execution.promise.id} waits for nothing that could settle")
-    execution.rested_on = awaited
+    execution.rested_on, execution.resting = awaited, True
     answer = await performing.suspend(execution, awaited)
-    if answer is None:
-        return
-    if answer.suspended:
+    if answer is not None and answer.suspended:
         execution.end(Verdict(ending=Ending.SUSPENDED))
+        return
+    execution.resting = execution.disturbed = False
+    if answer is None:
         return
     _observe_all(execution, answer.preload)
     if answer.cancelled:

@@ -263,7 +263,7 @@ class Worker:
             await self._around.subscriptions.left(lease.task_id)
 
     def _keep(self, execution: Execution) -> None:
-        if self._draining:
+        if self._draining or execution.disturbed:
             execution.close()
         else:
             self._kept.keep(execution)

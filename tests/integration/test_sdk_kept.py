@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from orchestrator import Constant, Context, Never, Orchestrator
+from orchestrator import Constant, Context, Never, Orchestrator, PromiseState, Value
 from orchestrator.client.context import Context as ContextType
 from orchestrator.protocol import commands as c
+from orchestrator.protocol.messages import Execute, Message
+from orchestrator.protocol.transport import Receiver
 from orchestrator.store.memory import MemoryStore
 from orchestrator.testing import CrashingTransport, crash_at
 from orchestrator.worker.kept import Kept
@@ -22,6 +25,7 @@ from tests.integration.test_sdk_cuts import ROOT, approve, engine_on, outcome_of
 from tests.integration.test_sdk_remote import Published
 
 MANY = 1_000
+LATE_S = 0.2
 
 
 def application(transport: Any, kept_max: int) -> Orchestrator:
@@ -146,3 +150,65 @@ def test_the_very_next_version_is_gone_on_with() -> None:
 
 async def suspended(transport: Any, task_id: str) -> bool:
     return str((await transport.call(c.TaskGet(id=task_id))).task.state) == "suspended"
+
+
+class Hurried:
+    """Settles a promise once a task is suspended, and lets its worker hear of that before the answer."""
+
+    def __init__(self, inner: Any, promise_id: str) -> None:
+        self._inner = inner
+        self._promise_id = promise_id
+        self.listens = asyncio.Event()
+        self.suspended = asyncio.Event()
+        self.writes = asyncio.Event()
+        self.answered = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def connect(self, group: str, pid: str, receive: Receiver) -> AbstractAsyncContextManager[None]:
+        def late(message: Message) -> None:
+            if isinstance(message, Execute) and self.suspended.is_set():
+                asyncio.get_running_loop().call_later(LATE_S, receive, message)  # when the suspension is over
+            else:
+                receive(message)
+
+        context: AbstractAsyncContextManager[None] = self._inner.connect(group, pid, late)
+        return context
+
+    async def call(self, command: c.Command[Any]) -> Any:
+        if isinstance(command, c.TaskFence) and self.suspended.is_set() and not self.answered.is_set():
+            self.writes.set()
+            await self.answered.wait()
+        answer = await self._inner.call(command)
+        if isinstance(command, c.PromiseRegisterListener) and command.awaited == self._promise_id:
+            self.listens.set()
+        if isinstance(command, c.TaskSuspend) and not self.suspended.is_set():
+            self.suspended.set()
+            settle = c.PromiseSettle(
+                id=self._promise_id, state=PromiseState.RESOLVED, value=Value(data="Nw==")
+            )
+            await self._inner.call(settle)
+            await self.writes.wait()  # the choice, for a task that is not held any more
+            self.answered.set()
+        return answer
+
+
+async def test_what_is_heard_while_a_suspension_is_on_its_way_is_not_lost() -> None:
+    async with engine_on(MemoryStore()) as transport, asyncio.timeout(10):
+        hurried = Hurried(transport, "first")
+
+        async def beside() -> None:
+            await hurried.listens.wait()
+
+        async def chooses(ctx: Context) -> int:
+            step = ctx.begin_run(beside)
+            won = await ctx.race(ctx.promise("first"), ctx.promise())
+            await step
+            return int(won)
+
+        app = Orchestrator(transport=hurried)
+        app.register(beside)
+        app.register(chooses)
+        async with app:
+            assert await app.run(ROOT, chooses) == 7
