@@ -54,6 +54,19 @@ def descendants_between(ancestor: str) -> tuple[tuple[str, str], ...]:
     return tuple((ancestor + mark, ancestor + chr(ord(mark) + 1)) for mark in marks)
 
 
+def precedes(promise_id: str, call: str) -> bool:
+    """Tell whether `promise_id` is an earlier call of the workflow that made `call`, or lies below one."""
+    before = call[: max(call.rfind(ROOT_SEPARATOR), call.rfind(CHILD_SEPARATOR)) + 1]
+    if not before or not promise_id.startswith(before):
+        return False
+    first, number = _SEPARATORS.split(promise_id[len(before) :])[0], call[len(before) :]
+    return _is_number(first) and _is_number(number) and int(first) < int(number)
+
+
+def _is_number(part: str) -> bool:
+    return part.isascii() and part.isdigit()
+
+
 def between(promise_id: str, ancestor: str) -> list[str]:
     """Return the ids that nest between a descendant and its ancestor, both left out, the longest first."""
     found: list[str] = []
@@ -104,6 +117,4 @@ def path_of(promise_id: str) -> tuple[int | str, ...]:
     _, separator, path = promise_id.partition(ROOT_SEPARATOR)
     if not separator:
         return ()
-    return tuple(
-        int(part) if part.isascii() and part.isdigit() else part for part in path.split(CHILD_SEPARATOR)
-    )
+    return tuple(int(part) if _is_number(part) else part for part in path.split(CHILD_SEPARATOR))

@@ -33,7 +33,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     `attempts` counts the acquisitions in a row that ended without progress, by release or the lease's end.
     `embedded` marks a lease held by a worker inside the engine's own process: it ends with that process.
     `cancelled` tells that its promise was asked to end. `touched_at` is when its holder last wrote for it, to
-    within a share of the time for which that counts; None while nobody holds it.
+    within a share of the time for which that counts; None while nobody holds it. `left_behind` are the calls
+    before which its holder has forgotten all others of the same workflow: what comes late from there is not
+    created again (T2 keeps out what an earlier holder has sent).
     """
 
     id: str
@@ -49,3 +51,4 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     timer_at: int | None = None
     cancelled: bool = False
     touched_at: int | None = None
+    left_behind: tuple[str, ...] = ()

@@ -338,6 +338,7 @@ def advance(
         timer_at=_timer(task, outcome.timer, now_ms, ttl_ms, dispatch),
         cancelled=task.cancelled or outcome.cancels,
         touched_at=_touched(task, outcome, now_ms, touch_ms) if held or outcome.claims else None,
+        left_behind=task.left_behind if held and not outcome.claims else (),
     )
 
 

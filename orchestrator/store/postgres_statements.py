@@ -272,7 +272,7 @@ INSERT_PROMISE_IF_ABSENT = _LOCKED.format(locks="") + _ADD.format(source="n")
 _HELD = f""", held AS MATERIALIZED (
         SELECT n.now FROM n CROSS JOIN tasks t JOIN promises p ON p.id = t.id
         WHERE t.id = ${_NEXT + 3} AND t.version = ${_NEXT + 4} AND t.state = 'acquired' AND t.releases = 0
-        AND t.attempts = 0
+        AND t.attempts = 0 AND t.left_behind IS NULL
         AND NOT t.cancelled AND t.touched_at > n.now - ${_NEXT + 5}::bigint
         AND p.state = 'pending' AND p.timeout_at > n.now
         FOR SHARE OF t, p SKIP LOCKED

@@ -16,6 +16,7 @@ from orchestrator.store.trees import TreeMember
 
 _encode_json = msgspec.json.Encoder(order="deterministic").encode
 _decode_headers = msgspec.json.Decoder(dict[str, str]).decode
+_decode_ids = msgspec.json.Decoder(tuple[str, ...]).decode
 _PROMISE_STATES = {str(state): state for state in PromiseState}
 _TASK_STATES = {str(state): state for state in TaskState}
 
@@ -48,6 +49,7 @@ TASK_COLUMNS = (
     "cancelled",
     "touched_at",
     "attempts",
+    "left_behind",
 )
 """The columns of a task, in the order that `task_of` reads."""
 ENDING_COLUMNS = ("id", "kind", "asked_at", "after_id")
@@ -124,6 +126,7 @@ def task_of(row: Sequence[Any]) -> Task | None:
         cancelled=bool(row[10]),
         touched_at=row[11],
         attempts=row[12],
+        left_behind=() if row[13] is None else _decode_ids(row[13]),
     )
 
 
@@ -143,6 +146,7 @@ def task_row(task: Task) -> tuple[object, ...]:
         task.cancelled,
         task.touched_at,
         task.attempts,
+        ids_text(task.left_behind) if task.left_behind else None,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest revision in `migrations/versions`."""
 
 TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
@@ -72,6 +72,7 @@ tasks = sa.Table(
     sa.Column("cancelled", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("touched_at", sa.BigInteger),
     sa.Column("attempts", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("left_behind", TEXT),
     sqlite_with_rowid=False,
 )
 _timed = sa.text("timer_at IS NOT NULL")

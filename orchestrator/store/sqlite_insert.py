@@ -18,7 +18,8 @@ INSERT_FENCED = f"""
     WHERE EXISTS (
         SELECT 1 FROM tasks t JOIN promises p ON p.id = t.id
         WHERE t.id = ? AND t.version = ? AND t.state = 'acquired' AND t.releases = 0 AND t.attempts = 0
-        AND NOT t.cancelled AND t.touched_at > ? AND p.state = 'pending' AND p.timeout_at > ?
+        AND t.left_behind IS NULL AND NOT t.cancelled AND t.touched_at > ?
+        AND p.state = 'pending' AND p.timeout_at > ?
     ) ON CONFLICT (id) DO NOTHING
 """  # noqa: S608  # our own names
 

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.client.clock import Clock
+from orchestrator.client.continuing import NAME as CONTINUATION
+from orchestrator.client.invocation import FUNCTION_HEADER
 from orchestrator.domain.errors import ApplicationError
+from orchestrator.domain.ids import precedes
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.protocol.transport import Transport
 from orchestrator.runtime import Orchestrator
@@ -222,15 +225,20 @@ async def records_of(transport: Transport) -> dict[str, PromiseRecord]:
 
 
 def comparable(stored: dict[str, PromiseRecord], drawn: Collection[str] = DRAWN) -> dict[str, object]:
-    """Return what W3 speaks of: not times, attempts or task versions; of what is drawn only that it is."""
+    """Return what W3 speaks of: not times, attempts or task versions; of what is drawn only that it is.
+
+    What a workflow has left behind by starting over counts for nothing: some of it may not be gone.
+    """
+    starts = [promise_id for promise_id, record in stored.items() if _function(record) == CONTINUATION]
     return {
-        promise_id: (record.state, record.param, None if _is_drawn(record, drawn) else record.value)
+        promise_id: (record.state, record.param, None if _function(record) in drawn else record.value)
         for promise_id, record in stored.items()
+        if not any(precedes(promise_id, start) for start in starts)
     }
 
 
-def _is_drawn(record: PromiseRecord, drawn: Collection[str]) -> bool:
-    return (record.param.headers or {}).get("func") in drawn
+def _function(record: PromiseRecord) -> str | None:
+    return (record.param.headers or {}).get(FUNCTION_HEADER)
 
 
 def _difference(found: dict[str, object], expected: dict[str, object]) -> str:

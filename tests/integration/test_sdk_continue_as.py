@@ -13,6 +13,7 @@ from orchestrator.protocol import commands as c
 from orchestrator.store.memory import MemoryStore
 from orchestrator.store.sqlite import SqliteStore
 from orchestrator.testing import ExecutionLog, assert_survives_crashes
+from tests.engine_world import FAR, STORES, TARGET, create, world
 from tests.integration.test_sdk_cuts import ROOT, engine_on, records
 from tests.integration.test_sdk_remote import Published
 
@@ -161,3 +162,38 @@ async def test_only_descendants_are_forgotten_and_evidence_stays() -> None:
             await record("cut:3", {}, ["cuts:1"])
         await record("cut:3", {}, ["cut:1", "cut:2", "cut:9"])
         assert sorted(await records(transport)) == ["cut", "cut:2", "cut:3"]
+
+
+@pytest.mark.parametrize("url", STORES)
+async def test_what_was_sent_before_and_arrives_late_creates_nothing_again(
+    request: pytest.FixtureRequest, url: str
+) -> None:
+    """A server that stood still takes an old request; its task is still held at the same version."""
+    url = request.getfixturevalue("postgres_url") if url == "postgresql" else url
+    async with world(url) as w:
+        await w.do(create("cut", target=TARGET))
+        await w.do(c.TaskAcquire(id="cut", version=0, pid="x", ttl=60_000))
+
+        def fenced(action: Any, version: int = 1) -> c.TaskFence:
+            return c.TaskFence(id="cut", version=version, action=action)
+
+        def step(promise_id: str, forgets: list[str]) -> c.PromiseRecordStep:
+            return c.PromiseRecordStep(
+                id=promise_id, timeout_at=FAR, created_at=0, state=PromiseState.RESOLVED, forgets=forgets
+            )
+
+        for promise_id in ("cut:1", "cut:2.1", "cut:2.2", "cut:4.1"):
+            await w.do(fenced(step(promise_id, [])))
+        await w.do(fenced(step("cut:2.3", ["cut:2.1", "cut:2.2"])))
+        await w.do(fenced(step("cut:3", ["cut:1", "cut:2.3"])))
+        await w.do(fenced(step("cut:4.2", ["cut:4.1"])))
+        await w.do(fenced(step("cut:4.2", ["cut:4.1"])))  # repeated, since its answer was lost
+        for late in ("cut:1", "cut:2.1", "cut:2", "cut:1.7", "cut:4.1"):
+            assert "forgotten" in await w.refused(409, fenced(create(late)))
+            assert "forgotten" in await w.refused(409, fenced(step(late, [])))
+        for timely in ("cut:3.1", "cut:4", "cut:4.3", "cut:5", "cut:d0123456789abcdef"):
+            await w.do(fenced(create(timely)))
+        await w.do(c.TaskRelease(id="cut", version=1))
+        await w.do(c.TaskAcquire(id="cut", version=1, pid="x", ttl=60_000))
+        await w.refused(409, fenced(create("cut:1")))  # T2 keeps it out from now on
+        await w.do(fenced(create("cut:1"), 2))

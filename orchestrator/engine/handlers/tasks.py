@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import Refused
+from orchestrator.domain.ids import precedes
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.task import Task, TaskState
 from orchestrator.domain.transitions import TASK_TRANSITIONS, Lease, TaskEvent, advance, fresh_task
@@ -133,19 +136,37 @@ def fence(workspace: Workspace, command: c.TaskFence) -> c.FenceAnswer:
     expire_named(workspace, [command.id, action.id])
     task = _existing(workspace, command.id)
     apply(workspace, task, TaskEvent.FENCE, version=command.version)
+    if isinstance(action, c.PromiseCreate | c.PromiseRecordStep):
+        _check_not_forgotten(workspace, task, action.id)
     match action:
         case c.PromiseCreate():
             promise: PromiseRecord | None = promises.create_promise(workspace, action)
         case c.PromiseRecordStep():
             promise = promises.record_step(workspace, action)
-            for forgotten in action.forgets:
-                promises.forget(workspace, forgotten)
+            if action.forgets:
+                _forget(workspace, task.id, action)
         case c.PromiseSettle():
             known = workspace.promise(action.id) is not None
             promise = promises.settle_existing(workspace, action) if known else None
         case c.PromiseProgress():
             promise = promises.note_progress(workspace, action)
     return c.FenceAnswer(promise=promise, preload=[], cancelled=task.cancelled)
+
+
+def _check_not_forgotten(workspace: Workspace, task: Task, promise_id: str) -> None:
+    """Refuse a request that was sent before its workflow started over, and arrives behind that."""
+    gone = any(precedes(promise_id, start) for start in task.left_behind)
+    if gone and workspace.promise(promise_id) is None:
+        raise Refused(409, f"promise {promise_id!r} was forgotten: its workflow has started over since")
+
+
+def _forget(workspace: Workspace, task_id: str, step: c.PromiseRecordStep) -> None:
+    for forgotten in step.forgets:
+        promises.forget(workspace, forgotten)
+    task = _existing(workspace, task_id)
+    later = [start for start in task.left_behind if not precedes(start, step.id)]
+    if not any(start == step.id or precedes(step.id, start) for start in later):
+        workspace.move(msgspec.structs.replace(task, left_behind=(*later, step.id)))
 
 
 def heartbeat(workspace: Workspace, command: c.TaskHeartbeat) -> c.HeartbeatAnswer:
