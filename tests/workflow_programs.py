@@ -10,7 +10,19 @@ import random
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any
 
-from orchestrator import ApplicationError, Constant, Context, Info, Never, Orchestrator, PromiseRecord
+from orchestrator import (
+    ApplicationError,
+    Constant,
+    Context,
+    Durable,
+    Info,
+    Never,
+    Orchestrator,
+    PromiseCanceled,
+    PromiseRecord,
+    PromiseState,
+)
+from orchestrator.domain.ids import extends, precedes
 
 DEPTH_MAX = 2
 WEEK_S = 7 * 86_400
@@ -38,15 +50,21 @@ SIMPLE = (
     "any",
     "in time",
     "too late",
+    "as completed",
+    "shield",
+    "rounds",
+    "remote rounds",
 )
 NESTED = ("child", "remote child", "branches", "generator child", "remote generator")
-ASKING = ("promise",)
-"""Operations that need somebody outside who is told while the program runs, and settles."""
+ASKING = ("promise", "cancelled")
+"""Operations that need somebody outside who is told while the program runs, and settles or cancels."""
 DRAWN = ("ctx.random", "ctx.now", "ctx.uuid")
 Program = list[dict[str, Any]]
 Ask = Callable[[str], Awaitable[None]]
-"""Tells somebody outside of a promise that is to be resolved with ANSWER."""
+"""Tells somebody outside of a promise that is to be resolved with ANSWER; behind END, of a call to cancel."""
 ANSWER = 7
+END = "end "
+ROUNDS = 3
 
 
 def generate(
@@ -98,6 +116,31 @@ async def interpret(ctx: Context, program: Program) -> list[object]:
         results.append(await _perform(ctx, step["kind"], step["number"], step.get("programs", [])))
         ctx.dependency("witness")(f"{ctx.id}[{len(results)}]", results[-1])
     return results
+
+
+async def follow(ctx: Context, earlier: Durable[int], number: int) -> int:
+    """End after another call has, whatever the weather: a choice between both does not depend on time."""
+    await earlier
+    return await ctx.run(double, number)
+
+
+async def rounds(ctx: Context, left: int, total: int) -> int:
+    """Start over again and again; each round leaves local and remote calls behind."""
+    total += await ctx.run(double, left)
+    nested = ctx.begin_run(interpret, [{"kind": "run", "number": left}, {"kind": "rpc", "number": left}])
+    total += await ctx.rpc(flaky, left) + len(await nested)
+    return ctx.continue_as(left - 1, total=total) if left else total
+
+
+async def ends_when_told(ctx: Context, number: int) -> int:
+    """Ask to be cancelled, and clean up."""
+    await ctx.run(ask, END + ctx.id)
+    beside = ctx.begin_rpc(interpret, [{"kind": "long sleep", "number": 30}])
+    try:
+        await ctx.race(ctx.sleep(1_800), beside)
+        return number
+    finally:
+        await ctx.run(double, number)
 
 
 def interpret_as_generator(ctx: Context, program: Program) -> Generator[Any, Any, list[object]]:
@@ -171,6 +214,22 @@ async def _perform(ctx: Context, kind: str, number: int, programs: list[Program]
         case "any":
             nested = [{"kind": "run", "number": number}]
             return await ctx.any(ctx.run(broken, number), ctx.begin_run(interpret, nested))
+        case "as completed":
+            first = ctx.run(flaky, number)
+            order = {first: 0, ctx.begin_run(follow, first, number): 1}
+            return [(order[ended], await ended) async for ended in ctx.as_completed(*order)]
+        case "shield":
+            first = ctx.run(double, number)
+            kept = ctx.begin_run(follow, first, number)
+            return [await ctx.race(first, ctx.shield(kept)), await kept]
+        case "rounds" | "remote rounds":
+            call = ctx.run if kind == "rounds" else ctx.rpc
+            return await call(rounds, number % ROUNDS, 0)
+        case "cancelled":
+            try:
+                return await ctx.rpc(ends_when_told, number)
+            except PromiseCanceled:
+                return "cancelled"
         case "in time":
             return await ctx.timeout(ctx.rpc(double, number), WEEK_S)
         case "too late":
@@ -209,7 +268,8 @@ def register_programs(
     delay_s: float = 0.001,
 ) -> Orchestrator:
     """Register all that a program needs."""
-    for function in (interpret, interpret_as_generator, double, flaky, halve, ask):
+    workflows = (interpret, interpret_as_generator, follow, rounds, ends_when_told)
+    for function in (*workflows, double, flaky, halve, ask):
         app.register(function, retry=Constant(delay_s=delay_s), executor="inline")
     app.register(broken, retry=Never())
     app.register(double, name="versioned", version=1)
@@ -220,9 +280,21 @@ def register_programs(
 
 
 def without_chance(stored: Mapping[str, PromiseRecord]) -> dict[str, object]:
-    """Return what W3 speaks of (not times, attempts, task versions), without what was drawn by chance."""
+    """Return what W3 speaks of (not times, attempts, task versions), without what was drawn by chance.
+
+    What lies below a call that was cancelled while it went on may have got further or less far, and of what a
+    workflow has left behind by starting over some may not be gone.
+    """
+    starts = [key for key, record in stored.items() if _function(record) == "ctx.continue_as"]
+    cancelled = [key for key, record in stored.items() if record.state is PromiseState.REJECTED_CANCELED]
     return {
         promise_id: (record.state, record.param, record.value)
         for promise_id, record in sorted(stored.items())
-        if (record.param.headers or {}).get("func") not in DRAWN
+        if _function(record) not in DRAWN
+        and not any(precedes(promise_id, start) for start in starts)
+        and not any(promise_id != key and extends(promise_id, key) for key in cancelled)
     }
+
+
+def _function(record: PromiseRecord) -> str | None:
+    return (record.param.headers or {}).get("func")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from orchestrator.protocol import commands as c
 from tests.simulation.server import Server
 from tests.simulation.world import Plan, faults_of, simulate
+from tests.workflow_programs import ASKING, NESTED, SIMPLE, Program
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "300"))
 FIRST = int(os.environ.get("SIMULATION_FIRST", "0"))
@@ -35,6 +37,21 @@ def test_the_invariants_hold_whatever_goes_wrong(lot: int) -> None:
         assert not faults, f"SIMULATION_FIRST={seed} SIMULATION_SEEDS=1: {faults}"
         if number % PROGRESS_EVERY == 0:
             print(f"lot {lot}: {number} seeds hold", file=sys.__stderr__, flush=True)
+
+
+def test_the_seeds_mix_every_operation() -> None:
+    kinds: Counter[str] = Counter()
+
+    def count(program: Program) -> None:
+        for step in program:
+            kinds[step["kind"]] += 1
+            for nested in step.get("programs", []):
+                count(nested)
+
+    for seed in range(100):
+        for program in Plan.of(seed).programs:
+            count(program)
+    assert set(kinds) == {*SIMPLE, *NESTED, *ASKING}
 
 
 def test_a_seed_gives_the_same_run_again() -> None:

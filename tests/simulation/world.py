@@ -25,6 +25,7 @@ from tests.simulation.watch import Watch
 from tests.workflow_programs import (
     ANSWER,
     ASKING,
+    END,
     Program,
     generate,
     interpret,
@@ -319,25 +320,28 @@ class World:
 
     # -- people
 
-    async def ask(self, promise_id: str) -> None:
-        """A step tells somebody outside of a promise."""
-        self.asked[promise_id] = None
+    async def ask(self, what: str) -> None:
+        """A step tells somebody outside of a promise, or of a call that is to be cancelled."""
+        self.asked[what] = None
         self.asking.set()
 
     async def answer(self, client: Orchestrator) -> None:
-        """Somebody outside settles what was asked for, sooner or later."""
+        """Somebody outside settles and cancels what was asked for, sooner or later."""
         while True:
             await self.asking.wait()
             self.asking.clear()
-            for promise_id in list(self.asked):
+            for what in list(self.asked):
                 await asyncio.sleep(self.chance.choice([0.0, 0.01, 40.0]))
                 while True:
                     try:
-                        await client.promises.resolve(promise_id, ANSWER)
+                        if what.startswith(END):
+                            await client.promises.cancel(what.removeprefix(END))
+                        else:
+                            await client.promises.resolve(what, ANSWER)
                         break
                     except OrchestratorError:
                         await asyncio.sleep(PAUSE_S)
-                self.asked.pop(promise_id, None)
+                self.asked.pop(what, None)
 
     async def begin(self, client: Orchestrator, number: int) -> None:
         """Begin a workflow, on a worker if chance has it, else from outside; until it is known to exist."""
