@@ -11,6 +11,7 @@ import pytest
 
 from contracts.bindings import proposal_scores
 from contracts.rpc import BlockHeader, BlockReference, Node
+from hardhat_free_chain.faults import StaleHead
 from listener import Source, SqliteCursorStore
 from listener.store import Cursor
 from orchestrator.engine import Engine
@@ -77,6 +78,20 @@ async def test_a_healthy_host(ward: Ward) -> None:
         assert await failed(ward.settings(server=url)) == set()
         assert "in use by process" in (await found(ward.settings(server=url), "store")).detail
         assert "0 to go" in (await found(ward.settings(server=url), "cursor")).detail
+
+
+async def test_each_of_several_nodes_is_asked(ward: Ward) -> None:
+    await ward.made.mine(20)
+    away, lagging = "http://127.0.0.1:9", await ward.made.server.open_endpoint(StaleHead(blocks=9))
+    good = ward.made.node.endpoint
+    finding = await found(ward.settings(rpc=f"{good},{away}"), "endpoints")
+    assert finding.state is State.FAILED
+    assert f"{good} head " in finding.detail
+    assert f"{away} fails: no usable answer" in finding.detail
+    finding = await found(ward.settings(rpc=f"{good},{lagging.url}"), "endpoints")
+    assert "9 blocks behind the best" in finding.detail
+    assert (await found(ward.settings(), "endpoints")).state is State.OK
+    assert await failed(ward.settings(rpc=f"{good},{away}")) == {"endpoints", "server"}, "one is enough"
 
 
 async def test_nothing_is_created_by_looking(ward: Ward) -> None:

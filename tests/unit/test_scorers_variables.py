@@ -6,7 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from scorers.cli.flags import configured
 from scorers.composition import push_settings
 from scorers.errors import SettingsError
 from scorers.settings import ENV_PREFIX, OTHER_VARIABLES, TEST_VARIABLES, Settings, load_settings
@@ -71,3 +74,40 @@ def test_a_token_without_its_origin_is_refused_and_not_shown(
     with pytest.raises(SettingsError, match="https://HOST=TOKEN") as caught:
         load_settings()
     assert "secret" not in str(caught.value)
+
+
+def test_several_nodes_have_commas_or_the_flag_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = ("http://a.example/KEY", "https://b.example")
+    monkeypatch.setenv("DAO_SCORER_RPC", "http://a.example/KEY, https://b.example/")
+    assert load_settings(rpc_quorum=2).rpc_urls == both
+    monkeypatch.delenv("DAO_SCORER_RPC")
+    seen: list[tuple[str, ...]] = []
+
+    @configured("rpc")
+    async def shown(settings: Settings) -> None:
+        """Show the nodes."""
+        seen.append(settings.rpc_urls)
+
+    app = typer.Typer()
+    app.command()(shown)
+    for given in (["--rpc", both[0], "--rpc", both[1]], ["--rpc", ",".join(both)], []):
+        assert CliRunner().invoke(app, given).exit_code == 0
+    monkeypatch.setenv("DAO_SCORER_RPC", ",".join(both))
+    assert CliRunner().invoke(app, []).exit_code == 0
+    assert seen == [both, both, ("http://127.0.0.1:8545",), both]
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"rpc": "http://a,ws://b"}, "must start with http"),
+        ({"rpc": ","}, "must start with http"),
+        ({"rpc": "http://a,http://a/"}, "names one endpoint twice"),
+        ({"rpc": "http://a", "rpc_quorum": 2}, "rpc_quorum is 2 and rpc names 1"),
+        ({"rpc_rate": 0}, "rpc_rate"),
+        ({"rpc_broadcast": "some"}, "rpc_broadcast"),
+    ],
+)
+def test_nodes_that_cannot_be_are_told(given: dict[str, object], fault: str) -> None:
+    with pytest.raises(SettingsError, match=fault):
+        load_settings(**given)
