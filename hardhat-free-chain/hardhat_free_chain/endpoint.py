@@ -155,6 +155,7 @@ class Endpoint:
                 written.append(answer)
         if is_batch:
             reply.status = 200
+            written = self.weather.batch(written, reply.delivery)
             reply.body = b"[" + b",".join(written) + b"]" if written else b""
         else:
             reply.body = written[0] if written else b""

@@ -11,6 +11,7 @@ import pytest
 
 from hardhat_free_chain import ChainServer, ChainSettings, Endpoint
 from hardhat_free_chain.faults import (
+    BrokenBatch,
     ConnectionReset,
     CutReply,
     Finality,
@@ -20,6 +21,7 @@ from hardhat_free_chain.faults import (
     Latency,
     LostReply,
     OtherChain,
+    OtherMempool,
     PrunedHistory,
     PrunedState,
     RangeLimit,
@@ -27,6 +29,7 @@ from hardhat_free_chain.faults import (
     Refusal,
     Rule,
     SilentSocket,
+    SkewedClock,
     StaleHead,
     TruncatedLogs,
     WrongHashes,
@@ -358,6 +361,47 @@ async def test_a_transaction_is_accepted_and_forgotten(server: ChainServer, clie
     assert (await client.ask("eth_getTransactionReceipt", sent))["status"] == "0x1"
 
 
+async def test_a_transaction_waits_in_the_mempools_of_others(server: ChainServer, client: Client) -> None:
+    await client.ask("evm_setAutomine", False)
+    sent = await client.ask("eth_sendRawTransaction", "0x" + signed(nonce=11).hex())
+    assert await client.ask("eth_getTransactionCount", ADDRESS, "pending") == "0xc"
+    server.weather.replace(OtherMempool())
+    assert await client.ask("eth_getTransactionCount", ADDRESS, "pending") == "0xb"
+    assert await client.ask("eth_getTransactionByHash", sent) is None
+    assert await client.ask("txpool_status") == {"pending": "0x0", "queued": "0x0"}
+    await client.ask("evm_mine")
+    assert (await client.ask("eth_getTransactionByHash", sent))["blockNumber"] == "0xc"
+
+
+async def test_blocks_are_told_with_another_time(
+    server: ChainServer, client: Client, session: aiohttp.ClientSession
+) -> None:
+    real = await client.ask("eth_getBlockByNumber", "latest", False)
+    endpoint = await server.open_endpoint(SkewedClock(seconds=-3_600))
+    socket = await listen(endpoint, session)
+    told = await Client(session, endpoint.url).ask("eth_getBlockByNumber", "latest", False)
+    assert int(told["timestamp"], 16) == int(real["timestamp"], 16) - 3_600
+    assert told["hash"] == real["hash"]
+    await server.request("evm_mine")
+    newest = await server.request("eth_getBlockByNumber", "latest", False)
+    assert int((await head(socket))["timestamp"], 16) == int(newest["timestamp"], 16) - 3_600
+    await socket.close()
+
+
+async def test_answers_of_a_batch_come_in_any_order_and_not_all(server: ChainServer, client: Client) -> None:
+    batch = [envelope("eth_chainId", identity=number) for number in range(12)]
+    server.weather.replace(BrokenBatch(), seed=1)
+    _, answers, _ = await client.post(batch)
+    identities = [answer["id"] for answer in answers]
+    assert sorted(identities) == list(range(12)) != identities
+    server.weather.replace(BrokenBatch(shuffled=False, missing=0.5), seed=1)
+    _, answers, _ = await client.post(batch)
+    identities = [answer["id"] for answer in answers]
+    assert 0 < len(identities) < 12
+    assert identities == sorted(identities)
+    assert await client.ask("eth_chainId") == hex(CHAIN_ID), "a lone request is answered"
+
+
 async def test_faults_of_one_request_in_a_batch(server: ChainServer, client: Client) -> None:
     """Refusals stay alone; what befalls the way befalls the whole body."""
     batch = [envelope("eth_chainId"), envelope("eth_gasPrice", identity=2)]
@@ -506,6 +550,7 @@ async def test_endpoints_are_opened_and_closed_over_rpc(
         ({"kind": "finality"}, "give one of lag, at and missing"),
         ({"kind": "truncatedLogs", "keep": 1, "share": 0.5}, "give one of keep and share"),
         ({"kind": "refusal", "times": 0}, "times is 0; give at least 1"),
+        ({"kind": "brokenBatch", "missing": 7}, "missing is 7.0; give a number from 0 to 1"),
     ],
 )
 async def test_a_rule_that_makes_no_sense_is_named(

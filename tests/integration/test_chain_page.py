@@ -4,7 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
+from hardhat_free_chain.fault_control import METHODS as CONTROL_METHODS
+from hardhat_free_chain.faults import providers
+from hardhat_free_chain.faults.codec import AnyRule
+from hardhat_free_chain.rpc.dispatch import METHODS
 from tests.page_programs import ROOT, run_program, shown
 
 PAGE = "docs/local-chain.md"
@@ -45,3 +50,19 @@ def test_the_tests_of_the_page_pass(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout
     assert "4 passed" in done.stdout
+
+
+def test_the_page_names_every_rule_and_every_provider() -> None:
+    text = (ROOT / PAGE).read_text(encoding="utf-8")
+    rules = [kind.__name__ for kind in get_args(AnyRule)]
+    assert len(rules) > 15
+    assert not [name for name in rules if f"`{name}`" not in text]
+    words = [*providers.RANGE_WORDS, *providers.STATE_WORDS, *providers.HISTORY_WORDS]
+    assert not [name for name in words if name not in text[text.index("Providers of `RangeLimit`") :]]
+
+
+def test_the_page_names_the_methods_of_our_own() -> None:
+    text = (ROOT / PAGE).read_text(encoding="utf-8")
+    own = [name for name in (*METHODS, *CONTROL_METHODS) if name.startswith("hardhatfree_")]
+    assert len(own) > 10
+    assert not [name for name in own if name not in text]

@@ -2,6 +2,7 @@
 
 from hardhat_free_chain.faults.codec import parse_rule, rule_as_json
 from hardhat_free_chain.faults.delivery import (
+    BrokenBatch,
     ConnectionReset,
     CutReply,
     HttpFailure,
@@ -10,15 +11,17 @@ from hardhat_free_chain.faults.delivery import (
     RateLimit,
     SilentSocket,
 )
-from hardhat_free_chain.faults.identity import OtherChain, WrongHashes
+from hardhat_free_chain.faults.identity import OtherChain, SkewedClock, WrongHashes
 from hardhat_free_chain.faults.logs import RangeLimit, TruncatedLogs
+from hardhat_free_chain.faults.mempool import ForgottenTransactions, OtherMempool
 from hardhat_free_chain.faults.pruning import PrunedHistory, PrunedState
-from hardhat_free_chain.faults.refusals import FixedResult, ForgottenTransactions, Refusal
+from hardhat_free_chain.faults.refusals import FixedResult, Refusal
 from hardhat_free_chain.faults.replica import Finality, StaleHead
 from hardhat_free_chain.faults.rule import Rule
 from hardhat_free_chain.faults.weather import Weather
 
 __all__ = [
+    "BrokenBatch",
     "ConnectionReset",
     "CutReply",
     "Finality",
@@ -28,6 +31,7 @@ __all__ = [
     "Latency",
     "LostReply",
     "OtherChain",
+    "OtherMempool",
     "PrunedHistory",
     "PrunedState",
     "RangeLimit",
@@ -35,6 +39,7 @@ __all__ = [
     "Refusal",
     "Rule",
     "SilentSocket",
+    "SkewedClock",
     "StaleHead",
     "TruncatedLogs",
     "Weather",

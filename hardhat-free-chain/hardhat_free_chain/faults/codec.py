@@ -6,6 +6,7 @@ import msgspec
 
 from hardhat_free_chain.errors import InvalidParams
 from hardhat_free_chain.faults.delivery import (
+    BrokenBatch,
     ConnectionReset,
     CutReply,
     HttpFailure,
@@ -14,15 +15,17 @@ from hardhat_free_chain.faults.delivery import (
     RateLimit,
     SilentSocket,
 )
-from hardhat_free_chain.faults.identity import OtherChain, WrongHashes
+from hardhat_free_chain.faults.identity import OtherChain, SkewedClock, WrongHashes
 from hardhat_free_chain.faults.logs import RangeLimit, TruncatedLogs
+from hardhat_free_chain.faults.mempool import ForgottenTransactions, OtherMempool
 from hardhat_free_chain.faults.pruning import PrunedHistory, PrunedState
-from hardhat_free_chain.faults.refusals import FixedResult, ForgottenTransactions, Refusal
+from hardhat_free_chain.faults.refusals import FixedResult, Refusal
 from hardhat_free_chain.faults.replica import Finality, StaleHead
 from hardhat_free_chain.faults.rule import Rule
 
 AnyRule = (
-    ConnectionReset
+    BrokenBatch
+    | ConnectionReset
     | CutReply
     | Finality
     | FixedResult
@@ -31,12 +34,14 @@ AnyRule = (
     | Latency
     | LostReply
     | OtherChain
+    | OtherMempool
     | PrunedHistory
     | PrunedState
     | RangeLimit
     | RateLimit
     | Refusal
     | SilentSocket
+    | SkewedClock
     | StaleHead
     | TruncatedLogs
     | WrongHashes

@@ -66,6 +66,22 @@ class CutReply(Rule, frozen=True, kw_only=True):
         return Delivery(ending=Ending.CUT)
 
 
+class BrokenBatch(Rule, frozen=True, kw_only=True):
+    """Answers of a batch come in any order, as the standard allows; each is `missing` with this chance."""
+
+    shuffled: bool = True
+    missing: float = 0.0
+
+    def check(self) -> None:
+        """Refuse what is no chance."""
+        if not 0 <= self.missing <= 1:
+            raise ValueError(f"missing is {self.missing}; give a number from 0 to 1")
+
+    def delivery(self, chance: Random) -> Delivery:
+        """Shuffle, and leave away."""
+        return Delivery(shuffled=self.shuffled, missing=self.missing)
+
+
 class HttpFailure(Rule, frozen=True, kw_only=True):
     """An HTTP answer that is no JSON-RPC: a gateway's 503, or with status 200 a page of HTML.
 

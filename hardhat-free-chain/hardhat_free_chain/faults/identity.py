@@ -1,8 +1,8 @@
-"""Endpoints that disagree: other block hashes than their neighbours', or another chain altogether."""
+"""Endpoints that disagree: about block hashes, about time, or about the chain itself."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from eth_hash.auto import keccak
 
@@ -81,6 +81,28 @@ class WrongHashes(Rule, frozen=True, kw_only=True):
             return value
         mask = keccak(self.salt.encode())
         return data(bytes(one ^ other for one, other in zip(raw, mask, strict=True)))
+
+
+class SkewedClock(Rule, frozen=True, kw_only=True):
+    """Blocks have timestamps `seconds` later here, or earlier if negative; contracts see the real ones."""
+
+    concerns: ClassVar[frozenset[str] | None] = frozenset({"eth_getBlockByNumber", "eth_getBlockByHash"})
+
+    seconds: int
+
+    def answer(self, request: Request, scene: Scene, proceed: Proceed) -> object:
+        """Move the timestamp."""
+        return self._moved(proceed(request))
+
+    def notification(self, payload: Notification) -> Notification | None:
+        """Move the timestamp of a head."""
+        moved: Notification = self._moved(payload)
+        return moved
+
+    def _moved(self, block: Any) -> Any:
+        if not isinstance(block, dict) or "timestamp" not in block:
+            return block
+        return {**block, "timestamp": quantity(max(0, int(block["timestamp"], 16) + self.seconds))}
 
 
 class OtherChain(Rule, frozen=True, kw_only=True):

@@ -1,13 +1,9 @@
-"""Requests that are refused by script, and transactions that are accepted and forgotten."""
+"""Requests that are refused, or answered, by script."""
 
-from typing import Any, ClassVar
-
-from eth_hash.auto import keccak
+from typing import Any
 
 from hardhat_free_chain.errors import ScriptedError
 from hardhat_free_chain.faults.rule import Proceed, Rule, Scene
-from hardhat_free_chain.formats import data
-from hardhat_free_chain.rpc import parameters
 from hardhat_free_chain.rpc.dispatch import Request
 
 
@@ -35,13 +31,3 @@ class FixedResult(Rule, frozen=True, kw_only=True):
     def answer(self, request: Request, scene: Scene, proceed: Proceed) -> object:
         """Answer without the chain."""
         return self.result
-
-
-class ForgottenTransactions(Rule, frozen=True, kw_only=True):
-    """A node that accepts a raw transaction, answers its hash, and tells nobody: it is never mined."""
-
-    concerns: ClassVar[frozenset[str] | None] = frozenset({"eth_sendRawTransaction"})
-
-    def answer(self, request: Request, scene: Scene, proceed: Proceed) -> object:
-        """Answer the hash."""
-        return data(keccak(parameters.data(parameters.argument(request.arguments, 0))))

@@ -49,7 +49,8 @@ class Delivery:
     """What becomes of one reply. Without `executed` the request never reaches the chain.
 
     `error` is answered in place of every result: over HTTP with its status, over WebSocket in the body.
-    A lost reply is never sent; its HTTP connection is held for `hold_s` seconds.
+    A lost reply is never sent; its HTTP connection is held for `hold_s` seconds. The answers of a batch are
+    `shuffled`, and each is missing with the chance `missing`.
     """
 
     wait_before_s: float = 0.0
@@ -60,6 +61,8 @@ class Delivery:
     retry_after_s: float | None = None
     answer: HttpAnswer | None = None
     hold_s: float = 0.0
+    shuffled: bool = False
+    missing: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

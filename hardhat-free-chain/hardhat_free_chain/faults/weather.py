@@ -84,6 +84,16 @@ class Weather:
         scene = Scene(chain=chain, chance=self._chance)
         return reduce(lambda inner, rule: _around(rule, scene, inner), reversed(rules), execute)
 
+    def batch(self, answers: Sequence[bytes], delivery: Delivery) -> list[bytes]:
+        """The answers of a batch in the order, and of the number, in which they are sent."""
+        with self._lock:
+            sent = list(answers)
+            if delivery.missing:
+                sent = [each for each in sent if self._chance.random() >= delivery.missing]
+            if delivery.shuffled:
+                self._chance.shuffle(sent)
+            return sent
+
     def notification(self, payload: Notification) -> Notification | None:
         """What a subscriber is told in place of `payload`; None for silence."""
         with self._lock:
@@ -135,6 +145,8 @@ def _joined(one: Delivery, other: Delivery) -> Delivery:
         retry_after_s=one.retry_after_s if one.error else other.retry_after_s,
         answer=one.answer or other.answer,
         hold_s=max(one.hold_s, other.hold_s),
+        shuffled=one.shuffled or other.shuffled,
+        missing=max(one.missing, other.missing),
     )
 
 
