@@ -65,6 +65,7 @@ class Endpoint:
         self._rest_until = 0.0
         self._limited_in_row = 0
         self._chain_checked: float | None = None
+        self._checking = asyncio.Lock()
         self._wrong_chain: WrongChain | None = None
         self._last: str = "it has not been asked yet"
         self._blocks: OrderedDict[int, tuple[bytes, float]] = OrderedDict()
@@ -134,12 +135,17 @@ class Endpoint:
         return actual
 
     async def _check_chain_if_due(self) -> None:
-        checked = self._chain_checked
-        if self.chain_id is None or (
-            checked is not None and now_s() - checked < self._settings.chain_check_s
-        ):
+        if not self._chain_is_due():
             return
-        await self.check_chain()
+        async with self._checking:  # Whoever comes meanwhile waits for the one answer.
+            if self._chain_is_due():
+                await self.check_chain()
+
+    def _chain_is_due(self) -> bool:
+        checked = self._chain_checked
+        return self.chain_id is not None and (
+            checked is None or now_s() - checked >= self._settings.chain_check_s
+        )
 
     @asynccontextmanager
     async def _turn(self, count: int) -> AsyncIterator[None]:

@@ -314,6 +314,17 @@ def test_the_chain_of_a_single_endpoint_is_checked_again() -> None:
     told(story)
 
 
+def test_many_reads_ask_for_the_chain_once() -> None:
+    async def story() -> None:
+        (a,) = voices(1)
+        async with pool_of(a) as node:
+            await asyncio.sleep(61)
+            await asyncio.gather(*(node.call(DAO, b"\x01", 7) for _ in range(20)))
+        assert a.asked["eth_chainId"] == 2, "at the start, and when it was due"
+
+    told(story)
+
+
 def test_a_circuit_opens_and_one_probe_closes_it() -> None:
     async def story() -> None:
         a, b = voices(2)
