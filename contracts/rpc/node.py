@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from copy import copy
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -73,6 +74,15 @@ class Node:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.pool.__aexit__(kind, error, trace)
+
+    def with_quorum(self, quorum: int) -> Self:
+        """Return this node for reads on which so many endpoints must agree: headers, finality and logs.
+
+        It lives as long as this one, which opens and closes it. Raises ValueError for too few endpoints.
+        """
+        twin = copy(self)
+        twin.pool = self.pool.with_quorum(quorum)
+        return twin
 
     # -- chain and blocks
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from copy import copy
+from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -63,8 +65,7 @@ class Pool:
     ) -> None:
         if not urls:
             raise ValueError("a node needs at least one URL")
-        if settings.quorum > len(urls):
-            raise ValueError(f"a quorum of {settings.quorum} needs as many endpoints: there are {len(urls)}")
+        _check_quorum(settings.quorum, len(urls))
         self.settings = settings
         self._chain_id = chain_id
         self.sight = Sight()
@@ -102,6 +103,16 @@ class Pool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._open.aclose()
+
+    def with_quorum(self, quorum: int) -> Pool:
+        """Return these very endpoints under another quorum; this pool goes on to own them.
+
+        Raises ValueError for a quorum that they cannot be.
+        """
+        _check_quorum(quorum, len(self.endpoints))
+        twin = copy(self)
+        twin.settings = replace(self.settings, quorum=quorum)
+        return twin
 
     # -- reading
 
@@ -345,6 +356,11 @@ def _unsent(error: RpcError) -> bool:
 async def _ended(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait([task])
+
+
+def _check_quorum(quorum: int, endpoints: int) -> None:
+    if quorum > endpoints:
+        raise ValueError(f"a quorum of {quorum} needs as many endpoints: there are {endpoints}")
 
 
 def _tell_apart(endpoints: Sequence[Endpoint]) -> None:

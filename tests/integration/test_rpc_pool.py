@@ -246,6 +246,22 @@ def test_a_quorum_that_cannot_be_had_says_who_said_what() -> None:
     told(story)
 
 
+def test_a_quorum_is_asked_for_some_reads_alone() -> None:
+    async def story() -> None:
+        a, b = voices(2)
+        a.fault = lambda voice, method, _: [] if method == "eth_getLogs" else None
+        async with pool_of(a, b) as node:
+            assert await node.logs(DAO, [], 0, 30) == [], "one endpoint alone is believed"
+            with pytest.raises(Disagreement):
+                await node.with_quorum(2).logs(DAO, [], 0, 30)
+            assert (await node.with_quorum(2).header(30)).hash == a.truth.hash(30)
+            assert node.requests_by_method["eth_getLogs"] == 2
+            with pytest.raises(ValueError, match="quorum of 3"):
+                node.with_quorum(3)
+
+    told(story)
+
+
 def test_finality_is_what_a_quorum_has_reached() -> None:
     async def story() -> None:
         a, b, c = voices(3)
