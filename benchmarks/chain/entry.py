@@ -17,11 +17,12 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.chain import events, local, reads, submissions
+from benchmarks.chain import backfill, events, local, reads, submissions
 from benchmarks.chain.stage import Figure
 
 ROUNDS = 5
 SHAPES: Mapping[str, Callable[[int], Awaitable[list[Figure]]]] = {
+    "backfill": backfill.measure,
     "events": events.measure,
     "local": local.measure,
     "reads": reads.measure,

@@ -1,8 +1,12 @@
-"""Random histories: whatever happens on the way, what is final is dispatched, and nothing else (C1, C2)."""
+"""Random histories: whatever happens on the way, what is final is dispatched, and nothing else (C1, C2).
+
+`DAO_SCORER_RECORDS=1` plays 2,000 of them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import tempfile
 from contextlib import AsyncExitStack
@@ -20,6 +24,7 @@ from tests.listener_engine import PromiseStore
 from tests.listener_node import CHAIN_ID, DAO, StubNode
 
 SETTINGS = ListenerSettings(chain_id=CHAIN_ID, dao=DAO, registry=DAO, range_blocks=7, dispatch_concurrency=3)
+RECORDS = os.environ.get("DAO_SCORER_RECORDS") == "1"
 ACTIONS = ("propose", "mine", "step", "step", "reorganise", "lag", "restart", "faults", "lose cursor")
 
 
@@ -126,7 +131,7 @@ async def play(seed: int) -> None:
 
 
 @given(st.integers(min_value=0, max_value=2**32))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=2_000 if RECORDS else 25, deadline=None)
 def test_the_invocations_are_those_of_the_final_chain(seed: int) -> None:
     asyncio.run(play(seed))
 
