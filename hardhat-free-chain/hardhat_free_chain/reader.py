@@ -113,12 +113,6 @@ class ChainReader:
             return self.finality.height(tag, self.ledger.height)
         return self.ledger.height
 
-    @serialised
-    def block_before(self, block: Block, distance: int) -> Block | None:
-        """The canonical block so many blocks below; None below genesis."""
-        number = block.number - distance
-        return self.ledger.at(number) if 0 <= number <= self.ledger.height else None
-
     # -- state and calls -------------------------------------------------------------------------------
 
     @serialised

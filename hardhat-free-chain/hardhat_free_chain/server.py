@@ -71,7 +71,7 @@ class ChainServer:
             stack.push_async_callback(asyncio.to_thread, self._owner.stop)
             # Key derivation and genesis take a tenth of a second: not on the loop.
             self.chain = await self._owner.run(LocalChain, self.settings)
-            hub = SubscriptionHub(asyncio.get_running_loop(), self.chain)
+            hub = SubscriptionHub(asyncio.get_running_loop())
             self.chain.observe(hub)
             self._served = Served(
                 settings=self.settings,

@@ -9,13 +9,14 @@ All of it lives on the event loop; only what observes the chain is called from t
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from hardhat_free_chain import formats
-from hardhat_free_chain.chain import ChainObserver, LocalChain
+from hardhat_free_chain.chain import ChainObserver
 from hardhat_free_chain.errors import InvalidParams, LimitExceeded
 from hardhat_free_chain.faults.weather import Weather
 from hardhat_free_chain.ledger import Block
@@ -26,6 +27,7 @@ Wanted = LogFilter | Literal["newHeads", "newPendingTransactions"]
 
 OUTBOX_MAX = 10_000
 SUBSCRIPTIONS_MAX = 1_000
+RECENT_MAX = 1_024
 
 
 class Connection:
@@ -64,9 +66,10 @@ class Connection:
 class SubscriptionHub(ChainObserver):
     """All connections of a server; observes the chain."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, chain: LocalChain) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._chain = chain
+        # The latest canonical blocks, for connections that are told of them late.
+        self._recent: deque[Block] = deque(maxlen=RECENT_MAX)
         self._connections: set[Connection] = set()
         self._last = 0
 
@@ -104,8 +107,8 @@ class SubscriptionHub(ChainObserver):
 
     def rewound(self, height: int, removed: Sequence[Block]) -> None:
         """Called in the chain's thread: tell of the logs that a reorganisation took."""
-        if removed and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._retract, removed)
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._retract, height, removed)
 
     def transaction_added(self, transaction_hash: bytes) -> None:
         """Called in the chain's thread: tell of a transaction in the mempool."""
@@ -118,7 +121,9 @@ class SubscriptionHub(ChainObserver):
                 if wanted == "newPendingTransactions":
                     connection.push(identity, transaction_hash)
 
-    def _retract(self, removed: Sequence[Block]) -> None:
+    def _retract(self, height: int, removed: Sequence[Block]) -> None:
+        while self._recent and self._recent[-1].number > height:
+            self._recent.pop()
         for connection in tuple(self._connections):
             # A node that lags has not told of the newest ones yet.
             told = removed[: max(0, len(removed) - connection.weather.blocks_behind)]
@@ -128,10 +133,14 @@ class SubscriptionHub(ChainObserver):
                         connection.push(identity, log)
 
     def _publish(self, newest: Block) -> None:
+        self._recent.append(newest)
         for connection in tuple(self._connections):
             behind = connection.weather.blocks_behind
-            block = newest if not behind else self._chain.block_before(newest, behind)
-            if block is None or not connection.subscriptions:
+            if behind >= len(self._recent) or not connection.subscriptions:
+                continue
+            block = self._recent[-1 - behind]
+            # A snapshot's blocks come back without having been told of.
+            if block.number != newest.number - behind:
                 continue
             head, logs = formats.header(block.header), block.logs
             for identity, wanted in tuple(connection.subscriptions.items()):
