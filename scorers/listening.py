@@ -52,7 +52,7 @@ class NodeDirectory:
 
     def collectors(self) -> list[Collector]:
         """Return what shows the nodes that are open by now."""
-        return [PoolCollector(node.pool) for node in self._nodes.values()]
+        return [PoolCollector(*(node.pool for node in self._nodes.values()))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
-"""The numbers of a pool's endpoints, as Prometheus reads them; names of endpoints hold no secrets."""
+"""The numbers of pools' endpoints, as Prometheus reads them; names of endpoints hold no secrets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -13,12 +13,14 @@ from contracts.rpc.endpoint import Endpoint
 from contracts.rpc.numbers import LATENCY_BUCKETS_S
 from contracts.rpc.pool import Pool
 
+LABELS = ("endpoint", "chain")
+
 
 class PoolCollector(Collector):
-    """Shows the endpoints of one pool. Give it to a server's registry or register it in one's own."""
+    """Shows the endpoints of pools, one collector for all of a process. Give it to a server's registry."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._endpoints: Sequence[Endpoint] = pool.endpoints
+    def __init__(self, *pools: Pool) -> None:
+        self._endpoints = [endpoint for pool in pools for endpoint in pool.endpoints]
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything, in a stable order."""
@@ -29,50 +31,53 @@ class PoolCollector(Collector):
         yield from self._gauges()
 
     def _by(self, name: str, help_text: str, label: str) -> Metric:
-        family = CounterMetricFamily(name, help_text, labels=("endpoint", label))
+        family = CounterMetricFamily(name, help_text, labels=(*LABELS, label))
         for each in self._endpoints:
             counts = each.numbers.requests if label == "method" else each.numbers.errors
             for key, count in sorted(counts.items()):
-                family.add_metric((each.name, key), count)
+                family.add_metric((*_of(each), key), count)
         return family
 
     def _latencies(self) -> Metric:
         family = HistogramMetricFamily(
-            "rpc_request_duration_seconds", "Time until a chain endpoint answered.", labels=("endpoint",)
+            "rpc_request_duration_seconds", "Time until a chain endpoint answered.", labels=LABELS
         )
         for each in self._endpoints:
             bounds = [*(str(bound) for bound in LATENCY_BUCKETS_S), "+Inf"]
             counts = accumulate(each.numbers.latencies)
             buckets = [(bound, float(count)) for bound, count in zip(bounds, counts, strict=True)]
-            family.add_metric((each.name,), buckets, each.numbers.latency_sum_s)
+            family.add_metric(_of(each), buckets, each.numbers.latency_sum_s)
         return family
 
     def _counters(self) -> Iterator[Metric]:
         rested = CounterMetricFamily(
             "rpc_rate_limited_seconds",
             "Time that rates and 429s kept an endpoint away.",
-            labels=("endpoint",),
+            labels=LABELS,
         )
-        opened = CounterMetricFamily(
-            "rpc_circuit_opened", "Times that a circuit opened.", labels=("endpoint",)
-        )
+        opened = CounterMetricFamily("rpc_circuit_opened", "Times that a circuit opened.", labels=LABELS)
         against = CounterMetricFamily(
-            "rpc_contradictions", "Answers that other endpoints contradicted.", labels=("endpoint",)
+            "rpc_contradictions", "Answers that other endpoints contradicted.", labels=LABELS
         )
         for each in self._endpoints:
-            rested.add_metric((each.name,), each.numbers.rested_s)
-            opened.add_metric((each.name,), each.circuit.opened)
-            against.add_metric((each.name,), each.numbers.contradictions)
+            rested.add_metric(_of(each), each.numbers.rested_s)
+            opened.add_metric(_of(each), each.circuit.opened)
+            against.add_metric(_of(each), each.numbers.contradictions)
         yield from (rested, opened, against)
 
     def _gauges(self) -> Iterator[Metric]:
-        head = GaugeMetricFamily("rpc_head_block", "Newest block of an endpoint.", labels=("endpoint",))
+        head = GaugeMetricFamily("rpc_head_block", "Newest block of an endpoint.", labels=LABELS)
         state = GaugeMetricFamily(
-            "rpc_circuit_state", "1 for the state that a circuit is in.", labels=("endpoint", "state")
+            "rpc_circuit_state", "1 for the state that a circuit is in.", labels=(*LABELS, "state")
         )
         for each in self._endpoints:
             if each.head is not None:
-                head.add_metric((each.name,), each.head)
+                head.add_metric(_of(each), each.head)
             for known in CircuitState:
-                state.add_metric((each.name, known), float(each.circuit.state is known))
+                state.add_metric((*_of(each), known), float(each.circuit.state is known))
         yield from (head, state)
+
+
+def _of(endpoint: Endpoint) -> tuple[str, str]:
+    """Return the labels of an endpoint: one host may serve several chains, told apart by its path alone."""
+    return endpoint.name, "" if endpoint.chain_id is None else str(endpoint.chain_id)

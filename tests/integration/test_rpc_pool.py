@@ -485,6 +485,18 @@ def test_what_cannot_be_a_pool_is_refused() -> None:
         pool_of(*voices(1), quorum=2)
 
 
+def test_one_host_may_serve_several_chains() -> None:
+    nodes = [
+        Node(f"https://rpc.example/{chain}", chain_id=number) for chain, number in (("eth", 1), ("op", 10))
+    ]
+    registry = CollectorRegistry()
+    registry.register(PoolCollector(*(node.pool for node in nodes)))
+    text = generate_latest(registry).decode()
+    assert text.count("# TYPE rpc_circuit_opened_total counter") == 1
+    for chain in ("1", "10"):
+        assert f'rpc_circuit_opened_total{{chain="{chain}",endpoint="https://rpc.example"}} 0.0' in text
+
+
 def test_the_numbers_of_each_endpoint_are_shown() -> None:
     async def story() -> None:
         a, b = voices(2)
@@ -495,14 +507,14 @@ def test_the_numbers_of_each_endpoint_are_shown() -> None:
             await node.call(DAO, b"\x01", 7)
             text = generate_latest(registry).decode()
         for line in (
-            'rpc_requests_total{endpoint="b",method="eth_call"} 1.0',
-            'rpc_errors_total{endpoint="a",error="unavailable"} 1.0',
-            'rpc_head_block{endpoint="b"} 50.0',
-            'rpc_circuit_state{endpoint="a",state="closed"} 1.0',
-            'rpc_rate_limited_seconds_total{endpoint="a"} 0.0',
+            'rpc_requests_total{chain="31337",endpoint="b",method="eth_call"} 1.0',
+            'rpc_errors_total{chain="31337",endpoint="a",error="unavailable"} 1.0',
+            'rpc_head_block{chain="31337",endpoint="b"} 50.0',
+            'rpc_circuit_state{chain="31337",endpoint="a",state="closed"} 1.0',
+            'rpc_rate_limited_seconds_total{chain="31337",endpoint="a"} 0.0',
         ):
             assert line in text
-        assert 'rpc_request_duration_seconds_bucket{endpoint="b",le="0.025"}' in text
+        assert 'rpc_request_duration_seconds_bucket{chain="31337",endpoint="b",le="0.025"}' in text
 
     told(story)
 
