@@ -159,10 +159,12 @@ def _place(frame: FrameType | None) -> str:
 
 
 def _fields(stall: Stall) -> dict[str, object]:
+    leaf = 'nothing else goes on meanwhile: register it with executor="thread" or "process"'
+    other = "nothing else goes on meanwhile: a leaf should do what takes long, on a machine with time for it"
     return {
         "function": stall.function,
         "promise_id": stall.promise_id,
         "seconds": round(stall.seconds, 1),
         "where": stall.where,
-        "advice": 'nothing else goes on meanwhile: register it with executor="thread" or "process"',
+        "advice": other if stall.function is None else leaf,
     }
