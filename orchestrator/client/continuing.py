@@ -84,6 +84,11 @@ class Continuations:
         """Note a call of a workflow."""
         self._called.setdefault(workflow_id, {})[promise_id] = None
 
+    @property
+    def any(self) -> bool:
+        """Whether any workflow has started over: earlier records are not known here then."""
+        return bool(self._latest)
+
     def of(self, workflow_id: str) -> PromiseRecord | None:
         """Return where a workflow has last started over, None if it has not."""
         return self._latest.get(workflow_id)

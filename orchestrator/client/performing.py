@@ -81,7 +81,11 @@ class LeafCreation:
         async with self._lock:
             if self.exists:
                 return await writer.settle(self._call.id, settlement.state, settlement.value)
-            return await writer.record(self._call.create, settlement.state, settlement.value, self._begun_ms)
+            record = await writer.record(
+                self._call.create, settlement.state, settlement.value, self._begun_ms
+            )
+            self.exists = True
+            return record
 
 
 async def run_leaf(execution: Execution, pending: PendingCall[StepCall]) -> None:
@@ -112,6 +116,7 @@ async def run_leaf(execution: Execution, pending: PendingCall[StepCall]) -> None
         settlement = await stop.run(
             lambda: _within_deadline(execution, pending, partial(leaf.run, creation.ensure))
         )
+        timer.cancel()  # however long the write takes: a creation would come too late
         async with taken(execution, call):
             record = await (creation.finish(settlement) if settlement else _timed_out(execution, call))
     finally:
@@ -356,8 +361,10 @@ async def _tree_of(execution: Execution, call: Call) -> list[PromiseRecord]:
 def _holds_whole_tree(execution: Execution) -> bool:
     """Tell whether this execution has seen every record of the root's tree, detached trees excepted.
 
-    It has if it is the root's and called no other worker, whose steps would be unknown here.
+    It has if it is the root's, forgot nothing, and called no other worker, whose steps would be unknown here.
     """
+    if execution.continuations.any:
+        return False
     calls = [one for one in execution.records.values() if one.target is not None and not one.is_timer]
     called = [one for one in calls if one.id != execution.origin and extends(one.id, execution.origin)]
     return execution.promise.id == execution.origin and not any(

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from orchestrator import ApplicationError, Context, Never, Orchestrator, PromiseState, Refused, Value
+from orchestrator.commitments.proof import build_bundle
 from orchestrator.protocol import commands as c
 from orchestrator.store.memory import MemoryStore
 from orchestrator.store.sqlite import SqliteStore
 from orchestrator.testing import ExecutionLog, assert_survives_crashes
 from tests.engine_world import FAR, STORES, TARGET, create, world
+from tests.integration.test_sdk_commitments import stored_values
 from tests.integration.test_sdk_cuts import ROOT, engine_on, records
 from tests.integration.test_sdk_remote import Published
 
@@ -197,3 +199,61 @@ async def test_what_was_sent_before_and_arrives_late_creates_nothing_again(
         await w.do(c.TaskAcquire(id="cut", version=1, pid="x", ttl=60_000))
         await w.refused(409, fenced(create("cut:1")))  # T2 keeps it out from now on
         await w.do(fenced(create("cut:1"), 2))
+
+
+async def vote(number: int) -> int:
+    return number
+
+
+async def votes(ctx: Context, number: int) -> int:
+    return await ctx.run(vote, number) + await ctx.run(look, number)
+
+
+async def audited(ctx: Context, left: int = 2) -> tuple[int, str]:
+    await ctx.run(vote, left)
+    await ctx.run(votes, 10 * left + 1)
+    if left:
+        return ctx.continue_as(left - 1)
+    closing = await ctx.close_commitments(bytes(32))
+    return closing.count, closing.root.hex()
+
+
+def auditing() -> Orchestrator:
+    app = Orchestrator.local(":memory:")
+    app.register(vote, commit=True)
+    for function in (look, votes, audited):
+        app.register(function)
+    return app
+
+
+async def test_a_root_covers_the_rounds_that_were_forgotten() -> None:
+    async with auditing() as app:
+        count, root = await app.run(ROOT, audited)
+        stored = (await app.promises.search(tags={"resonate:origin": ROOT}, limit=1000)).promises
+    assert count == 6
+    assert not [record for record in stored if (record.param.headers or {}).get("func") == "look"][:-1]
+    bundle = build_bundle(stored, decode=stored_values)
+    assert (bundle.count, bundle.root.removeprefix("0x")) == (count, root)
+
+
+async def test_a_root_over_forgotten_rounds_is_the_same_wherever_it_is_cut() -> None:
+    assert await assert_survives_crashes(auditing(), audited) > 10
+
+
+async def test_what_a_loop_forgot_is_missed_by_no_root_in_silence() -> None:
+    """Without a search nobody could tell whether the earlier rounds had committed anything."""
+
+    class Blind(Published):
+        async def call(self, command: c.Command[Any]) -> Any:
+            if isinstance(command, c.PromiseSearch):
+                raise Refused(501, "no search here")
+            return await super().call(command)
+
+    async with engine_on(MemoryStore()) as transport, asyncio.timeout(10):
+        app = Orchestrator(transport=Blind(transport))
+        app.register(vote, commit=True)
+        for function in (look, votes, audited):
+            app.register(function)
+        async with app:
+            with pytest.raises(Refused, match="no search"):
+                await app.run(ROOT, audited)
