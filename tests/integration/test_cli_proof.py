@@ -149,7 +149,7 @@ HASH = "0x" + "12" * 32
     [
         (_leaf("output", "[]"), False, ("'values'", "leaf 1 (fetch_votes), output")),
         (_leaf("input_hash", HASH), False, ("'values'", "leaf 1 (fetch_votes), input")),
-        (_leaf("version", 2), False, ("'leaves'", "leaf 1 (fetch_votes)")),
+        (_leaf("version", 3), False, ("'leaves'", "leaf 1 (fetch_votes)")),
         (_leaf("proof", []), False, ("'proofs'", "leaf 1 (fetch_votes)")),
         (_leaf("index", 9), False, ("'completeness'", "leaf 1")),
         (_set("root", HASH), False, ("'proofs'", "leaf 0")),
