@@ -108,8 +108,10 @@ class VotingWatch:
     ) -> None:
         """Decide what the state of a vote means at a block and its clock."""
         block, clock = now
-        if not vote.canceled and vote.deadline >= clock:
-            looked.deadlines.append((proposal.proposal_id, vote.deadline))
+        # Before its deadline a vote ends by cancelling, or where the DAO has a super-quorum.
+        if vote.open and vote.deadline >= clock:
+            # What may end any time is looked at again as soon as the clock moves.
+            looked.deadlines.append((proposal.proposal_id, clock if vote.early_end else vote.deadline))
         elif vote.open:
             reason = f"clock {clock} is past the deadline {vote.deadline}, but the DAO calls it {vote.state}"
             looked.parked.append(self._park(proposal, block, reason))

@@ -48,6 +48,7 @@ class DaoVoting:
             open=state in _STILL_OPEN,
             canceled=state is ProposalState.CANCELED,
             state=state.name.lower(),
+            early_end=dao.form.early_end,
         )
 
 

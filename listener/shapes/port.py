@@ -43,12 +43,16 @@ class Touched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoteState:
-    """What a contract says of a vote at a block. `deadline` is a timepoint of the contract's own clock."""
+    """What a contract says of a vote at a block. `deadline` is a timepoint of the contract's own clock.
+
+    `early_end`: the vote may end before its deadline, by a super-quorum.
+    """
 
     deadline: int
     open: bool
     canceled: bool
     state: str
+    early_end: bool = False
 
 
 class Voting(Protocol):
