@@ -24,6 +24,7 @@ from orchestrator.store.inspection import inspect_database, inspect_file
 from orchestrator.transport.http import HttpTransport
 from scorers import composition
 from scorers.errors import ScorerError
+from scorers.sending import sending_policy
 from scorers.settings import POSTGRES, Settings
 
 SUBMISSIONS = 10
@@ -213,43 +214,58 @@ async def _archive(around: Surroundings) -> str:
 
 
 async def _key(around: Surroundings) -> str:
-    settings = around.settings
-    if settings.keystore is None and settings.private_key is None:
+    active, retiring = composition.addresses_of(around.settings)
+    if not active:
         raise Skipped(
-            f"none: worker and up need --keystore or {composition.KEY_VARIABLE}; serve and listen do not"
+            f"none: worker and up need --keystore, --signer or {composition.KEY_VARIABLE}; serve and listen "
+            "do not"
         )
-    return composition.signer_of(settings).address
+    return ", ".join([*active, *(f"{address} (retiring)" for address in retiring)])
 
 
 async def _role(around: Surroundings) -> str:
-    sender = await _sender(around)
-    if not sender.has_role:
+    senders = await _senders(around)
+    without = ", ".join(sender.address for sender in senders if not sender.has_role)
+    if without:
         raise Fault(
-            f"{sender.address} lacks the scorer role of {sender.registry}: have its admin call "
+            f"{without} lacks the scorer role of {senders[0].registry}: have its admin call "
             "grantRole(SCORER_ROLE, address)"
         )
-    return f"{sender.address} may submit"
+    return f"{', '.join(sender.address for sender in senders)} may submit"
 
 
 async def _balance(around: Surroundings) -> str:
-    sender = await _sender(around)
-    needed = sender.needed * around.submissions
-    if sender.balance < needed:
-        raise Fault(
-            f"{sender.address} has {sender.balance} wei and {around.submissions} submissions cost up to "
-            f"{needed}: send it funds"
-        )
-    lasts = f"{sender.balance // sender.needed} submissions" if sender.needed else "any number of submissions"
-    return f"{sender.balance} wei, enough for {lasts}"
+    alarm = sending_policy(around.settings).balance_alarm
+    told = []
+    for sender in await _senders(around):
+        needed = max(sender.needed * around.submissions, alarm)
+        if sender.balance < needed:
+            raise Fault(
+                f"{sender.address} has {sender.balance} wei and {around.submissions} submissions, or the "
+                f"balance alarm, need up to {needed}: send it funds"
+            )
+        lasts = f"{sender.balance // sender.needed}" if sender.needed else "any number of"
+        told.append(f"{sender.balance} wei, enough for {lasts} submissions")
+    return "; ".join(told)
 
 
-async def _sender(around: Surroundings) -> SenderStatus:
+async def _fees(around: Surroundings) -> str:
+    policy, fees = sending_policy(around.settings), await around.node.fees()
+    price = fees.base_fee + fees.priority_fee
+    for limit, name in ((policy.max_fee_per_gas, "--max-fee"), (policy.fee_alarm, "--fee-alarm")):
+        if limit is not None and price > limit:
+            raise Fault(f"gas costs {price} wei, above the {limit} of {name}: wait, or raise it")
+    return f"gas costs {price} wei, the most to be offered is {policy.max_fee_per_gas}"
+
+
+async def _senders(around: Surroundings) -> list[SenderStatus]:
     registry = _configured(around, "registry", "this question")
     try:
-        address = await _key(around)
+        await _key(around)
+        active, _ = composition.addresses_of(around.settings)
     except SignerError as error:
         raise Skipped("not asked: the key cannot be read") from error
-    return await check_sender(around.node, address, registry)
+    return [await check_sender(around.node, address, registry) for address in active]
 
 
 # -- this host
@@ -361,6 +377,7 @@ QUESTIONS: tuple[tuple[str, Question], ...] = (
     ("key", _key),
     ("scorer role", _role),
     ("balance", _balance),
+    ("fees", _fees),
     ("server", _server),
     ("store", _store),
     ("cursor", _cursor),

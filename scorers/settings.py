@@ -215,7 +215,9 @@ class Settings(BaseSettings):
         "DAO_SCORER_KEYSTORE_PASSWORD.",
     )
     signer: HttpUrl | None = Field(
-        default=None, description="URL of a remote signer (eth_signTransaction) that holds the keys."
+        default=None,
+        repr=False,
+        description="URL of a remote signer (eth_signTransaction) that holds the keys.",
     )
     signer_addresses: Addresses | None = Field(
         default=None, description="Addresses that the remote signer signs for, with commas."

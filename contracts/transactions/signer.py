@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -20,6 +21,7 @@ from contracts.transactions.values import Intent, Signed
 if TYPE_CHECKING:
     from contracts.transactions.account import LocalAccount
 
+_PRIVATE_KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 KEYSTORE_BYTES_MAX = 64 * 1024
 DYNAMIC_FEE_TRANSACTION = 2
 
@@ -60,6 +62,9 @@ class Signer:
     def from_key(cls, private_key: str, *, source: str = "the private key") -> Signer:
         """Take a private key of 0x and 64 hexadecimal digits. Raises SignerError, naming `source`."""
         try:
+            # Checked here, for eth_account takes a key that lost its last digit for another key.
+            if not _PRIVATE_KEY.fullmatch(private_key.strip()):
+                raise ValueError
             return cls(Account.from_key(private_key.strip()))
         except Exception:
             # The cause may quote the key: it is cut off here.

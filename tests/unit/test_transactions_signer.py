@@ -58,7 +58,9 @@ def test_the_key_is_never_shown_or_copied() -> None:
             way(signer)
 
 
-@pytest.mark.parametrize("content", ["4c" * 31, "secret-words-of-mine", "", "0x" + "zz" * 32])
+@pytest.mark.parametrize(
+    "content", ["4c" * 31, "secret-words-of-mine", "", "0x" + "zz" * 32, KEY[:-1], KEY + "0"]
+)
 def test_a_malformed_key_is_named_by_its_source_alone(content: str) -> None:
     with pytest.raises(SignerError) as caught:
         Signer.from_key(content, source="the content of MY_KEY")
