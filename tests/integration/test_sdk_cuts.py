@@ -18,7 +18,17 @@ from typing import Any
 
 import pytest
 
-from orchestrator import ApplicationError, Constant, Context, Info, Never, Orchestrator, PromiseRecord
+from orchestrator import (
+    ApplicationError,
+    Constant,
+    Context,
+    Durable,
+    Info,
+    Never,
+    Orchestrator,
+    PromiseRecord,
+    TimedOut,
+)
 from orchestrator.engine import Engine, EngineSettings
 from orchestrator.protocol.transport import Transport
 from orchestrator.store import Store, open_store
@@ -31,6 +41,7 @@ from tests.workflow_programs import generate, interpret, register_programs
 
 ROOT = "cut"
 EXTERNAL = "approval-7"
+HOUR_S = 3600.0
 CUTS_MAX = 200
 SEEDS = int(os.environ.get("CUTS_SEEDS", "12"))
 EVERY = int(os.environ.get("CUTS_EVERY", "16"))
@@ -157,6 +168,32 @@ async def looping(ctx: Context) -> int:
     return total
 
 
+async def follow(ctx: Context, earlier: Durable[int], number: int) -> int:
+    await earlier
+    return await ctx.run(double, number)
+
+
+async def choosing(ctx: Context) -> list[object]:
+    """Choices whose members settle in one order only, whenever the process dies."""
+    first = ctx.run(double, 1)
+    kept = ctx.begin_run(follow, first, 2)
+    results: list[object] = [await ctx.race(first, ctx.shield(kept)), await kept]
+    results.append(await ctx.any(ctx.run(broken, 1), ctx.rpc(double, 3)))
+    results.append(await ctx.timeout(ctx.rpc(double, 4), HOUR_S))
+    try:
+        await ctx.timeout(ctx.promise(), 0.01)
+    except TimedOut:
+        results.append("too late")
+    async for ended in ctx.as_completed(one := ctx.run(double, 5), ctx.begin_run(follow, one, 6)):
+        results.append(await ended)
+    return results
+
+
+async def starting_over(ctx: Context, left: int = 2, total: int = 0) -> int:
+    total += await ctx.run(double, left) + await ctx.rpc(nested, left)
+    return ctx.continue_as(left - 1, total=total) if left else total
+
+
 async def priced_before(number: int) -> int:
     return number * 10
 
@@ -192,8 +229,10 @@ WORKFLOWS: list[Callable[..., Any]] = [
     descending,
     looping,
     mixed_generator,
+    choosing,
+    starting_over,
 ]
-LEAVES: list[Callable[..., Any]] = [fetch, double, second_try, broken, nested]
+LEAVES: list[Callable[..., Any]] = [fetch, double, second_try, broken, nested, follow]
 
 
 def application(transport: Any, log: ExecutionLog, *, ttl_ms: int = 5_000) -> Orchestrator:

@@ -779,7 +779,7 @@ class Database:
         return self._url
 
 
-@pytest.mark.timeout(4000 if RECORDS else 180)
+@pytest.mark.timeout(14_400 if RECORDS else 180)
 async def test_the_engine_agrees_with_the_oracle(tmp_path: Path, postgres_if_any: Server | None) -> None:
     seed = int(os.environ.get("ENGINE_SEED", random.randrange(2**32)))  # noqa: S311
     sequences = int(os.environ.get("ENGINE_SEQUENCES", SEQUENCES))
