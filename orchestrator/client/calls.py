@@ -139,7 +139,7 @@ def step(
             id=promise_id,
             timeout_at=site.options.deadline_ms(site.now_ms, site.caller.timeout_at),
             param=step_value(function.name, function.version, canonical),
-            tags={**site.options.tags, **_local(site.caller)},
+            tags={**site.options.tags, **_local(site.caller)} if site.options.tags else _local(site.caller),
         ),
         label=step_label(function.name, function.version),
         position=site.position,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import msgspec
@@ -28,8 +27,7 @@ SLEEP = "a sleep"
 PROMISE = "a promise"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invocation:
+class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     """A function by name and version, with its arguments still as JSON trees."""
 
     function: str

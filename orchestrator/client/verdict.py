@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from orchestrator.protocol.records import PromiseRecord
 
@@ -17,8 +18,7 @@ class Ending(StrEnum):
     LOST = "lost"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """The ending, with the settled record, or with the fault for which the task is not settled."""
 
     ending: Ending

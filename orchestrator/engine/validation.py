@@ -251,13 +251,13 @@ def _check_forgets(task_id: str, forgets: list[str]) -> None:
 def _check_fence(command: c.TaskFence) -> None:
     _check_version(command.id, command.version)
     match command.action:
+        case c.PromiseRecordStep():  # first, being the most frequent
+            _check_record(command.action)
+            _check_forgets(command.id, command.action.forgets)
         case c.PromiseCreate():
             check_create(command.action)
         case c.PromiseSettle():
             check_settle(command.action)
-        case c.PromiseRecordStep():
-            _check_record(command.action)
-            _check_forgets(command.id, command.action.forgets)
         case c.PromiseProgress():
             check_id(command.action.id)
             _check_value("value", command.action.value)
