@@ -7,6 +7,8 @@ import pytest
 
 from contracts.bindings import proposal_scores
 from contracts.bindings.proposal_scores import Step
+from orchestrator.commitments import Commitment
+from orchestrator.commitments import tree_of as tree_of_steps
 from tests.contracts_chain import refusal
 from tests.contracts_merkle import leaf_of, proof_of, tree_of
 from tests.contracts_registry import OTHER_POLICY, POLICY, Deployment, new_deployment
@@ -59,6 +61,32 @@ def test_the_domain_is_that_of_the_bindings(deployment: Deployment) -> None:
     place = {"chain_id": chain.chain_id, "registry": scores, "dao": deployment.dao}
     expected = proposal_scores.domain_of(proposal_id=proposal, policy_hash=POLICY, **place)
     assert chain.call(scores, proposal_scores.DOMAIN_OF, proposal) == expected
+
+
+@pytest.mark.parametrize("count", [1_000, 10_001])
+def test_steps_of_large_trees_are_accepted(deployment: Deployment, count: int) -> None:
+    """Our own tree and proofs, in the contract's hands; 10,001 leaves fill no level of a tree."""
+    domain = deployment.chain.call(
+        deployment.scores, proposal_scores.DOMAIN_OF, proposal := deployment.ended()
+    )
+    commitments = [
+        Commitment(function="step", version=1, input_hash=bytes(32), output_hash=index.to_bytes(32, "big"))
+        for index in range(count)
+    ]
+    tree = tree_of_steps(domain, commitments)
+    deployment.submit(proposal, root=tree.root)
+    for index in (0, 1, count // 2, count - 2, count - 1):
+        step = Step(
+            domain=domain,
+            index=index,
+            count=count,
+            function_name="step",
+            version=1,
+            input_hash=bytes(32),
+            output_hash=index.to_bytes(32, "big"),
+        )
+        assert verify(deployment, proposal, tree.proof(index), step)
+        assert not verify(deployment, proposal, tree.proof(index), replace(step, index=(index + 1) % count))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 8])

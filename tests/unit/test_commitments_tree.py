@@ -23,6 +23,7 @@ from orchestrator.commitments import (
     leaves_of,
     tree_of,
     verify_leaf,
+    verify_multi,
 )
 from orchestrator.commitments.leaf import LEAF_TYPES, hash_text
 from orchestrator.commitments.tree import verify
@@ -61,10 +62,16 @@ def test_vectors_of_the_npm_package(vector: dict[str, Any]) -> None:
         assert hash_text(leaf_hash(leaf)) == shown["hash"]
         assert [hash_text(sibling) for sibling in proof] == shown["proof"]
         assert verify_leaf(tree.root, leaf, proof)
+    for shown in vector["multi_proofs"]:
+        proven = tree.multi_proof(shown["indices"])
+        assert [hash_text(each) for each in proven.leaves] == shown["leaves"]
+        assert [hash_text(each) for each in proven.proof] == shown["proof"]
+        assert proven.flags == shown["flags"]
+        assert verify_multi(tree.root, proven)
 
 
 def test_vectors_cover_what_was_promised() -> None:
-    assert [vector["count"] for vector in VECTORS["vectors"]] == [1, 2, 3, 5, 10, 100, 1000]
+    assert [vector["count"] for vector in VECTORS["vectors"]] == [1, 2, 3, 5, 10, 100, 1000, 10_001]
     assert tuple(VECTORS["leaf_types"]) == LEAF_TYPES
 
 

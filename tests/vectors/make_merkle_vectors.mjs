@@ -28,6 +28,17 @@ const leaf = (domain, index, count) => [
   sha256(`output ${index}`),
 ];
 
+// Several leaves together: none, one, neighbours, the ends and the middle, and all of a small tree.
+const several = (count) =>
+  [[], [0], [0, 1], [0, count >> 1, count - 1], Array.from({ length: Math.min(count, 12) }, (_, index) => index)]
+    .map((indices) => [...new Set(indices.filter((index) => index < count))]);
+
+const multi = (tree, indices) => {
+  const { leaves, proof, proofFlags } = tree.getMultiProof(indices);
+  const hashes = leaves.map((leaf) => tree.leafHash(leaf));
+  return { indices, leaves: hashes, proof, flags: proofFlags };
+};
+
 const vector = (count) => {
   const domain = sha256(`domain ${count}`);
   const leaves = Array.from({ length: count }, (_, index) => leaf(domain, index, count));
@@ -40,13 +51,13 @@ const vector = (count) => {
     hash: tree.leafHash(leaves[index]),
     proof: tree.getProof(index),
   }));
-  return { count, domain, root: tree.root, proofs };
+  return { count, domain, root: tree.root, proofs, multi_proofs: several(count).map((indices) => multi(tree, indices)) };
 };
 
 const content = {
   package: `@openzeppelin/merkle-tree ${version}`,
   leaf_types: LEAF_TYPES,
   functions: FUNCTIONS,
-  vectors: [1, 2, 3, 5, 10, 100, 1000].map(vector),
+  vectors: [1, 2, 3, 5, 10, 100, 1000, 10001].map(vector),
 };
 process.stdout.write(`${JSON.stringify(content, null, 1)}\n`);
