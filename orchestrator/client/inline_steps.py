@@ -38,8 +38,8 @@ _NEVER_AWAITED = frozenset((int, str, bool, float, bytes, NoneType, list, dict, 
 def fits(execution: Execution, pending: PendingCall[Any]) -> bool:
     """Tell whether a call can be run to its end by the execution itself.
 
-    Not what has a record, a deadline or a commitment, is asked to end, or comes after creations that are not
-    written. Observers may expect a context of its own around each step.
+    Not what has a record or a deadline, is asked to end, or comes after creations that are not written.
+    Observers may expect a context of its own around each step.
     """
     call = pending.call
     if not isinstance(call, StepCall) or pending.record is not None or call.deadline:
@@ -48,7 +48,7 @@ def fits(execution: Execution, pending: PendingCall[Any]) -> bool:
     return (
         function.executor == "inline"
         and function.kind is FunctionKind.LEAF
-        and not (function.is_async or function.inserted or function.committer)
+        and not (function.is_async or function.inserted)
         and not (execution.around.observers or pending.branch.creations)
         and not execution.cancellations.concerns(call.id)
     )
@@ -63,7 +63,10 @@ async def run(execution: Execution, pending: PendingCall[StepCall]) -> None:
     if _goes_on(call, outcome):
         execution.spawn(partial(performing.run_leaf, execution, _going_on(pending, outcome)))
         return
-    settlement = steps.settlement(call.id, call.function, None, outcome)
+    bound = steps.bound_by(call.function, call.create.param)
+    settlement = steps.settlement(call.id, call.function, bound, outcome)
+    if bound is not None:
+        execution.committing.add(call.id)
     execution.cancellations.leaf(call.id).writing = True
     try:
         record = await writer.record(call.create, settlement.state, settlement.value, begun_ms)
@@ -71,6 +74,7 @@ async def run(execution: Execution, pending: PendingCall[StepCall]) -> None:
         record = await _not_stored(execution, call, refusal, begun_ms)
     finally:
         execution.cancellations.forget(call.id)
+    execution.committing.discard(call.id)
     execution.observe(record, settlement)
 
 

@@ -6,7 +6,7 @@ What is written does not depend on the worker, the time or the number of attempt
 from __future__ import annotations
 
 import asyncio
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -53,6 +53,13 @@ def bind(function: RegisteredFunction, args: Sequence[Any], kwargs: Mapping[str,
     return function.committer.bind(args, kwargs) if function.committer is not None else None
 
 
+def bound_by(function: RegisteredFunction, param: Value) -> BoundStep | None:
+    """Return the commitment to the input that a step's own param holds, if the function commits."""
+    if function.committer is None or param.data is None:
+        return None
+    return function.committer.bind_text(b64decode(param.data))
+
+
 def settlement(
     promise_id: str, function: RegisteredFunction, bound: BoundStep | None, outcome: Outcome
 ) -> Settlement:
@@ -78,8 +85,8 @@ def _returned(
             result, function.returns, lambda: f"the result of {function} ({promise_id})"
         )
     else:
-        data = b64encode(canonical_result(function.fn, result)).decode("ascii")
-        value = Value(headers=bound.headers(result), data=data)
+        text = canonical_result(function.fn, result)
+        value = Value(headers=bound.headers(result, text), data=b64encode(text).decode("ascii"))
         read = codec.decode_value(value, function.returns, f"the result of {function} ({promise_id})")
     return Settlement(state=PromiseState.RESOLVED, value=value, outcome=Returned(read))
 
@@ -91,6 +98,7 @@ class LeafRun:
         "_args",
         "_around",
         "_begun_ms",
+        "_bound",
         "_function",
         "_kwargs",
         "_lease",
@@ -113,8 +121,13 @@ class LeafRun:
         limits: AttemptLimits = UNLIMITED,
         begun_ms: int | None = None,
         progress: Progress | None = None,
+        bound: BoundStep | None = None,
     ) -> None:
-        """`begun_ms` (Unix milliseconds) is when the first attempt began, if that was before."""
+        """`begun_ms` (Unix milliseconds) is when the first attempt began, if that was before.
+
+        `bound` is the commitment to the input, where the call has made it already.
+        """
+        self._bound = bound
         self._progress = progress if progress is not None else Progress()
         self._around = around
         self._promise_id = promise_id
@@ -132,7 +145,7 @@ class LeafRun:
         Raises Abandoned where an attempt would begin after the end of the lease (T2).
         """
         try:
-            bound = bind(self._function, self._args, self._kwargs)
+            bound = self._bound or bind(self._function, self._args, self._kwargs)
         except CommitmentError as error:
             return Settlement(state=PromiseState.REJECTED, value=failure_value(error))
         attempt = 0

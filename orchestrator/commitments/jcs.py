@@ -13,6 +13,8 @@ from orchestrator.commitments.errors import CanonicalError
 from orchestrator.commitments.integers import SAFE_INTEGER_MAX
 
 NESTING_MAX = 200
+# What json.dumps(value, ensure_ascii=False) calls in the end, after it has set up an encoder for each string.
+_quoted = json.encoder.encode_basestring
 
 
 def string(value: str) -> str:
@@ -20,11 +22,12 @@ def string(value: str) -> str:
 
     Raises CanonicalError for a lone surrogate, which UTF-8 cannot carry.
     """
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise CanonicalError("", f"the string has a lone surrogate at character {error.start}") from error
-    return json.dumps(value, ensure_ascii=False)
+    if not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise CanonicalError("", f"the string has a lone surrogate at character {error.start}") from error
+    return _quoted(value)
 
 
 def array(elements: Iterable[str]) -> str:
@@ -34,7 +37,9 @@ def array(elements: Iterable[str]) -> str:
 
 def json_object(members: Iterable[tuple[str, str]]) -> str:
     """Return the JSON object of (key, encoded value), keys in the order of their UTF-16 code units."""
-    ordered = sorted(members, key=lambda member: utf16_order(member[0]))
+    ordered = list(members)
+    if len(ordered) > 1:
+        ordered.sort(key=lambda member: utf16_order(member[0]))
     return "{" + ",".join(f"{string(key)}:{value}" for key, value in ordered) + "}"
 
 

@@ -22,10 +22,11 @@ class BoundStep:
     committer: Committer
     input_hash: bytes
 
-    def headers(self, result: object) -> dict[str, str]:
+    def headers(self, result: object, text: bytes | None = None) -> dict[str, str]:
         """Return the headers to be written with the settlement, in the same write.
 
-        A result that is a `Closing` gives the closing's headers instead: the closing is no leaf.
+        `text` is the result's canonical JSON, where it is at hand. A result that is a `Closing` gives the
+        closing's headers instead: the closing is no leaf.
         """
         if isinstance(result, Closing):
             return result.to_headers()
@@ -33,7 +34,9 @@ class BoundStep:
             function=self.committer.name,
             version=self.committer.version,
             input_hash=self.input_hash,
-            output_hash=sha256(canonical_result(self.committer.fn, result)).digest(),
+            output_hash=sha256(
+                text if text is not None else canonical_result(self.committer.fn, result)
+            ).digest(),
         ).to_headers()
 
 
@@ -48,7 +51,10 @@ class Committer:
 
     def bind(self, args: Sequence[object], kwargs: Mapping[str, object]) -> BoundStep:
         """Hash the arguments; to be called before the function runs. Raises CanonicalError."""
-        text = canonical_arguments(self.fn, args, kwargs, takes_context=self.takes_context)
+        return self.bind_text(canonical_arguments(self.fn, args, kwargs, takes_context=self.takes_context))
+
+    def bind_text(self, text: bytes) -> BoundStep:
+        """Return the bound call of arguments whose canonical JSON is at hand."""
         return BoundStep(committer=self, input_hash=sha256(text).digest())
 
     def values(self, args: Sequence[object], kwargs: Mapping[str, object], result: object) -> StepValues:
