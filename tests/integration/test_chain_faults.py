@@ -99,7 +99,7 @@ async def test_latency_delays_and_changes_nothing(server: ChainServer, client: C
     started = time.monotonic()
     assert await client.ask("eth_blockNumber") == "0xb"
     assert time.monotonic() - started >= 0.2
-    server.weather.replace(Latency(seconds=0.2, where="request"))
+    server.weather.replace(Latency(seconds=0.5, where="request"))
     async with asyncio.TaskGroup() as tasks:
         late = tasks.create_task(client.ask("eth_blockNumber"))
         await server.request("evm_mine")
