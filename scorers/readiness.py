@@ -8,6 +8,7 @@ from __future__ import annotations
 import structlog
 
 from contracts.bindings import BindingError, proposal_scores
+from contracts.dao import governor_behind
 from contracts.rpc import CallReverted, Node
 from contracts.transactions import check_sender
 from contracts.transactions.checks import SUBMISSION_GAS
@@ -53,7 +54,11 @@ async def check_registry(node: Node, registry: str, dao: str) -> None:
         owner = proposal_scores.DAO.decode(await node.call(registry, proposal_scores.DAO.encode())).lower()
     except (BindingError, CallReverted) as error:
         raise _no_registry(registry, error) from error
-    if owner != dao.lower():
+    if owner == dao.lower():
+        return
+    # A Governor without a clock() is read through a contract that is its clock.
+    head = await node.header("latest")
+    if await governor_behind(node, owner, head.number) != dao.lower():
         raise NotReady(
             f"the registry {registry} keeps the scores of {owner}, not of {dao}: correct one of them"
         )

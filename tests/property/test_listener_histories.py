@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -130,6 +131,7 @@ async def play(seed: int) -> None:
         assert set(history.engine.made.values()) <= {1}
 
 
+@pytest.mark.timeout(7_200 if RECORDS else 180)
 @given(st.integers(min_value=0, max_value=2**32))
 @settings(max_examples=2_000 if RECORDS else 25, deadline=None)
 def test_the_invocations_are_those_of_the_final_chain(seed: int) -> None:
