@@ -125,10 +125,12 @@ async def _numbered(pool: Pool, number: int) -> BlockHeader:
         await pool.require_height(endpoint, number)
         return await ask_header(endpoint, number)
 
-    for endpoint in pool.ranked():
-        if len(ballot.answers) >= quorum and pool.lags(endpoint):
+    waiting, at_once = pool.ranked(), quorum
+    while waiting:
+        if len(ballot.answers) >= quorum and pool.lags(waiting[0]):
             break  # What a reorg has replaced may live on where the chain stands still.
-        await ballot.ask(ask, [endpoint])
+        asked, waiting, at_once = waiting[:at_once], waiting[at_once:], 1
+        await ballot.ask(ask, asked)
         if (header := ballot.winner(quorum, only=only)) is not None:
             return _shown(pool, header)
     header = ballot.winner(quorum if quorum > 1 else max(1, len(ballot.answers)))
