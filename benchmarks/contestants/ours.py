@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from time import perf_counter
+from time import perf_counter, process_time
 from uuid import uuid4
 
 from benchmarks.contestants import shapes
@@ -58,7 +58,9 @@ async def measure(url: str, seconds: float) -> shapes.Figures:
     signal = f"signal-{run}"
     async with application(Orchestrator.local(url)) as app:
         single = await shapes.one_at_a_time(lambda name: app.run(f"{run}-{name}", four_steps), seconds)
+        begun, busy = perf_counter(), process_time()
         many = await shapes.many_at_once(lambda name: app.run(f"{run}-{name}", four_steps), seconds)
+        many_cpu_us = 1e6 * (process_time() - busy) / (many * (perf_counter() - begun))
         steps = await shapes.step_rate(lambda count: app.run(f"{run}-long", stepwise, count))
         waiting = await app.begin_run(f"{run}-replayed", stepwise_then_wait, shapes.LONG, signal)
         await _recorded.wait()
@@ -67,7 +69,7 @@ async def measure(url: str, seconds: float) -> shapes.Figures:
         await app.promises.resolve(signal, None)
         await (await app.get(waiting.id)).result()
         replay_s = perf_counter() - begun
-    return shapes.Figures(single=single, many=many, steps=steps, replay_s=replay_s)
+    return shapes.Figures(single=single, many=many, steps=steps, replay_s=replay_s, many_cpu_us=many_cpu_us)
 
 
 if __name__ == "__main__":
