@@ -17,7 +17,6 @@ from contracts.bindings import decode_error, proposal_scores
 from contracts.bindings.governor import ProposalState
 from contracts.rpc import Node, logs_between
 from contracts.transactions import Sent, SentStatus, Signers, patiently, send_transaction
-from contracts.transactions.observation import Observation
 from contracts.transactions.patience import park_s
 from orchestrator import Context, Info
 from scorers.batches.sorting import single_intent
@@ -95,10 +94,9 @@ async def read_standing(info: Info, proposal: Proposal) -> Standing:
     the key to submit with.
     """
     node, signers = info.dependency(Node), info.dependency(Signers)
-    observation = info.dependency(Observation)
-    finalized = await observation.finalized()
+    finalized = await node.header("finalized")
     ours, state = signers.addresses, dao_of(proposal).state(proposal.proposal_id)
-    answers = await observation.calls.call_many(
+    answers = await node.call_many(
         [
             state.call,
             *(

@@ -10,9 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from contracts.rpc import BlockHeader, Fees, Node, RpcError
+from contracts.rpc import Fees, Node, RpcError
 from contracts.transactions.chain import Question, look_at
-from contracts.transactions.together import CallsTogether
 from contracts.transactions.values import Confirmation, Requirement
 
 T = TypeVar("T")
@@ -39,7 +38,6 @@ class Observation:
 
     def __init__(self, node: Node, *, fresh_s: float = FRESH_S) -> None:
         self._node = node
-        self.calls = CallsTogether(node)
         self._fresh_s = fresh_s
         self._waiting: list[_Asked] = []
         self._round = asyncio.Lock()
@@ -93,10 +91,6 @@ class Observation:
     async def chain_id(self) -> int:
         """Return the id of the chain that the node serves now."""
         return await self._shared(("chain", ""), self._node.chain_id)
-
-    async def finalized(self) -> BlockHeader:
-        """Return the newest block that the node calls final."""
-        return await self._shared(("finalized", ""), lambda: self._node.header("finalized"))
 
     async def fees(self) -> Fees:
         """Return what gas costs now."""
