@@ -21,8 +21,8 @@ from tests.acceptance.journal import History
 from tests.acceptance.nursery import Process
 from tests.acceptance.scene import SCORER, Ground, Scene, signer
 
-VARYING = ("broadcast_transaction", "confirm_transaction")
-"""Steps that ask until the chain has come so far, and so as often as that takes."""
+VARYING = ("broadcast_transaction", "confirm_transaction", "prepare_transaction", "reserve_nonce")
+"""Steps that ask until the chain has come so far, and those of which one asks for all that run beside it."""
 NEEDS_SERVER = ("reserve_nonce", "confirm_transaction")
 """Steps that call the orchestrator themselves, and are tried again when it is away."""
 
