@@ -71,6 +71,7 @@ def _inserts_of(commands: Sequence[Command[Any]], touch_ms: int) -> dict[int, In
         insert = insert_of(command, touch_ms)
         if insert is not None and not (touched and _follows(command, insert, touched)):
             found[position] = insert
+            touched.add(insert.promise_id)  # where it does not apply, it comes before others of this id
             continue
         needs = needs_of(command)
         if needs.tree is not None or needs.held_by is not None or isinstance(command, g.GroupChange):

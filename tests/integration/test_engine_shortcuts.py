@@ -217,6 +217,15 @@ async def test_the_order_of_a_batch_is_kept_where_it_can_be_told(w: World) -> No
     assert first.promise.value == second.promise.value == Value(data="1")
 
 
+async def test_what_no_statement_adds_still_comes_before_others_of_its_id(w: World) -> None:
+    await w.do(claim("a"))
+    await w.do(c.TaskRelease(id="a", version=1))
+    await w.do(acquire("a", 1))  # its next step clears the count of releases, by the program
+    first, second = await w.together(fence("a", 2, create("a:1", timeout_at=FAR - 1)), create("a:1"))
+    assert first.promise.timeout_at == FAR - 1
+    assert second.promise == first.promise
+
+
 async def test_what_a_batch_adds_is_due_in_time(w: World) -> None:
     await w.do(claim("a"))
     await w.together(create("p", timeout_at=w.now + 50, timer="true"), fence("a", 1, step("a:1")))
