@@ -165,10 +165,11 @@ def _show(bundle: Proof) -> None:
     output.table("leaves", ("index", "function", "version", "hash"), rows)
     if isinstance(bundle, VoterProof):
         votes = [
-            (vote.index, vote.support, vote.weight, output.mark(vote.counted), escape(vote.reason))
-            for vote in (each.vote for each in bundle.votes)
+            (one.index, one.voter, one.support, one.weight, output.mark(one.counted), escape(one.reason))
+            for one in (each.vote for each in bundle.votes)
         ]
-        output.table(f"votes of {bundle.voter}", ("index", "support", "weight", "counted", "why not"), votes)
+        columns = ("index", "voter", "support", "weight", "counted", "why not")
+        output.table(f"votes of {bundle.voter}", columns, votes)
 
 
 def _expected_addresses(bundle: Proof, settings: Settings) -> list[Check]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,12 @@ from orchestrator.transport.local import LocalTransport
 from scorers import composition
 from scorers.cli import main
 from scorers.registration import register_scoring
+from scorers.schema import SCHEMA_FILE
+from scorers.verifier import PAGE
 from scorers.workflow import score_proposal
 from tests.cli_stage import Ended
-from tests.scorers_chain import FAST, RETRY, World, world
+from tests.integration.server_support import get
+from tests.scorers_chain import ACCOUNTS, FAST, RETRY, World, world
 
 AWAY = "http://127.0.0.1:9"
 OFFLINE = ["shape", "completeness", "order", "values", "leaves", "proofs", "root"]
@@ -198,3 +202,87 @@ async def test_nothing_is_verified_where_the_node_is_away(cli: Callable[..., End
     ended = await asyncio.to_thread(cli, "proof", "verify", str(scored.file), "--rpc", AWAY, "--json")
     ended.told("127.0.0.1:9")
     assert ended.out == ""
+
+
+VOTER = ACCOUNTS[3][0]
+
+
+async def test_one_step_and_one_voter(cli: Callable[..., Ended], scored: Scored) -> None:
+    at, rpc = ("--server", scored.url), ("--rpc", scored.made.node.endpoint)
+    for choice in (("--step", "4"), ("--voter", VOTER)):
+        got = await asyncio.to_thread(
+            cli, "proof", "get", scored.promise_id, *choice, "-o", str(scored.file), *at
+        )
+        assert got.code == 0, got
+        checked = await asyncio.to_thread(cli, "proof", "verify", str(scored.file), *rpc, "--json")
+        assert checked.code == 0, checked
+        assert set(checks_of(checked)) >= {"shape", "values", "leaves", "proofs", "registry", "steps"}
+        await _served_alike(scored, choice)
+        whole = await asyncio.to_thread(cli, "audit", str(scored.file), *rpc)
+        whole.told("the whole bundle is needed")
+    shown = await asyncio.to_thread(cli, "proof", "get", scored.promise_id, "--voter", VOTER, *at)
+    assert VOTER in shown.out
+    stranger = await asyncio.to_thread(cli, "proof", "get", scored.promise_id, "--voter", ELSEWHERE, *at)
+    stranger.told("none of the voters", ELSEWHERE)
+
+
+async def _served_alike(scored: Scored, choice: tuple[str, str]) -> None:
+    path = f"/proofs/{scored.promise_id}/{choice[0][2:]}s/{choice[1]}"
+    status, body, headers = await get(scored.url, path)
+    assert (status, body) == (200, await asyncio.to_thread(scored.file.read_bytes))
+    assert "immutable" in headers["Cache-Control"]
+    again = await get(scored.url, path, **{"If-None-Match": headers["ETag"]})
+    assert again[:2] == (304, b"")
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("steps/5", "there is no 5"),
+        ("steps/-1", "no number of a step"),
+        ("steps/1e3", "no number of a step"),
+        (f"voters/{ELSEWHERE}", "none of the voters"),
+        ("voters/me", "no address"),
+        ("holders/me", "have no"),
+    ],
+)
+async def test_what_is_not_there_is_not_found(scored: Scored, path: str, words: str) -> None:
+    status, body, headers = await get(scored.url, f"/proofs/{scored.promise_id}/{path}")
+    assert status == 404
+    assert words in body.decode()
+    assert headers.get("Cache-Control") is None
+
+
+async def test_the_audit_names_the_place(cli: Callable[..., Ended], scored: Scored) -> None:
+    await fetched(cli, scored)
+    rpc = ("--rpc", scored.made.node.endpoint)
+    for source in (str(scored.file), scored.promise_id):
+        right = await asyncio.to_thread(cli, "audit", source, *rpc, "--server", scored.url, "--json")
+        assert right.code == 0, right
+        assert json.loads(right.out)["differences"] == []
+    bundle = json.loads(scored.file.read_text())
+    bundle["sections"]["votes"]["leaves"][1]["weight"] = "31"
+    scored.file.write_text(json.dumps(bundle))
+    wrong = await asyncio.to_thread(cli, "audit", str(scored.file), *rpc, "--json")
+    place = {"place": f"votes.leaves[{VOTER}].weight", "bundle": "31", "chain": "30"}
+    assert json.loads(wrong.out)["differences"] == [place]
+    table = await asyncio.to_thread(cli, "audit", str(scored.file), *rpc)
+    table.told("1 differences", place["place"])
+    assert "the bundle says" in table.out
+
+
+async def test_a_file_of_gigabytes_is_not_read(cli: Callable[..., Ended], tmp_path: Path) -> None:
+    large = tmp_path / "large.json"
+    with large.open("wb") as file:
+        file.truncate(5 * 2**30)
+    ended = await asyncio.to_thread(cli, "proof", "verify", str(large))
+    ended.told(str(large), "at most 67108864 are read")
+
+
+async def test_the_page_and_the_schema_are_given(cli: Callable[..., Ended], tmp_path: Path) -> None:
+    for name, file in (("page", PAGE), ("schema", SCHEMA_FILE)):
+        target = tmp_path / file.name
+        given = await asyncio.to_thread(cli, "proof", name, "-o", str(target))
+        assert given.code == 0, given
+        assert target.read_bytes() == file.read_bytes()
+        assert sha256(file.read_bytes()).hexdigest() in given.out
