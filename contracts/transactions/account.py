@@ -2,7 +2,8 @@
 
 py_ecc lifts the interpreter's recursion limit to 100,000 when it is imported. At that depth a deeply nested
 JSON text overflows the C stack of any decoder and ends the process, which is a gift to whoever may send one.
-The limit is put back here, the only place outside the local chain that imports eth_account.
+The limit is put back here, the only place outside the local chain that imports eth_account. It also computes
+curves for most of a second: this module is imported where a key is read, and by no process without one.
 """
 
 import sys

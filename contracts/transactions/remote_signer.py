@@ -18,7 +18,6 @@ from eth_utils.crypto import keccak
 from hexbytes import HexBytes
 
 from contracts.rpc.connection import displayed
-from contracts.transactions.account import Account, TypedTransaction
 from contracts.transactions.signer import SignerError
 
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
@@ -118,6 +117,8 @@ class RemoteSigner:
         return keccak(raw), raw
 
     def _compare(self, raw: bytes, fields: Mapping[str, Any]) -> None:
+        from contracts.transactions.account import Account, TypedTransaction  # noqa: PLC0415 - see there
+
         try:
             signed = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
             sender = str(Account.recover_transaction(raw)).lower()

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, final
 
 from eth_utils.address import to_checksum_address
 
-from contracts.transactions.account import Account
 from contracts.transactions.fees import Price
 from contracts.transactions.values import Intent, Signed
 
@@ -61,6 +60,8 @@ class Signer:
     @classmethod
     def from_key(cls, private_key: str, *, source: str = "the private key") -> Signer:
         """Take a private key of 0x and 64 hexadecimal digits. Raises SignerError, naming `source`."""
+        from contracts.transactions.account import Account  # noqa: PLC0415 - see there
+
         try:
             # Checked here, for eth_account takes a key that lost its last digit for another key.
             if not _PRIVATE_KEY.fullmatch(private_key.strip()):
@@ -78,6 +79,8 @@ class Signer:
 
         The key derivation takes up to some seconds by design; call it once, at start.
         """
+        from contracts.transactions.account import Account  # noqa: PLC0415 - see there
+
         content = _keystore(path)
         try:
             return cls(Account.from_key(Account.decrypt(content, password)))

@@ -25,6 +25,7 @@ async def visit(ctx: Context, graph: str, node: str) -> list[str]:
 
 async def main(at: str, graph: str, start: str) -> None:
     app = Orchestrator.at(at, ttl_ms=2_000)
+    app.register(links_of, executor="inline")
     app.register(visit)
     async with app:
         await app.begin_rpc(f"{graph}-{start}", visit, graph, start)

@@ -37,8 +37,7 @@ STALL_S = 120.0
 COUNT_INTERVAL_S = 0.5
 VERIFIERS = 4
 NOT_FOUND = 404
-ADMIN = actor("admin")
-SCORER = actor("scorer")
+ADMIN, SCORER = "admin", "scorer"
 
 
 class Watcher(Protocol):
@@ -100,7 +99,7 @@ async def _stage(proposals: Sequence[Proposal], directory: Path) -> AsyncIterato
         engine = await stack.enter_async_context(Engine(open_store(f"sqlite:///{directory}/replay.db")))
         # Nothing runs at the end but where it was interrupted, and then nobody wants it to finish.
         app = Orchestrator(transport=LocalTransport(engine), group="proposal-scorers", grace_s=0)
-        composition.register_scoring(app, node=node, signer=SCORER)
+        composition.register_scoring(app, node=node, signer=actor(SCORER))
         settings = Settings(
             rpc=chain.where,
             chain_id=chain_id,
@@ -125,11 +124,12 @@ async def _stage(proposals: Sequence[Proposal], directory: Path) -> AsyncIterato
 
 async def _prepared(node: Node, chain_id: int, proposals: Sequence[Proposal]) -> tuple[DeployedDao, Player]:
     """Fund everyone, deploy the DAO and its registry."""
-    for signer in (ADMIN, SCORER):
+    admin, scorer = actor(ADMIN), actor(SCORER)
+    for signer in (admin, scorer):
         await node.request("hardhat_setBalance", [signer.address, hex(BALANCE_WEI)])
-    admin = DirectSender(node, ADMIN, chain_id)
-    deployed = await deploy_dao(admin, voting_period=voting_period(proposals), scorers=[SCORER.address])
-    player = Player(node, ADMIN, deployed.dao, chain_id)
+    sender = DirectSender(node, admin, chain_id)
+    deployed = await deploy_dao(sender, voting_period=voting_period(proposals), scorers=[scorer.address])
+    player = Player(node, admin, deployed.dao, chain_id)
     await player.fund({vote.voter for proposal in proposals for vote in proposal.votes})
     await player.fund({proposal.proposer for proposal in proposals})
     return deployed, player

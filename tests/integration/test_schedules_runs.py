@@ -16,6 +16,7 @@ from orchestrator.domain.schedule import NEVER_MS, CatchUp
 from orchestrator.domain.task import TaskState
 from orchestrator.engine import ManualClock
 from orchestrator.engine.batch import tick_program
+from orchestrator.engine.unheard import Listening
 from orchestrator.protocol import commands as c
 from orchestrator.protocol import schedules as s
 from orchestrator.protocol.envelope import VERSION, decode_request
@@ -242,8 +243,9 @@ async def test_many_missed_runs_come_in_bounded_pages_and_nobody_waits_for_them(
         await w.do(every_minute("busy"))
         await w.do(every_minute("calm", cron="0 * * * *"))
         w.clock.advance(10 * HOUR)
+        everybody = Listening(here=lambda _: True, elsewhere=False)
         result = await w.store.run(
-            lambda now: tick_program(now, w.engine.settings, lambda _: True), w.clock.now_ms()
+            lambda now: tick_program(now, w.engine.settings, everybody), w.clock.now_ms()
         )
         assert result.more
         assert result.runs <= 50

@@ -110,7 +110,14 @@ def test_the_server_is_as_described(schema: Any, method: str, path: str, example
     statuses: set[int] = set()
     operation = schema[path][method]
 
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    # Drawn anew in each round, also where Hypothesis is set to draw the same each time.
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        derandomize=False,
+        print_blob=True,
+    )
     @given(case=operation.as_strategy() | _broken(operation))
     def check(case: Any) -> None:
         response = case.call(timeout=ANSWER_S)
