@@ -148,6 +148,7 @@ def remote(settings: Settings, *, name: str | None = None, worker: bool) -> Orch
         token=token_of(settings),
         ttl_ms=int(settings.lease * 1000),
         worker=worker,
+        concurrency=settings.concurrency,
     )
 
 

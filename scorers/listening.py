@@ -12,7 +12,8 @@ from pathlib import Path
 from prometheus_client.registry import Collector
 
 from contracts.rpc import Node
-from contracts.rpc.metrics import PoolCollector
+from contracts.rpc.metrics import PoolsCollector
+from contracts.rpc.pool import Pool
 from listener import InvalidSettings, Listener, ListenerSettings, Source, SqliteCursorStore
 from listener.metrics import SourcesCollector, health_of
 from listener.progress import ProgressCallback
@@ -50,17 +51,18 @@ class NodeDirectory:
                 self._nodes[key] = await self._stack.enter_async_context(node)
             return self._nodes[key]
 
-    def collectors(self) -> list[Collector]:
-        """Return what shows the nodes that are open by now."""
-        return [PoolCollector(*(node.pool for node in self._nodes.values()))]
+    def pools(self) -> list[Pool]:
+        """Return the pools of the nodes that are open by now."""
+        return [node.pool for node in self._nodes.values()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listening:
-    """The listeners of a process and what wakes them."""
+    """The listeners of a process, what wakes them, and the pools of the nodes that they have opened."""
 
     listeners: Listeners
     watches: Sequence[HeadsWatch]
+    pools: Callable[[], Sequence[Pool]]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Listen until `stop` is set. Raises what is wrong with the only source at its start."""
@@ -87,14 +89,17 @@ async def listening_of(settings: Settings, app: Orchestrator, node: Node | None)
     """
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(await SqliteCursorStore.open(settings.cursor))
-        builder = _Builder(settings, app, store, NodeDirectory(settings, stack))
+        nodes = NodeDirectory(settings, stack)
+        builder = _Builder(settings, app, store, nodes)
         if settings.sources:
             held = [builder.held(each) for each in settings.sources]
         else:
             assert node is not None  # noqa: S101 - the caller opens it where there are no sources
             held = [await builder.flagged(node)]
         yield Listening(
-            listeners=Listeners(held, store, strict=not settings.sources), watches=builder.watches()
+            listeners=Listeners(held, store, strict=not settings.sources),
+            watches=builder.watches(),
+            pools=lambda: [*([] if node is None else [node.pool]), *nodes.pools()],
         )
 
 
@@ -216,7 +221,10 @@ async def status_served(settings: Settings, served: Listening) -> AsyncIterator[
         token=composition.token_of(settings),
         open_metrics=settings.open_metrics,
     )
-    collector = SourcesCollector(served.listeners, time.time)
-    app = create_status_app(chosen, lambda: health_of(served.listeners, time.time()), [collector])
+    collectors: list[Collector] = [
+        SourcesCollector(served.listeners, time.time),
+        PoolsCollector(served.pools),
+    ]
+    app = create_status_app(chosen, lambda: health_of(served.listeners, time.time()), collectors)
     async with listening(app) as url:
         yield url

@@ -187,6 +187,9 @@ class Settings(BaseSettings):
     group: str = Field(
         default="proposal-scorers", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Worker group to join."
     )
+    concurrency: int = Field(
+        default=256, ge=1, le=10_000, description="tasks executed at once; most of them wait for the chain"
+    )
     lease: float = Field(
         default=10.0, ge=1, le=3600, description="Seconds until a silent worker's task is given on."
     )

@@ -228,6 +228,8 @@ def judge_sent(scorer: str, sent: Sent, reverts: int) -> Submission | None:
             block_number=sent.block_number,
             block_hash=sent.block_hash,
         )
+    if sent.status is SentStatus.CANCELLED:
+        return Submission(status=SubmissionStatus.FAILED, scorer=scorer, detail=sent.reason)
     refusal = decode_error(bytes.fromhex((sent.revert_hex or "0x")[2:]))
     hopeless = refusal is not None and refusal.name in HOPELESS
     # What a revert means is asked of the registry first: the score may stand there already.

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from benchmarks.chain import backfill, events, local, reads, submissions
 from benchmarks.chain.stage import Figure
+from scorers.cli import logs
 
 ROUNDS = 5
 SHAPES: Mapping[str, Callable[[int], Awaitable[list[Figure]]]] = {
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments if arguments is not None else sys.argv[1:])
     if unknown := set(given.shapes) - SHAPES.keys():
         parser.error(f"no such shape: {', '.join(sorted(unknown))}")
+    logs.configure(logs.Level.WARNING)
     figures = asyncio.run(_measured(given.shapes or list(SHAPES), given.rounds))
     if given.json:
         print(json.dumps([asdict(each) for each in figures]))

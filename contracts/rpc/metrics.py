@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -14,6 +14,17 @@ from contracts.rpc.numbers import LATENCY_BUCKETS_S
 from contracts.rpc.pool import Pool
 
 LABELS = ("endpoint", "chain")
+
+
+class PoolsCollector(Collector):
+    """Shows the pools that are open when it is asked, for a process that opens them one after the other."""
+
+    def __init__(self, pools: Callable[[], Iterable[Pool]]) -> None:
+        self._pools = pools
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield everything, in a stable order."""
+        yield from PoolCollector(*self._pools()).collect()
 
 
 class PoolCollector(Collector):

@@ -28,6 +28,8 @@ FEE_HEADER = "fee"
 """The header of a used nonce's value with what was paid, in wei."""
 SENDER_TAG = "sender"
 """The tag by which the claims of a key are found: `{chain}-{address}`."""
+CLAIM_TAG, CLAIM_OF_NONCE = "claim", "nonce"
+"""The tag by which the claims of all keys are found."""
 KNOWN_MAX = 50_000
 _NOT_FOUND = 404
 
@@ -268,7 +270,7 @@ class NonceBook:
             WORKFLOW_HEADER: claim.workflow_id,
             COST_HEADER: str(claim.cost),
         }
-        tags = {SENDER_TAG: f"{claim.chain_id}-{claim.address}"}
+        tags = {SENDER_TAG: f"{claim.chain_id}-{claim.address}", CLAIM_TAG: CLAIM_OF_NONCE}
         made = await self._app.promises.create(promise_id, param=Value(headers=headers), tags=tags)
         if _header(made, OWNER_HEADER) is None:
             raise ForeignClaim(promise_id)

@@ -38,6 +38,7 @@ from contracts.transactions.values import (
     SentStatus,
     Signed,
     Wait,
+    WishKind,
 )
 from orchestrator import ApplicationError, Context
 
@@ -64,6 +65,9 @@ async def send_transaction(ctx: Context, intent: Intent) -> Sent:
         nonce = reserved.nonce
         delivery = Delivery(signed=(await patiently(ctx, sign_transaction, intent, nonce, prepared),))
         delivery = await _delivered(ctx, intent, delivery, prepared.policy)
+        if delivery.seen.position is Position.CONFIRMED and delivery.final_filler() is not None:
+            # What used the nonce up counts when it is final: a reorg may yet bring what it replaced.
+            delivery = await _delivered(ctx, intent, delivery, replace(prepared.policy, early=False))
         if delivery.seen.position is Position.CONFIRMED:
             follower = follower_id(nonce_promise_id(intent.chain_id, intent.sender, nonce))
             ctx.options(id=follower).detached(follow_transaction, intent, delivery.signed, prepared.policy)
@@ -104,7 +108,7 @@ class Delivery:
     """What was signed for one nonce, newest last, and what node and chain said to it.
 
     `waiting` and `refused` count the watches in vain since the newest was signed: those in which the node had
-    it, and those in which the node would not have it.
+    it, and those in which the node would not have it. What an operator asked for is in `seen`.
     """
 
     signed: tuple[Signed, ...]
@@ -138,11 +142,10 @@ class Delivery:
             was_mined=pending and self.seen.position is Position.MINED,
         )
 
-    def final_is_filler(self) -> bool:
-        """Tell whether the transaction that the chain finalised is one that only used the nonce up."""
-        return any(
-            each.filler and each.transaction_hash == self.seen.transaction_hash for each in self.signed
-        )
+    def final_filler(self) -> Signed | None:
+        """Return the transaction that stands on the chain if it is one that only used the nonce up."""
+        fillers = (each for each in self.signed if each.filler)
+        return next((each for each in fillers if each.transaction_hash == self.seen.transaction_hash), None)
 
 
 async def _prepared(ctx: Context, intent: Intent) -> Prepared:
@@ -211,7 +214,16 @@ async def _filler(
 
 
 async def _another(ctx: Context, intent: Intent, delivery: Delivery, policy: SendingPolicy) -> Signed | None:
-    """Return another transaction for this nonce if the newest was watched in vain for long enough."""
+    """Return another transaction for this nonce if the newest was watched in vain for long enough.
+
+    What an operator asks for is signed at once, and as often as it is asked for.
+    """
+    wish = delivery.seen.wish
+    if wish is not None:
+        cancelled = wish.kind is WishKind.CANCEL
+        return await patiently(
+            ctx, sign_replacement, intent, delivery.newest, policy, fill=cancelled, wish=wish
+        )
     refused = delivery.refused >= policy.bump_after_watches
     if len(delivery.signed) > policy.bumps_max or not (
         refused or delivery.waiting >= policy.bump_after_watches
@@ -222,7 +234,15 @@ async def _another(ctx: Context, intent: Intent, delivery: Delivery, policy: Sen
 
 async def _ended(ctx: Context, intent: Intent, delivery: Delivery) -> Sent:
     final = delivery.seen
-    if delivery.final_is_filler():
+    filler = delivery.final_filler()
+    if filler is not None and filler.cancelled:
+        return Sent(
+            status=SentStatus.CANCELLED,
+            logical_id=intent.logical_id,
+            nonce=filler.nonce,
+            reason="an operator cancelled it; its nonce was used up by an empty transfer",
+        )
+    if filler is not None:
         return _refused(intent, "no node took the transaction; its nonce was used up by an empty one", None)
     explained = None if final.succeeded else await patiently(ctx, explain_revert, intent)
     return Sent(

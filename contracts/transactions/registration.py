@@ -19,6 +19,7 @@ from contracts.transactions.steps import (
     sign_transaction,
 )
 from contracts.transactions.values import SendingPolicy
+from contracts.transactions.wishes import WishBook
 from orchestrator import Orchestrator, RetryPolicy
 
 STEPS = (
@@ -50,7 +51,8 @@ def register_transactions(
     chosen = policy or SendingPolicy()
     observation = Observation(node, fresh_s=min(FRESH_S, chosen.poll_ms / 1000))
     signers = signer if isinstance(signer, Signers) else Signers([signer])
-    for dependency in (node, signers, chosen, NonceBook(app), observation, metrics or SendingMetrics()):
+    books = (NonceBook(app), WishBook(lambda: app.promises))
+    for dependency in (node, signers, chosen, *books, observation, metrics or SendingMetrics()):
         app.set_dependency(dependency)
     for step in STEPS:
         app.register(step, retry=retry)

@@ -17,7 +17,7 @@ from contracts.rpc import Node, RpcError, RpcRefused
 from contracts.transactions.chain import PENDING
 from contracts.transactions.fees import FeeCapReached, Price, first_price, replacement_price
 from contracts.transactions.metrics import WEI_PER_ETHER, SendingMetrics
-from contracts.transactions.nonces import Claim, Limits, NonceBook
+from contracts.transactions.nonces import Claim, Limits, NonceBook, nonce_promise_id
 from contracts.transactions.observation import Observation
 from contracts.transactions.preparing import price_of
 from contracts.transactions.refusals import read_refusal
@@ -33,7 +33,10 @@ from contracts.transactions.values import (
     SendingPolicy,
     Signed,
     Wait,
+    Wish,
+    WishKind,
 )
+from contracts.transactions.wishes import WishBook
 from orchestrator import Info
 
 TRANSFER_GAS = 21_000
@@ -126,13 +129,22 @@ async def sign_transaction(info: Info, intent: Intent, nonce: int, prepared: Pre
 
 
 async def sign_replacement(
-    info: Info, intent: Intent, previous: Signed, policy: SendingPolicy, *, fill: bool
+    info: Info,
+    intent: Intent,
+    previous: Signed,
+    policy: SendingPolicy,
+    *,
+    fill: bool,
+    wish: Wish | None = None,
 ) -> Signed | None:
     """Sign again on the same nonce at a higher price; None where the configured cap forbids one.
 
     With `fill` it is an empty transfer to oneself, and stays one: it only uses the nonce up, so that what no
-    node takes holds back nothing behind it.
+    node takes, or an operator gave up, holds back nothing behind it. A `wish` may bring a cap of its own; one
+    that the cap forbids stays open.
     """
+    if wish is not None and wish.max_fee_per_gas is not None:
+        policy = replace(policy, max_fee_per_gas=wish.max_fee_per_gas, max_priority_fee_per_gas=None)
     offered = Price(
         max_fee_per_gas=previous.max_fee_per_gas, max_priority_fee_per_gas=previous.max_priority_fee_per_gas
     )
@@ -144,11 +156,14 @@ async def sign_replacement(
         return None
     filler = fill or previous.filler
     if filler:
-        signed = await _sign_filler(info, intent, previous.nonce, price)
+        given_up = previous.cancelled or (wish is not None and wish.kind is WishKind.CANCEL)
+        signed = replace(await _sign_filler(info, intent, previous.nonce, price), cancelled=given_up)
     else:
         signed = await info.dependency(Signers).sign(
             intent, nonce=previous.nonce, gas=previous.gas, price=price
         )
+    if wish is not None:
+        await info.dependency(WishBook).hear(wish)
     info.dependency(SendingMetrics).replaced.inc()
     log.warning(
         "transaction.replaced", logical_id=intent.logical_id, tx_hash=signed.transaction_hash, filler=filler
@@ -222,7 +237,8 @@ async def confirm_transaction(
 
     A look that fails is made up for by the next one. That another transaction took the nonce is believed when
     every look to the end of the watch says so, for one node of several may lag; it halts the key, since
-    somebody else signs with it. Raises RpcError if no look at all succeeded.
+    somebody else signs with it. At the end of a watch in vain an operator's wish is heard. Raises RpcError if
+    no look at all succeeded.
     """
     seen = await _watch(info.dependency(Observation), intent.sender, nonce, hashes, policy)
     if seen.position in (Position.FINAL, Position.TAKEN):
@@ -239,6 +255,10 @@ async def confirm_transaction(
             chain_id=intent.chain_id, address=intent.sender, nonce=nonce, logical_id=intent.logical_id
         )
         log.error("transaction.foreign_nonce", logical_id=intent.logical_id, nonce=nonce, promise_id=halt)
+    if seen.position is Position.PENDING:
+        nonce_id = nonce_promise_id(intent.chain_id, intent.sender, nonce)
+        asked = await info.dependency(WishBook).open(nonce_id)
+        return replace(seen, wish=asked)
     return seen
 
 

@@ -166,7 +166,8 @@ class Reserved:
 class Signed:
     """A signed transaction; it is recorded before anybody may broadcast it (S2).
 
-    A `filler` is an empty transfer to oneself that uses up the nonce of a transaction that no node takes.
+    A `filler` is an empty transfer to oneself that uses up the nonce of a transaction that no node takes, or,
+    `cancelled`, of one that an operator gave up.
     """
 
     transaction_hash: str
@@ -176,6 +177,7 @@ class Signed:
     max_fee_per_gas: int
     max_priority_fee_per_gas: int
     filler: bool = False
+    cancelled: bool = False
 
 
 class BroadcastState(StrEnum):
@@ -207,9 +209,31 @@ class Position(StrEnum):
     TAKEN = "taken by another transaction"
 
 
+class WishKind(StrEnum):
+    """What an operator may ask of a transaction that is not mined."""
+
+    SPEED_UP = "speed up"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What an operator asks of a transaction; `max_fee_per_gas` (wei) replaces the policy's caps for it.
+
+    `promise_id` is the promise that stands for the wish, once it is made.
+    """
+
+    kind: WishKind
+    max_fee_per_gas: int | None = None
+    promise_id: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
-    """What the chain shows of the transactions that share a nonce; the block's fields once it is mined."""
+    """What the chain shows of the transactions that share a nonce; the block's fields once it is mined.
+
+    `wish` is what an operator has asked meanwhile, of one that still waits.
+    """
 
     position: Position
     transaction_hash: str | None = None
@@ -219,6 +243,7 @@ class Confirmation:
     gas_used: int | None = None
     fee: int | None = None
     """What was paid, in wei, where the node tells."""
+    wish: Wish | None = None
 
 
 class SentStatus(StrEnum):
@@ -227,6 +252,7 @@ class SentStatus(StrEnum):
     CONFIRMED = "confirmed"
     REVERTED = "reverted"
     REFUSED = "refused"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +261,8 @@ class Sent:
 
     `CONFIRMED` and `REVERTED` stand on the chain as the policy requires, and name transaction and block.
     `REFUSED` had no effect: the contract or the node would not take it. `reason` is the contract's decoded
-    refusal, `revert_hex` its bytes.
+    refusal, `revert_hex` its bytes. `CANCELLED` had none either: an operator gave it up, and it is not to be
+    tried again.
     """
 
     status: SentStatus

@@ -19,6 +19,8 @@ from scorers.batches.values import Batch, BatchEnd, Item, Place, SetAside
 
 ROUNDS_TOGETHER = 2
 """Rounds in which items go together; whatever has not ended by then goes singly."""
+ENDS = (SentStatus.CONFIRMED, SentStatus.CANCELLED)
+"""What settles the items of a part: it stands on the chain, or an operator gave it up."""
 
 
 async def join_batch(info: Info, place: Place, item: Item) -> str:
@@ -91,7 +93,7 @@ async def _sent(ctx: Context, batch: Batch, ours: list[Item]) -> BatchEnd:
         left = []
         for part, transaction in zip(found.parts, sending, strict=True):
             sent = await transaction
-            if sent.status is not SentStatus.CONFIRMED and not singly:
+            if sent.status not in ENDS and not singly:
                 left += part
                 continue
             await patiently(ctx, settle_items, list(part), sent)

@@ -29,6 +29,7 @@ from scorers.cli import (
     services,
     task,
     tree,
+    tx,
 )
 from scorers.cli.session import INTERRUPTED
 
@@ -80,6 +81,7 @@ app.add_typer(proof.app, name="proof")
 app.add_typer(db.app, name="db")
 app.add_typer(cursor.app, name="cursor")
 app.add_typer(incident.app, name="incident")
+app.add_typer(tx.app, name="tx")
 
 
 def main() -> None:

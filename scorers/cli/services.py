@@ -93,7 +93,7 @@ async def serve(settings: Settings) -> None:
             await stop.wait()
 
 
-@configured("group", "server", "registry", *CHAIN, "lease", "metrics_port", *SENDING)
+@configured("group", "server", "registry", *CHAIN, "lease", "concurrency", "metrics_port", *SENDING)
 async def worker(
     settings: Settings,
     name: Annotated[str | None, typer.Option(help="This worker's name; unique in its group.")] = None,
@@ -141,6 +141,7 @@ async def listen(settings: Settings) -> None:
     *CHAIN,
     *SERVING,
     "group",
+    "concurrency",
     *SENDING,
     "websocket",
 )
@@ -242,7 +243,10 @@ async def _served(
 
 def _embedded(engine: Engine, settings: Settings) -> Orchestrator:
     return Orchestrator(
-        transport=LocalTransport(engine), group=settings.group, ttl_ms=int(settings.lease * 1000)
+        transport=LocalTransport(engine),
+        group=settings.group,
+        ttl_ms=int(settings.lease * 1000),
+        concurrency=settings.concurrency,
     )
 
 

@@ -10,16 +10,21 @@ from pathlib import Path
 import pytest
 
 from contracts.bindings import proposal_scores
+from contracts.deployment import deploy_registry
 from contracts.rpc import BlockHeader, BlockReference, Node
+from contracts.transactions import Signer
+from contracts.transactions.nonces import Claim, Limits, NonceBook
 from hardhat_free_chain.faults import StaleHead
 from listener import Source, SqliteCursorStore
 from listener.store import Cursor
+from orchestrator import Orchestrator
 from orchestrator.engine import Engine
 from orchestrator.server import ServerSettings, create_app, listening
 from orchestrator.store import open_store
 from scorers.doctor import Finding, State, examine
 from scorers.settings import Settings
 from tests.cli_stage import TOKEN
+from tests.governors import ADMIN, governance
 from tests.scorers_chain import ACCOUNTS, World, world
 
 
@@ -146,6 +151,50 @@ async def test_finality_that_stalls(ward: Ward, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Node, "header", stalled)
     await ward.made.pass_time(7200)
     assert "finality stalls" in (await found(ward.settings(), "finality")).detail
+
+
+async def test_a_retiring_key_is_kept_until_nothing_of_it_is_in_flight(ward: Ward) -> None:
+    old = Signer.from_key(ACCOUNTS[2][1])
+    chain_id = ward.made.chain_id
+    async with serving(ward) as url, Orchestrator.remote(url, group="g", worker=False) as app:
+        settings = ward.settings(server=url, retiring_private_key=ACCOUNTS[2][1])
+        assert "may be removed" in (await found(settings, "retiring keys")).detail
+        book = NonceBook(app)
+        nonce = await ward.made.node.nonce(old.address)
+        claim = Claim(chain_id=chain_id, address=old.address, logical_id="submit-1", workflow_id="send-1")
+        taken = await book.reserve(claim, first=nonce, limits=Limits(border=nonce + 16))
+        assert taken == nonce
+        finding = await found(settings, "retiring keys")
+        assert (finding.state, "has 1 in flight: keep it" in finding.detail) == (State.OK, True)
+        await book.spent(chain_id=chain_id, address=old.address, nonce=nonce, transaction_hash=None)
+        assert "may be removed" in (await found(settings, "retiring keys")).detail
+    assert (await found(settings, "retiring keys")).state is State.FAILED, "nobody can be asked"
+
+
+@pytest.mark.parametrize("name", ["SimpleGovernor", "BravoGovernor"])
+async def test_a_governor_of_others(name: str, tmp_path: Path) -> None:
+    """OpenZeppelin's contracts as they are, with the registry beside them."""
+    async with governance("hardhat_free_chain") as chain:
+        dao = await chain.found(name)
+        registry = await deploy_registry(chain.sender(ADMIN), dao, scorers=[ACCOUNTS[1][0]])
+        await chain.mine(3)
+        settings = Settings.model_validate(
+            {
+                "rpc": chain.node.endpoint,
+                "dao": chain.governor,
+                "registry": registry,
+                "store": f"sqlite:///{tmp_path}/store.db",
+                "cursor": f"sqlite:///{tmp_path}/cursor.db",
+                "private_key": ACCOUNTS[1][1],
+            }
+        )
+        findings = {each.name: each for each in await examine(settings)}
+        assert [each.name for each in findings.values() if each.state is State.FAILED] == []
+        assert f"answers as {dao.form.kind}" in findings["DAO"].detail
+        assert "may submit" in findings["scorer role"].detail
+        wrong = settings.model_copy(update={"dao": chain.token})
+        assert (await found(wrong, "DAO")).state is State.FAILED, "a token is no Governor"
+        assert "keeps the scores of" in (await found(wrong, "registry")).detail
 
 
 async def test_no_secret_is_ever_shown(ward: Ward) -> None:

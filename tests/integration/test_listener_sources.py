@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import aiohttp
 import pytest
 
 from contracts.bindings import governor
@@ -142,6 +143,12 @@ async def test_daos_of_two_kinds_and_an_event_are_listened_to_at_once(
             await until(lambda: broken.phase is Phase.PARKED)
             assert "not 5" in str(broken.reason)
             assert [each.phase for each in heard.listeners.statuses[:3]] == [Phase.RUNNING] * 3
+            assert len(heard.pools()) == 1, "sources of one chain and its endpoints share them"
+            async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as answer:
+                shown = await answer.text()
+            assert f'listener_cursor_block{{chain="{chain.chain_id}",source="votes"}}' in shown
+            labels = f'chain="{chain.chain_id}",endpoint="{chain.node.endpoint}",method="eth_getLogs"'
+            assert f"rpc_requests_total{{{labels}}}" in shown
             stop.set()
         for each in ended:
             value = cast(VotingEnded, engine.values[each])

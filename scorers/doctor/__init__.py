@@ -7,24 +7,21 @@ Every question gets an answer of its own: a failure never hides the ones after i
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from contracts.bindings import BindingError, proposal_scores
 from contracts.dao import DaoError, clock_of, governor_behind, probe
-from contracts.rpc import Node, RpcError, WrongChain
-from contracts.transactions import SenderStatus, SignerError, check_sender
+from contracts.rpc import RpcError, WrongChain
+from contracts.transactions import SignerError
 from listener import ListenerError, Source, SqliteCursorStore
-from orchestrator import OrchestratorError, Refused, Unavailable
-from orchestrator.protocol.commands import PromiseSearch
+from orchestrator import OrchestratorError
 from orchestrator.store.inspection import inspect_database, inspect_file
-from orchestrator.transport.http import HttpTransport
 from scorers import composition
+from scorers.doctor import keys
+from scorers.doctor.server import TIMEOUT_S, server
+from scorers.doctor.values import Fault, Finding, Question, Skipped, State, Surroundings, configured
 from scorers.errors import ScorerError
-from scorers.sending import sending_policy
 from scorers.settings import POSTGRES, Settings
 
 SUBMISSIONS = 10
@@ -33,9 +30,7 @@ FINALITY_LAG_S_MAX = 3600
 HEAD_AGE_S_MAX = 900
 LOCAL_CHAINS = frozenset({1337, 31337})
 """Development chains: their head is as old as their last transaction."""
-TIMEOUT_S = 10.0
 SQLITE = "sqlite:///"
-UNAUTHORIZED = frozenset({401, 403})
 KNOWN_ERRORS = (
     BindingError,
     DaoError,
@@ -46,43 +41,6 @@ KNOWN_ERRORS = (
     ScorerError,
     SignerError,
 )
-
-
-class State(StrEnum):
-    """What came of a question."""
-
-    OK = "ok"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """A question's name, what came of it, and what was seen or what to do."""
-
-    name: str
-    state: State
-    detail: str
-
-
-class Fault(ScorerError):
-    """What was asked does not hold; the message says what to do."""
-
-
-class Skipped(Exception):
-    """The question does not arise here; the message says why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What the questions are put to. `submissions` is how many the balance has to last for."""
-
-    settings: Settings
-    node: Node
-    submissions: int
-
-
-Question = Callable[[Surroundings], Awaitable[str]]
 
 
 async def examine(settings: Settings, *, submissions: int = SUBMISSIONS) -> list[Finding]:
@@ -164,7 +122,7 @@ async def _finality(around: Surroundings) -> str:
 
 async def _dao(around: Surroundings) -> str:
     """Ask which DAO it is: what cannot be scored is said before it is listened to."""
-    dao = await probe(around.node, _configured(around, "dao", "listen and up"))
+    dao = await probe(around.node, configured(around, "dao", "listen and up"))
     finalized = await around.node.header("finalized")
     clock = await clock_of(around.node, dao, finalized.number)
     counting = dao.form.counting_mode or "support=bravo"
@@ -173,7 +131,7 @@ async def _dao(around: Surroundings) -> str:
 
 async def _history(around: Surroundings) -> str:
     """Ask for the logs of the start block: the first range of a back-fill."""
-    dao, first = _configured(around, "dao", "listen and up"), around.settings.start_block
+    dao, first = configured(around, "dao", "listen and up"), around.settings.start_block
     head = await around.node.header("latest")
     if first > head.number:
         raise Fault(
@@ -184,7 +142,7 @@ async def _history(around: Surroundings) -> str:
 
 
 async def _registry(around: Surroundings) -> str:
-    registry, read = _configured(around, "registry", "listen and up"), proposal_scores
+    registry, read = configured(around, "registry", "listen and up"), proposal_scores
     answers = await around.node.call_many([(registry, read.DAO.encode()), (registry, read.PAUSED.encode())])
     owner = read.DAO.decode(answers[0]).lower()
     wanted = around.settings.dao
@@ -200,7 +158,7 @@ async def _registry(around: Surroundings) -> str:
 
 async def _archive(around: Surroundings) -> str:
     """Ask for old state. The facts that are scored are checkpointed: only the newest state is needed."""
-    dao = _configured(around, "dao", "listen and up")
+    dao = configured(around, "dao", "listen and up")
     finalized = await around.node.header("finalized")
     first = min(max(around.settings.start_block, 1), finalized.number)
     try:
@@ -210,83 +168,7 @@ async def _archive(around: Surroundings) -> str:
     return f"state at block {first} is served"
 
 
-# -- the key
-
-
-async def _key(around: Surroundings) -> str:
-    active, retiring = composition.addresses_of(around.settings)
-    if not active:
-        raise Skipped(
-            f"none: worker and up need --keystore, --signer or {composition.KEY_VARIABLE}; serve and listen "
-            "do not"
-        )
-    return ", ".join([*active, *(f"{address} (retiring)" for address in retiring)])
-
-
-async def _role(around: Surroundings) -> str:
-    senders = await _senders(around)
-    without = ", ".join(sender.address for sender in senders if not sender.has_role)
-    if without:
-        raise Fault(
-            f"{without} lacks the scorer role of {senders[0].registry}: have its admin call "
-            "grantRole(SCORER_ROLE, address)"
-        )
-    return f"{', '.join(sender.address for sender in senders)} may submit"
-
-
-async def _balance(around: Surroundings) -> str:
-    alarm = sending_policy(around.settings).balance_alarm
-    told = []
-    for sender in await _senders(around):
-        needed = max(sender.needed * around.submissions, alarm)
-        if sender.balance < needed:
-            raise Fault(
-                f"{sender.address} has {sender.balance} wei and {around.submissions} submissions, or the "
-                f"balance alarm, need up to {needed}: send it funds"
-            )
-        lasts = f"{sender.balance // sender.needed}" if sender.needed else "any number of"
-        told.append(f"{sender.balance} wei, enough for {lasts} submissions")
-    return "; ".join(told)
-
-
-async def _fees(around: Surroundings) -> str:
-    policy, fees = sending_policy(around.settings), await around.node.fees()
-    price = fees.base_fee + fees.priority_fee
-    for limit, name in ((policy.max_fee_per_gas, "--max-fee"), (policy.fee_alarm, "--fee-alarm")):
-        if limit is not None and price > limit:
-            raise Fault(f"gas costs {price} wei, above the {limit} of {name}: wait, or raise it")
-    return f"gas costs {price} wei, the most to be offered is {policy.max_fee_per_gas}"
-
-
-async def _senders(around: Surroundings) -> list[SenderStatus]:
-    registry = _configured(around, "registry", "this question")
-    try:
-        await _key(around)
-        active, _ = composition.addresses_of(around.settings)
-    except SignerError as error:
-        raise Skipped("not asked: the key cannot be read") from error
-    return [await check_sender(around.node, address, registry) for address in active]
-
-
 # -- this host
-
-
-async def _server(around: Surroundings) -> str:
-    settings = around.settings
-    transport = HttpTransport(settings.server, token=composition.token_of(settings), timeout_s=TIMEOUT_S)
-    try:
-        await transport.call(PromiseSearch(limit=1))
-    except Unavailable as error:
-        if "server" in settings.model_fields_set:
-            raise Fault(f"{error}; start it with dao-scorer serve, or correct --server") from error
-        raise Skipped(f"none at {settings.server}: dao-scorer serve or up starts it") from error
-    except Refused as error:
-        if error.status in UNAUTHORIZED:
-            raise Fault(f"{settings.server} refuses the token: {error}") from error
-        raise
-    finally:
-        await transport.close()
-    return f"{settings.server} answers" + (" and takes the token" if settings.token else "")
 
 
 async def _store(around: Surroundings) -> str:
@@ -301,7 +183,7 @@ async def _store(around: Surroundings) -> str:
     status = inspect_file(path)
     if status.owner is not None:
         try:
-            await _server(around)
+            await server(around)
         except (Skipped, *KNOWN_ERRORS) as error:
             raise Fault(
                 f"{path} is in use by process {status.owner} and no server answers at "
@@ -316,7 +198,7 @@ async def _store(around: Surroundings) -> str:
 
 
 async def _cursor(around: Surroundings) -> str:
-    settings, dao = around.settings, _configured(around, "dao", "listen and up")
+    settings, dao = around.settings, configured(around, "dao", "listen and up")
     path = Path(settings.cursor.removeprefix(SQLITE))
     if not settings.cursor.startswith(SQLITE) or not _exists(path):
         raise Skipped(
@@ -359,13 +241,6 @@ def _exists(path: Path) -> bool:
     return path.exists()
 
 
-def _configured(around: Surroundings, name: str, needed_by: str) -> str:
-    value: str | None = getattr(around.settings, name)
-    if value is None:
-        raise Skipped(f"not configured: {needed_by} need --{name}")
-    return value
-
-
 QUESTIONS: tuple[tuple[str, Question], ...] = (
     ("endpoints", _endpoints),
     ("chain id", _chain_id),
@@ -374,13 +249,16 @@ QUESTIONS: tuple[tuple[str, Question], ...] = (
     ("history", _history),
     ("registry", _registry),
     ("archive", _archive),
-    ("key", _key),
-    ("scorer role", _role),
-    ("balance", _balance),
-    ("fees", _fees),
-    ("server", _server),
+    ("key", keys.key),
+    ("retiring keys", keys.retiring),
+    ("scorer role", keys.role),
+    ("balance", keys.balance),
+    ("fees", keys.fees),
+    ("server", server),
     ("store", _store),
     ("cursor", _cursor),
     ("incidents", _incidents),
 )
-WITHOUT_NODE = frozenset({_key, _server, _store, _incidents})
+WITHOUT_NODE = frozenset({keys.key, server, _store, _incidents})
+
+__all__ = ["SUBMISSIONS", "Finding", "State", "examine"]

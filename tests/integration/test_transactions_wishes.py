@@ -1,0 +1,209 @@
+"""What an operator asks of a transaction that waits is heard, and done once: by hand, by `dao-scorer tx`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from contracts.transactions import (
+    SendingPolicy,
+    SentStatus,
+    Signer,
+    register_transactions,
+    send_transaction,
+)
+from contracts.transactions.nonces import nonce_promise_id
+from contracts.transactions.values import Wish, WishKind
+from contracts.transactions.wishes import WishBook, wish_promise_id
+from orchestrator import Orchestrator
+from orchestrator.engine import Engine
+from orchestrator.server import ServerSettings, create_app, listening
+from orchestrator.store.memory import MemoryStore
+from scorers.cli import app as commands
+from tests.integration.test_transactions_pipeline import (
+    FAST,
+    KEY,
+    SENDER,
+    TIMEOUT_S,
+    intent,
+    running,
+    send,
+    until,
+)
+from tests.transactions_weather import CHAIN_ID, GWEI, REGISTRY, WeatherNode
+
+PATIENT = replace(FAST, bump_after_watches=10_000)
+"""Replaces nothing by itself."""
+FIRST = nonce_promise_id(CHAIN_ID, SENDER, 0)
+
+
+def stuck() -> WeatherNode:
+    node = WeatherNode()
+    node.minable = False
+    return node
+
+
+def unstuck(node: WeatherNode) -> None:
+    node.minable = True
+    node.mine()
+
+
+async def test_it_is_replaced_when_an_operator_asks_and_not_before() -> None:
+    node = stuck()
+    async with running(node, policy=PATIENT) as app, asyncio.timeout(TIMEOUT_S):
+        sending = asyncio.create_task(send(app))
+        await until(lambda: len(node.broadcasts) > 3)
+        assert len({each.raw for each in node.broadcasts}) == 1
+        wishes = WishBook(lambda: app.promises)
+        made = await wishes.ask(FIRST, Wish(kind=WishKind.SPEED_UP))
+        await until(lambda: len({each.raw for each in node.broadcasts}) == 2)
+        first, *_, last = node.broadcasts
+        assert (last.nonce, last.data) == (first.nonce, first.data)
+        assert last.fee * 10 >= first.fee * 11
+        assert last.tip * 10 >= first.tip * 11
+        assert made.promise_id == wish_promise_id(FIRST, 1)
+        assert not (await app.promises.get(wish_promise_id(FIRST, 1))).pending
+        # Once heard it is over; the next one is a wish of its own.
+        again = await wishes.ask(FIRST, Wish(kind=WishKind.SPEED_UP))
+        assert again.promise_id == wish_promise_id(FIRST, 2)
+        await until(lambda: len({each.raw for each in node.broadcasts}) == 3)
+        unstuck(node)
+        assert (await sending).status is SentStatus.CONFIRMED
+    assert len(node.succeeded()) == 1
+
+
+async def test_what_the_cap_forbids_waits_for_a_wish_with_a_cap_of_its_own() -> None:
+    node = stuck()
+    policy = replace(PATIENT, max_fee_per_gas=3 * GWEI)
+    async with running(node, policy=policy) as app, asyncio.timeout(TIMEOUT_S):
+        sending = asyncio.create_task(send(app))
+        await until(lambda: bool(node.broadcasts))
+        wishes = WishBook(lambda: app.promises)
+        made = await wishes.ask(FIRST, Wish(kind=WishKind.SPEED_UP))
+        watches = len(node.broadcasts)
+        await until(lambda: len(node.broadcasts) > watches + 2)
+        assert len({each.raw for each in node.broadcasts}) == 1
+        assert await wishes.open(FIRST) == made
+        await wishes.hear(made)
+        await wishes.ask(FIRST, Wish(kind=WishKind.SPEED_UP, max_fee_per_gas=9 * GWEI))
+        await until(lambda: len({each.raw for each in node.broadcasts}) == 2)
+        assert 3 * GWEI < node.broadcasts[-1].fee <= 9 * GWEI
+        unstuck(node)
+        assert (await sending).status is SentStatus.CONFIRMED
+
+
+@pytest.mark.parametrize("early", [False, True])
+async def test_one_that_is_cancelled_leaves_an_empty_transfer_and_no_gap(early: bool) -> None:
+    node = stuck()
+    node.finality_lag = 3
+    async with running(node, policy=replace(PATIENT, early=early)) as app, asyncio.timeout(TIMEOUT_S):
+        sending = asyncio.create_task(send(app))
+        await until(lambda: bool(node.broadcasts))
+        await WishBook(lambda: app.promises).ask(FIRST, Wish(kind=WishKind.CANCEL))
+        await until(lambda: node.broadcasts[-1].to == SENDER)
+        unstuck(node)
+        await asyncio.sleep(0.1)
+        # What it replaced could still come instead, as long as the other is not final.
+        assert not sending.done()
+        node.mine(4)
+        ended = await sending
+        assert (ended.status, ended.nonce, ended.transaction_hash) == (SentStatus.CANCELLED, 0, None)
+        assert "an operator cancelled it" in (ended.reason or "")
+        following = asyncio.create_task(send(app, 2))
+        await until(lambda: len(node.mined()) == 2)
+        node.mine(4)
+        assert (await following).nonce == 1
+    assert [each.data for each in node.succeeded()] == [b"\x00\x02"]
+
+
+async def test_one_that_is_mined_before_its_cancellation_is_confirmed() -> None:
+    node = stuck()
+    async with running(node, policy=PATIENT) as app, asyncio.timeout(TIMEOUT_S):
+        sending = asyncio.create_task(send(app))
+        await until(lambda: bool(node.broadcasts))
+        # The node loses whatever is sent from now on, and mines what it had.
+        node.drops = 1.0
+        await WishBook(lambda: app.promises).ask(FIRST, Wish(kind=WishKind.CANCEL))
+        await until(lambda: node.broadcasts[-1].to == SENDER)
+        unstuck(node)
+        assert (await sending).status is SentStatus.CONFIRMED
+    assert [each.to for each, _ in node.mined()] == [REGISTRY]
+
+
+async def test_a_promise_that_says_nothing_is_no_wish() -> None:
+    node = stuck()
+    async with running(node, policy=PATIENT) as app, asyncio.timeout(TIMEOUT_S):
+        sending = asyncio.create_task(send(app))
+        await app.promises.create(wish_promise_id(FIRST, 1))
+        await until(lambda: len(node.broadcasts) > 3)
+        unstuck(node)
+        assert (await sending).status is SentStatus.CONFIRMED
+
+
+# -- by command
+
+
+@asynccontextmanager
+async def worker(node: WeatherNode, policy: SendingPolicy) -> AsyncIterator[tuple[Orchestrator, str]]:
+    """A worker of a server, and the server's URL."""
+    async with (
+        Engine(MemoryStore()) as engine,
+        listening(create_app(engine, ServerSettings(port=0))) as url,
+    ):
+        app = Orchestrator.remote(url, group="senders")
+        register_transactions(app, node=node, signer=Signer.from_key(KEY), policy=policy)
+        async with app:
+            yield app, url
+
+
+async def tx(url: str, *arguments: str, code: int = 0) -> list[dict[str, Any]]:
+    """Run `dao-scorer tx …` and return what it prints as JSON; where it fails, its error."""
+    given = ["tx", *arguments, "--server", url, "--json"]
+    done = await asyncio.to_thread(CliRunner().invoke, commands, given)
+    assert done.exit_code == code, done.output
+    if code:
+        return [{"error": done.output}]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+async def test_the_commands_show_and_help_what_is_stuck() -> None:
+    node = stuck()
+    async with worker(node, PATIENT) as (app, url), asyncio.timeout(2 * TIMEOUT_S):
+        handles = [await app.begin_rpc(f"send-{each}", send_transaction, intent(each)) for each in (1, 2)]
+        await until(lambda: {each.nonce for each in node.broadcasts} == {0, 1})
+        first, second = await tx(url, "list")
+        assert [first["nonce"], second["nonce"]] == [0, 1]
+        assert {first["sender"], second["sender"]} == {SENDER}
+        await until(lambda: len(node.broadcasts) > 6)
+        (shown,) = await tx(url, "show", first["logical_id"])
+        assert (shown["stage"], shown["answer"], shown["asked"]) == ("sent", "accepted", None)
+        assert shown["signed"][0]["transaction"] == shown["transaction"]
+        assert await tx(url, "list", "--sender", REGISTRY) == []
+
+        (asked,) = await tx(url, "speed-up", shown["transaction"], "--max-fee", "50")
+        assert asked == {"nonce": shown["promise"], "asked": "speed up", "promise": asked["promise"]}
+        raw = next(each.raw for each in node.broadcasts if each.nonce == shown["nonce"])
+        await until(lambda: any(e.nonce == shown["nonce"] and e.raw != raw for e in node.broadcasts))
+        (shown,) = await tx(url, "show", shown["promise"])
+        assert (len(shown["signed"]), shown["asked"]) == (2, None)
+
+        other = second if second["logical_id"] != shown["logical_id"] else first
+        await tx(url, "cancel", str(other["nonce"]), "--sender", SENDER)
+        await until(lambda: any(each.to == SENDER for each in node.broadcasts))
+        unstuck(node)
+        ended = [await handle.result() for handle in handles]
+        assert {each.status for each in ended} == {SentStatus.CONFIRMED, SentStatus.CANCELLED}
+        assert await tx(url, "list") == []
+        final = await tx(url, "list", "--all")
+        assert [each["stage"] for each in final] == ["final", "final"]
+        (error,) = await tx(url, "speed-up", shown["promise"], code=1)
+        assert "is final: there is nothing to replace" in error["error"]
+        (error,) = await tx(url, "show", "0x" + "ab" * 32, code=1)
+        assert "tx list --all" in error["error"]
