@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,14 @@ from scorers.processes import Family, family
 EXAMPLES = Path(__file__).parent
 TIMEOUT_S = 60.0
 LINE_LIMIT = 2**20
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class ProgramFailed(Exception):
@@ -117,9 +126,11 @@ class Stage:
         command = [str(EXAMPLES / program), *arguments]
         if crash is not None and self.crashing:
             command = ["-m", "examples.crash", crash.step, str(crash.number), *command]
+        return await self._launched([sys.executable, *command], f"{program} {' '.join(arguments)}")
+
+    async def _launched(self, command: Sequence[str], name: str) -> Program:
         paths = (str(EXAMPLES.parent), os.environ.get("PYTHONPATH", ""))
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
             *command,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -127,7 +138,7 @@ class Stage:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
             limit=LINE_LIMIT,
         )
-        started = Program(f"{program} {' '.join(arguments)}", process)
+        started = Program(name, process)
         self._stack.push_async_callback(self._finish, started)
         return started
 
@@ -155,10 +166,22 @@ class Stage:
         """Make sure that what was to crash has crashed, and was started again."""
         await asyncio.gather(*self._again)
 
-    async def server(self) -> str:
-        """Start a server on a SQLite file of its own and return its URL."""
+    async def server(self, *arguments: str) -> str:
+        """Start a server on a SQLite file of its own and return its URL; `arguments` go to the command."""
         store = f"sqlite:///{self.folder / 'server.db'}"
-        return (await self._children.start("server", ["serve", "--store", store, "--port", "0"])).where
+        command = ["serve", "--store", store, "--port", "0", *arguments]
+        return (await self._children.start("server", command)).where
+
+    async def broker(self) -> str:
+        """Start a nats-server with JetStream, which keeps its queues in this folder, and return its URL."""
+        port = str(free_port())
+        where = ("--addr", "127.0.0.1", "--port", port, "--store_dir", str(self.folder / "queue"))
+        beside = Path(sys.executable).parent / "nats-server"
+        binary = str(beside) if beside.exists() else "nats-server"
+        started = await self._launched([binary, "--jetstream", *where], "nats-server")
+        await started.line("Server is ready")
+        started.lines.clear()
+        return f"nats://127.0.0.1:{port}"
 
     async def _start_again(self, first: Program, program: str, *arguments: str) -> None:
         await self.crashed(first)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 from examples.gallery.example import Example
+from examples.stage import EXAMPLES as FOLDER
 from examples.stage import Crash, Stage
 
 
@@ -26,6 +29,29 @@ async def tool_agent(stage: Stage) -> str:
     summed = await stage.run(program, "2+3", *model, crash=Crash(step="calculate"))
     found = await stage.start(program, "why?", *model)
     return f"{summed}; {await found.result()}"
+
+
+async def mcp_workflow(stage: Stage) -> str:
+    """Crash the MCP server before the last answer; the assistant starts it again and repeats its call."""
+    calls = ('write_article={"topic": "salt"}',)
+    return await _assisted(stage, calls, Crash(step="ask", number=3), "mcp_workflow", *await _model(stage))
+
+
+async def mcp_job(stage: Stage) -> str:
+    """Crash the MCP server at the last page, while the job is awaited."""
+    job = '{"job": "convert-atlas"}'
+    calls = ('start={"document": "atlas", "pages": 3}', f"probe={job}", f"await={job}")
+    return await _assisted(stage, calls, Crash(step="convert", number=3), "mcp_job", "--pause-s", "0.2")
+
+
+async def _assisted(stage: Stage, calls: tuple[str, ...], crash: Crash, folder: str, *arguments: str) -> str:
+    """Have an assistant start an MCP server and make its calls; return what it was answered last.
+
+    The crash counts executions within one process: the next server, with fewer left, does not reach it.
+    """
+    crashing = ("-m", "examples.crash", crash.step, str(crash.number)) if stage.crashing else ()
+    server = (sys.executable, *crashing, str(FOLDER / folder / "server.py"), *arguments)
+    return await (await stage.start("stand_ins/assistant.py", *calls, "--server", *server)).result()
 
 
 async def _model(stage: Stage) -> tuple[str, str]:
@@ -57,5 +83,21 @@ EXAMPLES = (
         root="agent-2+3",
         store="agent.db",
         play=tool_agent,
+    ),
+    Example(
+        folder="mcp_workflow",
+        problem="A tool for assistants (MCP) that calls a workflow",
+        crash="of the MCP server, before the last answer",
+        root="article-salt",
+        store="articles.db",
+        play=mcp_workflow,
+    ),
+    Example(
+        folder="mcp_job",
+        problem="Jobs that an assistant (MCP) starts, probes and awaits",
+        crash="of the MCP server, at the last page",
+        root="convert-atlas",
+        store="conversions.db",
+        play=mcp_job,
     ),
 )

@@ -125,4 +125,16 @@ EXAMPLES = (
         store="trips.db",
         play=saga,
     ),
+    Example(
+        folder="event_sourcing",
+        problem="What happened, and views that are made from it",
+        crash="with one view behind the other",
+        root="change-monday-3",
+        store="commands.db",
+        play=one_program(
+            "event_sourcing/accounts.py",
+            *("monday", "ada=50", "ada=-70", "ada=-20", "bob=20"),
+            crash=Crash(step="project", number=4),
+        ),
+    ),
 )

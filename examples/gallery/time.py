@@ -38,6 +38,13 @@ async def monitor(stage: Stage) -> str:
     return await stage.run("monitor/monitor.py", *arguments, crash=Crash(step="tell", number=5))
 
 
+async def queue_countdown(stage: Stage) -> str:
+    """Crash the worker at the second number."""
+    program, where = "queue_countdown/countdown.py", ("--broker", await stage.broker())
+    await stage.keep(program, *where, "work", crash=Crash(step="tell", number=2))
+    return await (await stage.start(program, *where, "put", "ada", "3", "--pause-s", "0.2")).result()
+
+
 EXAMPLES = (
     Example(
         folder="countdown",
@@ -84,5 +91,13 @@ EXAMPLES = (
         root="monitor-feed",
         store="monitor.db",
         play=monitor,
+    ),
+    Example(
+        folder="queue_countdown",
+        problem="Countdowns that a queue asks for",
+        crash="of the worker, at the second number",
+        root="countdown-ada",
+        store="countdown.db",
+        play=queue_countdown,
     ),
 )

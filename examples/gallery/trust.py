@@ -21,6 +21,16 @@ async def encrypted_payloads(stage: Stage) -> str:
     return f"{said}; {'readable' if PATIENT.encode() in stored else 'nothing to read'} in the store"
 
 
+async def tenants(stage: Stage) -> str:
+    """Crash between the two steps of Ada's note, which Bob may not read."""
+    program = "tenants/notes.py"
+    await (await stage.start(program, "sign", "ada", "bob")).result()
+    url = await stage.server("--jwt-public-key", str(stage.folder / "public.pem"))
+    kept = await stage.run(program, "keep", "--at", url, "ada", "1", "to be", crash=Crash(step="count"))
+    read = await stage.start(program, "read", "--at", url, "bob", "ada.note-1")
+    return f"{kept}; {await read.result()}"
+
+
 EXAMPLES = (
     Example(
         folder="encrypted_payloads",
@@ -29,5 +39,13 @@ EXAMPLES = (
         root="patient-1",
         store="patients.db",
         play=encrypted_payloads,
+    ),
+    Example(
+        folder="tenants",
+        problem="Tenants of one server, of whom none reaches another's",
+        crash="between two steps",
+        root="ada.note-1",
+        store="server.db",
+        play=tenants,
     ),
 )

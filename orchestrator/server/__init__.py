@@ -9,7 +9,7 @@ from orchestrator.server.push_route import push_handler
 from orchestrator.server.serving import listening, reload, reloading, serve
 from orchestrator.server.settings import JwtSettings, ServerSettings, TlsSettings
 from orchestrator.server.status import create_status_app
-from orchestrator.server.webhooks import hub_signature, secret_of, standard_signature, webhook
+from orchestrator.server.webhooks import Verifier, hub_signature, secret_of, standard_signature, webhook
 
 __all__ = [
     "EvidenceSection",
@@ -22,6 +22,7 @@ __all__ = [
     "ServerMisconfigured",
     "ServerSettings",
     "TlsSettings",
+    "Verifier",
     "create_app",
     "create_status_app",
     "fetch_bundle",
