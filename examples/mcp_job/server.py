@@ -31,7 +31,7 @@ def tools(at: str, pause_s: float) -> MCPServer[None]:
         async with durable:
             yield
 
-    server = MCPServer("conversions", lifespan=running)
+    server = MCPServer("conversions", lifespan=running, log_level="WARNING")
 
     @server.tool(name="start")
     async def start(document: str, pages: int) -> str:

@@ -40,7 +40,7 @@ def tools(at: str, model: str) -> MCPServer[None]:
         async with durable:
             yield
 
-    server = MCPServer("articles", lifespan=running)
+    server = MCPServer("articles", lifespan=running, log_level="WARNING")
 
     @server.tool()
     async def write_article(topic: str) -> str:
