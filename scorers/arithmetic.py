@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import zip_longest
 from typing import TypeVar
 
 import msgspec
@@ -14,13 +15,32 @@ import msgspec
 from orchestrator.client import codec
 from orchestrator.commitments import Bundle, CanonicalError, Check, ProofError, jcs
 from scorers.claim import EvidenceError, section_in
-from scorers.policy import Policy
-from scorers.sections import SECTION, VOTES_SECTION, VoteRecord, VotesSection, leaf_of
+from scorers.policies.errors import PolicyError
+from scorers.policy import ANY_POLICY, AnyPolicy, Policy, policy_hash
+from scorers.sections import (
+    SECTION,
+    VOTES_SECTION,
+    VoteRecord,
+    VotesSection,
+    leaf_of,
+    section_of_policy,
+)
 from scorers.steps.eligibility import check_eligibility
+from scorers.steps.policy_inputs import read_policy_inputs
 from scorers.steps.proposal import read_proposal
+from scorers.steps.reputation import score_reputations
 from scorers.steps.score import ABSTAIN, AGAINST, FOR, calculate_score, score_of
-from scorers.values import Proposal, ScoreStatus, Verdict
-from scorers.vote_leaves import domain_of, votes_root
+from scorers.steps.votes import fetch_votes
+from scorers.values import (
+    AppliedPolicy,
+    Proposal,
+    Reputation,
+    ScoreStatus,
+    Verdict,
+    Votes,
+    Weighing,
+)
+from scorers.vote_leaves import VoteLeaf, domain_of, vote_leaves, votes_root
 
 Kind = TypeVar("Kind")
 
@@ -30,10 +50,14 @@ def verify_scoring(bundle: Bundle) -> list[Check]:
 
     `scoring`: the section says what the steps say. `votes`: every listed vote, hashed here, stands in the
     tree of votes whose root is in the verdict. `tally`: the counted votes add up to the verdict's score.
+    `policy`, where there is one beside the rule without configuration: applied here to the votes and inputs
+    that the steps show, it counts and weighs as the bundle says.
     """
     if SECTION not in bundle.sections:
         return []
-    questions = (("scoring", _scoring), ("votes", _votes), ("tally", _tally))
+    questions = [("scoring", _scoring), ("votes", _votes), ("tally", _tally)]
+    if any(leaf.function == read_policy_inputs.__name__ for leaf in bundle.leaves):
+        questions.append(("policy", _policy))
     return [ask(name, partial(question, bundle)) for name, question in questions]
 
 
@@ -41,7 +65,7 @@ def ask(name: str, question: Callable[[], str]) -> Check:
     """Return a check by what its question sees, or by why it does not hold."""
     try:
         return Check(name=name, ok=True, detail=question())
-    except (EvidenceError, ProofError, CanonicalError, codec.DecodingError) as error:
+    except (EvidenceError, ProofError, CanonicalError, PolicyError, codec.DecodingError) as error:
         return Check(name=name, ok=False, detail=str(error))
 
 
@@ -52,6 +76,14 @@ def value_in(
 
     Raises EvidenceError if the bundle does not show it, DecodingError if it is something else.
     """
+    decoded: Kind = codec.decode(*_shown(bundle, step, argument, kind))
+    return decoded
+
+
+def _shown(
+    bundle: Bundle, step: Callable[..., object], argument: str | None, kind: object
+) -> tuple[object, object, str]:
+    """Return a value as the bundle shows it, with what it should be and where it stands."""
     leaf = next((each for each in bundle.leaves if each.function == step.__name__), None)
     text = None if leaf is None else leaf.output if argument is None else leaf.input
     if leaf is None or text is None:
@@ -59,15 +91,15 @@ def value_in(
     content = jcs.parse(text)
     if argument is not None:
         content = content.get(argument) if isinstance(content, dict) else None
-    decoded: Kind = codec.decode(content, kind, f"leaf {leaf.index} ({leaf.function})")
-    return decoded
+    return content, kind, f"leaf {leaf.index} ({leaf.function})"
 
 
 def _scoring(bundle: Bundle) -> str:
     section = section_in(bundle)
     proposal = value_in(bundle, read_proposal, Proposal)
     verdict = value_in(bundle, calculate_score, Verdict)
-    policy = value_in(bundle, check_eligibility, Policy, "policy")
+    policy = _stated(bundle)
+    shown, stated = (msgspec.to_builtins(each) for each in (section.policy, section_of_policy(policy)))
     told: tuple[tuple[str, object, object], ...] = (
         ("chain_id", section.chain_id, proposal.chain_id),
         ("dao", section.dao, proposal.dao),
@@ -76,9 +108,7 @@ def _scoring(bundle: Bundle) -> str:
         ("snapshot", section.snapshot, proposal.snapshot),
         ("deadline", section.deadline, proposal.deadline),
         ("policy_hash", section.policy_hash, proposal.policy_hash),
-        ("policy.name", section.policy.name, policy.name),
-        ("policy.version", section.policy.version, policy.version),
-        ("policy.minimum_weight", section.policy.minimum_weight, str(policy.minimum_weight)),
+        *((f"policy.{name}", shown.get(name), stated.get(name)) for name in {**stated, **shown}),
         ("status", section.status, str(verdict.status)),
         ("score", section.score, verdict.score),
         ("for_votes", section.for_votes, str(verdict.for_votes)),
@@ -90,9 +120,48 @@ def _scoring(bundle: Bundle) -> str:
     for name, claimed, committed in told:
         if claimed != committed:
             raise EvidenceError(f"{name} is {committed} in the steps, section {SECTION!r} says {claimed}")
+    if section.policy_hash not in (ANY_POLICY, policy_hash(policy)):
+        raise EvidenceError(
+            f"the bound policy is {section.policy_hash}, the one that counted hashes to {policy_hash(policy)}"
+        )
     if "0x" + domain_of(proposal).hex() != bundle.domain:
         raise EvidenceError("the domain is not that of this chain, registry, DAO, proposal and policy")
     return f"{section.status} {section.score}, as the steps say"
+
+
+def _stated(bundle: Bundle) -> AnyPolicy:
+    given = _applied(bundle)
+    return given.statement if isinstance(given, AppliedPolicy) else given
+
+
+def _applied(bundle: Bundle) -> Policy | AppliedPolicy:
+    given: object = codec.decode(*_shown(bundle, check_eligibility, "policy", Policy | AppliedPolicy))
+    if not isinstance(given, Policy | AppliedPolicy):
+        raise EvidenceError("the input of check_eligibility has no policy")
+    return given
+
+
+def _policy(bundle: Bundle) -> str:
+    """Apply the policy to what the bundle itself shows of votes, weights and inputs."""
+    applied, proposal = _applied(bundle), value_in(bundle, read_proposal, Proposal)
+    votes = value_in(bundle, fetch_votes, Votes)
+    reputations = value_in(bundle, score_reputations, list[Reputation])
+    shown = value_in(bundle, check_eligibility, Weighing)
+    found = check_eligibility(applied, votes.ballots, reputations, proposal.form.counting)
+    for there, here in zip_longest(vote_leaves(shown), vote_leaves(found)):
+        if there != here:
+            raise EvidenceError(f"by the policy {_treated(here)}, the bundle says {_treated(there)}")
+    if shown != found:
+        raise EvidenceError("the policy gives these votes in another order")
+    return f"{_stated(bundle).name} counts {len(shown.counted)} votes and leaves out {len(shown.excluded)}"
+
+
+def _treated(vote: VoteLeaf | None) -> str:
+    if vote is None:
+        return "there is no such vote"
+    return f"the vote of {vote.voter} is " + (
+        f"counted with {vote.counted_weight}" if vote.counted else f"left out ({vote.reason})"
+    )
 
 
 def votes_in(bundle: Bundle) -> VotesSection:

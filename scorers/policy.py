@@ -1,5 +1,9 @@
 """The rule by which votes are counted, as a value that can be hashed and bound on-chain.
 
+`Policy` is the rule without any configuration, and what its proofs have held since the first of them. Every
+other one is a `PolicyStatement`: which class with which parameters and lists, and the digest of its code;
+the classes themselves stand in `scorers.policies`.
+
 Must not do I/O: a policy is an input of committed steps, so that another rule gives another root (M2).
 """
 
@@ -9,7 +13,7 @@ from dataclasses import dataclass
 
 from eth_hash.auto import keccak
 
-from orchestrator.commitments import Uint8, Uint256, canonical
+from orchestrator.commitments import Uint8, Uint32, Uint256, canonical
 
 POLICY_NAME = "reputation-weighted"
 POLICY_VERSION = 1
@@ -33,6 +37,44 @@ class Policy:
             raise ValueError(f"minimum_weight must be at least 1, not {self.minimum_weight}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleStatement:
+    """One rule of eligibility in writing; fields as those of `PolicyStatement`."""
+
+    name: str
+    version: Uint32
+    parameters: dict[str, str]
+    lists: dict[str, list[str]]
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyStatement:
+    """A policy in writing: what it is called, everything that it was given, and the code that it runs.
+
+    `name` is that of a policy of this package, or `module:Class`. Parameters are text: integers decimal,
+    truth `true` or `false`. `code` is the SHA-256 of the file of the class, 0x text. `rules` are asked in
+    their order.
+    """
+
+    name: str
+    version: Uint32
+    parameters: dict[str, str]
+    lists: dict[str, list[str]]
+    code: str
+    rules: list[RuleStatement]
+
+
+AnyPolicy = Policy | PolicyStatement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenPolicy:
+    """The policy that this worker was configured with."""
+
+    policy: AnyPolicy
+
+
 class PolicyMismatch(Exception):
     """The DAO's admin bound another policy to this proposal; nothing may be submitted under ours.
 
@@ -52,12 +94,12 @@ class PolicyMismatch(Exception):
         )
 
 
-def policy_hash(policy: Policy) -> str:
+def policy_hash(policy: AnyPolicy) -> str:
     """Return keccak256 of the policy's canonical JSON, as 0x and 64 digits: what the admin registers."""
-    return "0x" + keccak(canonical(policy, Policy)).hex()
+    return "0x" + keccak(canonical(policy, type(policy))).hex()
 
 
-def check_bound(policy: Policy, *, proposal_id: int, bound: str) -> None:
+def check_bound(policy: AnyPolicy, *, proposal_id: int, bound: str) -> None:
     """Raise PolicyMismatch if the registry binds the proposal to another policy."""
     ours = policy_hash(policy)
     if bound not in (ANY_POLICY, ours):

@@ -1,7 +1,7 @@
 """A score computed again from nothing but public chain data: every step, its input and its output.
 
-Only the policy's parameters come from the bundle: they stand in a leaf, and in the registry's hash where it
-binds one. Nothing is compared here; see `scorers.differences`.
+Only the policy comes from the bundle: it stands in a leaf, and in the registry's hash where it binds one. The
+inputs that it names are read from the chain. Nothing is compared here; see `scorers.differences`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from contracts.rpc import Node, logs_between
 from listener.invocation import ProposalRequest, request_of
 from orchestrator.commitments import Bundle, canonical_arguments, canonical_result
 from scorers.claim import Claim, EvidenceError
-from scorers.policy import Policy, check_bound
+from scorers.policies.errors import PolicyError
+from scorers.policies.statement import parts_of
+from scorers.policy import AnyPolicy, Policy, check_bound
 from scorers.registration import version_of
-from scorers.sections import ScoringSection
+from scorers.sections import policy_of
 from scorers.steps.eligibility import check_eligibility
+from scorers.steps.policy_inputs import policy_inputs, read_policy_inputs
 from scorers.steps.proposal import proposal_facts, read_proposal
 from scorers.steps.reputation import read_reputations, score_reputations, voters_of
 from scorers.steps.score import calculate_score
 from scorers.steps.votes import fetch_votes, read_settled_votes
-from scorers.values import Eligibility, Proposal, Verdict
+from scorers.values import AppliedPolicy, Eligibility, Proposal, Verdict, Votes, Weighing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,7 @@ class Rebuilt:
 
     steps: tuple[RebuiltStep, ...]
     proposal: Proposal
-    eligibility: Eligibility
+    eligibility: Eligibility | Weighing
     verdict: Verdict
 
 
@@ -54,23 +57,36 @@ async def rebuild(node: Node, claim: Claim) -> Rebuilt:
     did not bind, and what the steps raise.
     """
     request = await find_request(node, claim)
-    policy = _policy(claim.section)
+    policy = _policy(claim)
     proposal = await proposal_facts(node, request)
     check_bound(policy, proposal_id=proposal.proposal_id, bound=proposal.policy_hash)
     votes = await read_settled_votes(node, proposal)
     voters = voters_of(votes.ballots)
     reputations = await read_reputations(node, proposal, voters)
-    eligible = (policy, votes.ballots, reputations, proposal.form.counting)
+    applied, reading = await _applied(node, policy, proposal, votes)
+    eligible = (applied, votes.ballots, reputations, proposal.form.counting)
     eligibility = check_eligibility(*eligible)
     verdict = calculate_score(proposal, votes.tally, eligibility)
     steps = (
         _rebuilt(read_proposal, (request,), proposal),
         _rebuilt(fetch_votes, (proposal,), votes),
         _rebuilt(score_reputations, (proposal, voters), reputations),
+        *reading,
         _rebuilt(check_eligibility, eligible, eligibility, takes_info=False),
         _rebuilt(calculate_score, (proposal, votes.tally, eligibility), verdict, takes_info=False),
     )
     return Rebuilt(steps=steps, proposal=proposal, eligibility=eligibility, verdict=verdict)
+
+
+async def _applied(
+    node: Node, policy: AnyPolicy, proposal: Proposal, votes: Votes
+) -> tuple[Policy | AppliedPolicy, tuple[RebuiltStep, ...]]:
+    """Return the policy with the inputs that it names, and the step that reads them, if there is one."""
+    if isinstance(policy, Policy):
+        return policy, ()
+    inputs = await policy_inputs(node, policy, proposal, votes.ballots)
+    step = _rebuilt(read_policy_inputs, (policy, proposal, votes.ballots), inputs)
+    return AppliedPolicy(statement=policy, inputs=inputs), (step,)
 
 
 def _rebuilt(
@@ -120,12 +136,12 @@ def _hinted_block(bundle: Bundle) -> int | None:
         return None
 
 
-def _policy(section: ScoringSection) -> Policy:
+def _policy(claim: Claim) -> AnyPolicy:
+    """Return the policy that the bundle names. Raises EvidenceError for one that cannot be applied here."""
     try:
-        return Policy(
-            name=section.policy.name,
-            version=section.policy.version,
-            minimum_weight=int(section.policy.minimum_weight),
-        )
-    except ValueError as error:
-        raise EvidenceError(f"the policy in the bundle is none: {error}") from error
+        policy = policy_of(claim.section.policy)
+        if not isinstance(policy, Policy):
+            parts_of(policy)
+    except (ValueError, PolicyError) as error:
+        raise EvidenceError(f"the policy in the bundle is none that can be applied: {error}") from error
+    return policy

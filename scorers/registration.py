@@ -7,12 +7,14 @@ from collections.abc import Callable
 from contracts.rpc import Node
 from contracts.transactions import SendingMetrics, SendingPolicy, Signers, Signing, register_transactions
 from contracts.transactions.patience import STEP_RETRY
-from orchestrator import Orchestrator, RetryPolicy
+from orchestrator import Exponential, Orchestrator, RetryPolicy
 from scorers.alarms import StepAlarm
 from scorers.batches.gathering import Batching
 from scorers.batches.registration import register_batches
-from scorers.policy import Policy
+from scorers.policies.errors import PolicyError, UnnamedInput
+from scorers.policy import AnyPolicy, ChosenPolicy, Policy
 from scorers.steps.eligibility import check_eligibility
+from scorers.steps.policy_inputs import read_policy_inputs
 from scorers.steps.proposal import read_proposal
 from scorers.steps.reputation import score_reputations
 from scorers.steps.score import calculate_score
@@ -20,10 +22,18 @@ from scorers.steps.votes import fetch_votes
 from scorers.submission import SubmissionMode, read_standing
 from scorers.workflow import policy_in_force, score_proposal
 
-COMMITTED_READS: tuple[Callable[..., object], ...] = (read_proposal, fetch_votes, score_reputations)
+COMMITTED_READS: tuple[Callable[..., object], ...] = (
+    read_proposal,
+    fetch_votes,
+    score_reputations,
+    read_policy_inputs,
+)
 COMMITTED_DECISIONS: tuple[Callable[..., object], ...] = (check_eligibility, calculate_score)
-VERSIONS: dict[Callable[..., object], int] = dict.fromkeys((*COMMITTED_READS, *COMMITTED_DECISIONS), 2)
+VERSIONS: dict[Callable[..., object], int] = dict.fromkeys(
+    (read_proposal, fetch_votes, score_reputations, *COMMITTED_DECISIONS), 2
+)
 """Versions beyond the first: since 2 facts say how the DAO counts, and the verdict the root of all votes."""
+_DECIDING_RETRY = Exponential(non_retryable=(PolicyError, UnnamedInput))
 LOOKS: tuple[Callable[..., object], ...] = (policy_in_force, read_standing)
 
 
@@ -37,7 +47,7 @@ def register_scoring(
     *,
     node: Node,
     signer: Signing | Signers,
-    policy: Policy | None = None,
+    policy: AnyPolicy | None = None,
     sending: SendingPolicy | None = None,
     retry: RetryPolicy = STEP_RETRY,
     batching: Batching | None = None,
@@ -45,17 +55,18 @@ def register_scoring(
 ) -> None:
     """Register the scoring workflow, its committed steps and the sending of transactions.
 
-    With `batching` scores that are ready go together; without, each goes by itself.
+    Without a policy the one without configuration holds. With `batching` scores that are ready go together;
+    without, each goes by itself.
 
     The node must stay open while the application runs. Names and versions are part of every proof.
     """
-    app.set_dependency(policy or Policy())
+    app.set_dependency(ChosenPolicy(policy=policy or Policy()))
     app.observe(StepAlarm())
     for reading in COMMITTED_READS:
         app.register(reading, version=version_of(reading), commit=True, retry=retry)
     for deciding in COMMITTED_DECISIONS:
         # In a thread: the tree of thousands of votes is no work for the loop that keeps leases.
-        app.register(deciding, version=version_of(deciding), commit=True)
+        app.register(deciding, version=version_of(deciding), commit=True, retry=_DECIDING_RETRY)
     for looking in LOOKS:
         app.register(looking, retry=retry)
     app.register(score_proposal)

@@ -10,14 +10,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from orchestrator import DecryptionError, PromiseRecord, PromiseState
 from orchestrator.client.codec import DecodingError
 from orchestrator.client.outcomes import result_of
 from orchestrator.commitments.leaf import FUNCTION_HEADER
+from scorers.policy import AnyPolicy, Policy, PolicyStatement
 from scorers.steps.eligibility import check_eligibility
 from scorers.steps.score import calculate_score
-from scorers.values import Eligibility, ScoreOutcome, Verdict
+from scorers.values import Eligibility, ScoreOutcome, Verdict, Weighing
 from scorers.vote_leaves import VoteLeaf, vote_leaves
 
 SECTION = "scoring"
@@ -25,12 +27,30 @@ VOTES_SECTION = "votes"
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,77}")
 
 
-class PolicySection(msgspec.Struct, frozen=True, kw_only=True):
-    """The rule that counted; the minimum weight is decimal text."""
+class RuleSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A rule of eligibility, as `scorers.policy.RuleStatement`."""
 
     name: str
     version: int
-    minimum_weight: str
+    parameters: dict[str, str]
+    lists: dict[str, list[str]]
+    code: str
+
+
+class PolicySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The policy that counted, as `scorers.policy` writes it.
+
+    The one without configuration has a `minimum_weight`, decimal text; every other has parameters, lists, the
+    SHA-256 of its code, and rules.
+    """
+
+    name: str
+    version: int
+    minimum_weight: str | UnsetType = UNSET
+    parameters: dict[str, str] | UnsetType = UNSET
+    lists: dict[str, list[str]] | UnsetType = UNSET
+    code: str | UnsetType = UNSET
+    rules: list[RuleSection] | UnsetType = UNSET
 
 
 class ScoringSection(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,11 +141,7 @@ def section_of(outcome: ScoreOutcome) -> Mapping[str, object] | None:
         snapshot=outcome.snapshot,
         deadline=outcome.deadline,
         policy_hash=outcome.policy_hash,
-        policy=PolicySection(
-            name=outcome.policy.name,
-            version=outcome.policy.version,
-            minimum_weight=str(outcome.policy.minimum_weight),
-        ),
+        policy=section_of_policy(outcome.policy),
         code=outcome.code,
         status=str(outcome.status),
         score=outcome.score,
@@ -143,13 +159,40 @@ def section_of(outcome: ScoreOutcome) -> Mapping[str, object] | None:
     return content
 
 
+def section_of_policy(policy: AnyPolicy) -> PolicySection:
+    """Return a policy as bundles show it."""
+    if isinstance(policy, Policy):
+        weight = str(policy.minimum_weight)
+        return PolicySection(name=policy.name, version=policy.version, minimum_weight=weight)
+    return PolicySection(
+        name=policy.name,
+        version=policy.version,
+        parameters=policy.parameters,
+        lists=policy.lists,
+        code=policy.code,
+        rules=[msgspec.convert(rule, RuleSection, from_attributes=True) for rule in policy.rules],
+    )
+
+
+def policy_of(section: PolicySection) -> AnyPolicy:
+    """Return the policy that a bundle shows. Raises ValueError for what is none."""
+    if section.minimum_weight is not UNSET:
+        weight = _number(section.minimum_weight)
+        found: AnyPolicy = Policy(name=section.name, version=section.version, minimum_weight=weight)
+    else:
+        found = msgspec.convert(section, PolicyStatement, from_attributes=True)
+    if section_of_policy(found) != section:
+        raise ValueError("it has a minimum_weight, or parameters, lists, code and rules")
+    return found
+
+
 async def votes_section(promise_id: str, tree: Sequence[PromiseRecord]) -> Mapping[str, object] | None:
     """Return the section with every vote, None while there is no verdict or it cannot be read here."""
     eligible, judged = _step(tree, promise_id, check_eligibility), _step(tree, promise_id, calculate_score)
     if eligible is None or judged is None:
         return None
     try:
-        return section_of_votes(result_of(eligible, Eligibility), result_of(judged, Verdict))
+        return section_of_votes(result_of(eligible, Eligibility | Weighing), result_of(judged, Verdict))
     except (DecodingError, DecryptionError):
         return None
 
@@ -164,7 +207,7 @@ def _step(
     return None
 
 
-def section_of_votes(eligibility: Eligibility, verdict: Verdict) -> Mapping[str, object]:
+def section_of_votes(eligibility: Eligibility | Weighing, verdict: Verdict) -> Mapping[str, object]:
     """Return the section of the votes that a verdict was made of."""
     leaves = [record_of(leaf) for leaf in vote_leaves(eligibility)]
     section = VotesSection(root=verdict.votes_root, count=verdict.votes, leaves=leaves)

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from contracts.dao import DaoForm
 from orchestrator.commitments import Int32, Uint8, Uint32, Uint64, Uint256
-from scorers.policy import Policy
+from scorers.policy import AnyPolicy, PolicyStatement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +112,94 @@ class Eligibility:
     excluded: list[Exclusion]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoterReputation:
+    """What a policy's reputation contract says of a voter at the proposal's snapshot."""
+
+    voter: str
+    weight: Uint256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedProposal:
+    """A proposal whose deadline, a timepoint of the DAO's clock, lies before the snapshot."""
+
+    proposal_id: Uint256
+    deadline: Uint64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Participation:
+    """In which closed proposals a voter took part: their places in the list, from 0."""
+
+    voter: str
+    proposals: list[Uint32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstVote:
+    """The block of a voter's first vote in this DAO, before that of the proposal's creation."""
+
+    voter: str
+    block_number: Uint64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockTime:
+    """When a block was made, in seconds of Unix time."""
+
+    block_number: Uint64
+    timestamp: Uint64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyInputs:
+    """The inputs that a policy names, each pinned to the proposal; those that it does not name are empty.
+
+    Voters stand in the order of their first votes on the proposal; one without anything to tell is left out
+    of `participations` and `first_votes`. `closed_proposals` are in the order of deadline and id, the last
+    ones of those that there are. `block_times` begins with the block of the proposal's creation.
+    """
+
+    reputations: list[VoterReputation]
+    closed_proposals: list[ClosedProposal]
+    participations: list[Participation]
+    first_votes: list[FirstVote]
+    block_times: list[BlockTime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedPolicy:
+    """A policy with the inputs that it names."""
+
+    statement: PolicyStatement
+    inputs: PolicyInputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedVote:
+    """A vote that counts; `weight` is what it adds to its side by the policy."""
+
+    ballot: Ballot
+    weight: Uint256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """A vote that does not count, and why: a `Reason`, or what a rule of the policy objects."""
+
+    ballot: Ballot
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighing:
+    """Every vote, either counted with its weight or set aside, each list in the order of the chain."""
+
+    counted: list[CountedVote]
+    excluded: list[SetAside]
+
+
 class ScoreStatus(StrEnum):
     """How a scoring ended. Only `Scored` and `NoVotes` are submitted."""
 
@@ -164,7 +252,7 @@ class ScoreOutcome:
     counted: Uint32
     excluded: Uint32
     policy_hash: str
-    policy: Policy | None = None
+    policy: AnyPolicy | None = None
     root: str | None = None
     leaf_count: Uint32 | None = None
     snapshot: Uint64 | None = None

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from contracts.bindings import proposal_scores
 from orchestrator.commitments import MerkleTree, RowType, Uint8, Uint32, Uint64, Uint256
-from scorers.values import Ballot, Eligibility, Proposal
+from scorers.values import Ballot, Eligibility, Proposal, Weighing
 
 VOTE_TYPES = (
     "bytes32",
@@ -68,10 +68,17 @@ def domain_of(proposal: Proposal) -> bytes:
     )
 
 
-def vote_leaves(eligibility: Eligibility) -> list[VoteLeaf]:
+def counted_in(eligibility: Eligibility | Weighing) -> list[tuple[Ballot, int]]:
+    """Return the votes that count, each with what it adds to its side."""
+    if isinstance(eligibility, Weighing):
+        return [(each.ballot, each.weight) for each in eligibility.counted]
+    return [(ballot, ballot.weight) for ballot in eligibility.counted]
+
+
+def vote_leaves(eligibility: Eligibility | Weighing) -> list[VoteLeaf]:
     """Return the leaves of all votes, in the order of the chain."""
-    marked: list[tuple[Ballot, str]] = [(ballot, "") for ballot in eligibility.counted]
-    marked += [(exclusion.ballot, str(exclusion.reason)) for exclusion in eligibility.excluded]
+    marked = [(ballot, weight, "") for ballot, weight in counted_in(eligibility)]
+    marked += [(each.ballot, 0, str(each.reason)) for each in eligibility.excluded]
     marked.sort(key=lambda each: (each[0].block_number, each[0].log_index, each[0].support))
     return [
         VoteLeaf(
@@ -79,13 +86,13 @@ def vote_leaves(eligibility: Eligibility) -> list[VoteLeaf]:
             voter=ballot.voter,
             support=ballot.support,
             weight=ballot.weight,
-            counted_weight=0 if reason else ballot.weight,
+            counted_weight=weight,
             counted=not reason,
             reason=reason,
             block_number=ballot.block_number,
             log_index=ballot.log_index,
         )
-        for index, (ballot, reason) in enumerate(marked)
+        for index, (ballot, weight, reason) in enumerate(marked)
     ]
 
 

@@ -1,8 +1,8 @@
 """The scoring of one proposal, from the end of its vote to a final transaction, as one durable workflow.
 
-Five committed steps read the chain and calculate; their Merkle root is closed and only then submitted. It
-waits for a promise that the listener settles: no deadline, no polling. A step that cannot read its chain
-parks this proposal, visibly, and no other.
+Five committed steps, and one more where the policy names inputs of its own, read the chain and calculate;
+their Merkle root is closed and only then submitted. It waits for a promise that the listener settles: no
+deadline, no polling. A step that cannot read its chain parks this proposal, visibly, and no other.
 
 Invariants: W3 the record does not depend on interruptions. M1 no clock, worker, attempt, nonce or transaction
 is an argument or result of a committed step.
@@ -10,17 +10,30 @@ is an argument or result of a committed step.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import cast
+
 from contracts.transactions import patiently
 from listener.invocation import EndReason, ProposalRequest, VotingEnded
 from orchestrator import Context, Info
-from scorers.policy import ANY_POLICY, Policy, check_bound
+from scorers.policy import ANY_POLICY, AnyPolicy, ChosenPolicy, Policy, PolicyStatement, check_bound
 from scorers.steps.eligibility import check_eligibility
+from scorers.steps.policy_inputs import read_policy_inputs
 from scorers.steps.proposal import read_proposal
 from scorers.steps.reputation import score_reputations, voters_of
 from scorers.steps.score import calculate_score
 from scorers.steps.votes import fetch_votes
 from scorers.submission import Submission, SubmissionStatus, submit
-from scorers.values import Proposal, ScoreOutcome, ScoreStatus, Verdict
+from scorers.values import (
+    AppliedPolicy,
+    Eligibility,
+    Proposal,
+    ScoreOutcome,
+    ScoreStatus,
+    Verdict,
+    Votes,
+    Weighing,
+)
 from scorers.version import RELEASE
 from scorers.vote_leaves import domain_of
 
@@ -43,17 +56,33 @@ async def score_proposal(ctx: Context, request: ProposalRequest) -> ScoreOutcome
     return outcome_of(proposal, policy, verdict, root=root, leaf_count=closing.count, submission=submission)
 
 
-async def judge(ctx: Context, proposal: Proposal, policy: Policy) -> Verdict:
+async def judge(ctx: Context, proposal: Proposal, policy: AnyPolicy) -> Verdict:
     """Run the committed steps from the votes to the verdict."""
     votes = await patiently(ctx, fetch_votes, proposal)
     reputations = await patiently(ctx, score_reputations, proposal, voters_of(votes.ballots))
-    eligibility = await ctx.run(check_eligibility, policy, votes.ballots, reputations, proposal.form.counting)
+    applied = await _applied(ctx, proposal, policy, votes)
+    # A worker that does not know the policy's class, yet or any more, leaves the proposal to others.
+    eligibility = await patiently(ctx, _DECISION, applied, votes.ballots, reputations, proposal.form.counting)
     return await ctx.run(calculate_score, proposal, votes.tally, eligibility)
 
 
-async def policy_in_force(info: Info, proposal: Proposal) -> Policy:
+_DECISION = cast("Callable[..., Awaitable[Eligibility | Weighing]]", check_eligibility)
+"""The step as `patiently` takes it: it is sync, and awaited where it runs."""
+
+
+async def _applied(
+    ctx: Context, proposal: Proposal, policy: AnyPolicy, votes: Votes
+) -> Policy | AppliedPolicy:
+    """Return the policy with what it reads beside the votes; the one without configuration reads nothing."""
+    if isinstance(policy, Policy):
+        return policy
+    inputs = await patiently(ctx, read_policy_inputs, policy, proposal, votes.ballots)
+    return AppliedPolicy(statement=policy, inputs=inputs)
+
+
+async def policy_in_force(info: Info, proposal: Proposal) -> Policy | PolicyStatement:
     """Return the configured policy. Raises PolicyMismatch, and so waits, where the registry binds another."""
-    policy = info.dependency(Policy)
+    policy = info.dependency(ChosenPolicy).policy
     check_bound(policy, proposal_id=proposal.proposal_id, bound=proposal.policy_hash)
     return policy
 
@@ -86,7 +115,7 @@ _ENDINGS = {
 
 def outcome_of(
     proposal: Proposal,
-    policy: Policy,
+    policy: AnyPolicy,
     verdict: Verdict,
     *,
     root: str | None = None,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from scorers.values import Ballot, Eligibility, Proposal, Reason, ScoreStatus, Tally, Verdict
-from scorers.vote_leaves import domain_of, vote_leaves, votes_root
+from scorers.values import Ballot, Eligibility, Proposal, Reason, ScoreStatus, Tally, Verdict, Weighing
+from scorers.vote_leaves import counted_in, domain_of, vote_leaves, votes_root
 
 BASIS_POINTS = 10_000
 AGAINST, FOR, ABSTAIN = 0, 1, 2
@@ -26,14 +26,18 @@ def score_of(for_votes: int, against_votes: int) -> int:
 
 def tally_of(ballots: Iterable[Ballot]) -> Tally:
     """Return the sums of the ballots' weights; other kinds of support than the three are in none of them."""
+    return _sums((ballot, ballot.weight) for ballot in ballots)
+
+
+def _sums(votes: Iterable[tuple[Ballot, int]]) -> Tally:
     sums = {AGAINST: 0, FOR: 0, ABSTAIN: 0}
-    for ballot in ballots:
+    for ballot, weight in votes:
         if ballot.support in sums:
-            sums[ballot.support] += ballot.weight
+            sums[ballot.support] += weight
     return Tally(for_votes=sums[FOR], against_votes=sums[AGAINST], abstain_votes=sums[ABSTAIN])
 
 
-def calculate_score(proposal: Proposal, raw: Tally, eligibility: Eligibility) -> Verdict:
+def calculate_score(proposal: Proposal, raw: Tally, eligibility: Eligibility | Weighing) -> Verdict:
     """Return the verdict on a proposal.
 
     `raw` are the sums of all logged votes: where they differ from what the DAO counted, or a vote's weight
@@ -41,7 +45,7 @@ def calculate_score(proposal: Proposal, raw: Tally, eligibility: Eligibility) ->
 
     The tree of votes is part of the verdict, which is short: a contract can read the root out of it.
     """
-    counted = tally_of(eligibility.counted)
+    counted = _sums(counted_in(eligibility))
     findings = _findings(proposal, raw, eligibility)
     status = _status(counted, findings)
     votes = vote_leaves(eligibility)
@@ -67,11 +71,11 @@ def _status(counted: Tally, findings: list[str]) -> ScoreStatus:
     return ScoreStatus.SCORED if decided else ScoreStatus.NO_VOTES
 
 
-def _findings(proposal: Proposal, raw: Tally, eligibility: Eligibility) -> list[str]:
+def _findings(proposal: Proposal, raw: Tally, eligibility: Eligibility | Weighing) -> list[str]:
     findings = [
         f"{exclusion.ballot.voter}: {exclusion.reason}"
         for exclusion in eligibility.excluded
-        if exclusion.reason is Reason.WEIGHT_DIFFERS
+        if exclusion.reason == Reason.WEIGHT_DIFFERS
     ]
     if raw != proposal.tally:
         findings.insert(0, f"the logged votes are {_shown(raw)}, the DAO counted {_shown(proposal.tally)}")
