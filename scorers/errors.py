@@ -5,6 +5,7 @@ ScorerError
 ├── NotReady           the surroundings: key, funds, role, addresses
 ├── UnknownPromise     an id that the server does not have
 ├── DatasetError       a replay file
+├── PolicyError        a policy (scorers.policies.errors)
 ├── ProofFileError     a file that should hold a proof
 └── ScenarioError      a demo or replay that did not come out as it must
 """

@@ -15,8 +15,10 @@ from contracts.rpc import CallReverted, Node, RpcError
 from orchestrator.commitments import Bundle, Check, LeafRecord
 from scorers.claim import Claim, EvidenceError, hash_in, read_claim, same, text_of
 from scorers.differences import Difference, differences_of
+from scorers.policies.errors import PolicyError
 from scorers.policy import PolicyMismatch
 from scorers.rebuild import rebuild
+from scorers.steps.history import HistoryIncomplete
 from scorers.steps.proposal import VotingNotEnded, WrongRegistry
 from scorers.submission import STATUS_CODES
 from scorers.values import ScoreStatus
@@ -76,7 +78,9 @@ async def _ask(name: str, question: Question, node: Node, claim: Claim) -> Check
     except (
         EvidenceError,
         BindingError,
+        PolicyError,
         PolicyMismatch,
+        HistoryIncomplete,
         VotingNotEnded,
         DaoError,
         WrongRegistry,

@@ -17,12 +17,14 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
 from scorers.errors import SettingsError
+from scorers.policies.configuration import PolicySettings
 from scorers.sources import Finality, SourceSettings, WebSocketUrl
 
 CONFIG_FILE = "dao-scorer.toml"
@@ -205,6 +207,11 @@ class Settings(BaseSettings):
         default=None, description="WebSocket of a node whose new heads wake the listener early."
     )
     sources: tuple[SourceSettings, ...] | None = None
+    policy: Annotated[PolicySettings | None, NoDecode] = Field(
+        default=None,
+        description="How votes are weighed, and which: a policy's name, or its table as JSON. "
+        "reputation-weighted by default.",
+    )
 
     private_key: SecretStr | None = None
     keystore: Path | None = Field(

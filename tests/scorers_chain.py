@@ -18,7 +18,7 @@ from hardhat_free_chain import ChainServer, ChainSettings, deterministic_account
 from listener.invocation import EndReason, ProposalRequest, VotingEnded, request_of
 from orchestrator import Constant, Orchestrator
 from scorers.batches.gathering import Batching
-from scorers.policy import Policy
+from scorers.policy import AnyPolicy
 from scorers.registration import register_scoring
 
 GWEI = 10**9
@@ -117,7 +117,7 @@ class World:
         store: str = ":memory:",
         *,
         node: Node | None = None,
-        policy: Policy | None = None,
+        policy: AnyPolicy | None = None,
         batching: Batching | None = None,
         sending: SendingPolicy = FAST,
     ) -> AsyncIterator[Orchestrator]:

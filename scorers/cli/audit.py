@@ -21,8 +21,14 @@ Source = Annotated[
 
 
 @configured("chain_id", "rpc", "server")
-async def audit(settings: Settings, source: Source, as_json: options.AsJson = False) -> None:
+async def audit(
+    settings: Settings,
+    source: Source,
+    policy_class: options.PolicyClasses = None,
+    as_json: options.AsJson = False,
+) -> None:
     """Rebuild a score from the chain alone. Says where the evidence differs; exit code 0 if nowhere."""
+    options.load_policy_classes(policy_class)
     bundle = bundle_in(source) or await fetched(settings, source)
     async with composition.node_of(settings) as node:
         found = await run_audit(node, bundle)

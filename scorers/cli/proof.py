@@ -120,9 +120,11 @@ async def verify(
             help="Also ask this chain node: root, transaction, and the score computed again from the votes.",
         ),
     ] = None,
+    policy_class: options.PolicyClasses = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Check a proof; exit code 0 only if every check holds. A file needs no server."""
+    options.load_policy_classes(policy_class)
     proof = proof_in(source) or await fetched(settings, source)
     checks = [*_offline(proof), *_expected_addresses(proof, settings)]
     if rpc:

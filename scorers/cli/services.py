@@ -27,6 +27,7 @@ from scorers.cli import output
 from scorers.cli.flags import configured
 from scorers.errors import SettingsError
 from scorers.listening import check_sources, listening_of, status_served
+from scorers.policies.configuration import policy_from
 from scorers.readiness import check_registry, check_scorer
 from scorers.ready import announce
 from scorers.settings import Settings, require
@@ -93,7 +94,7 @@ async def serve(settings: Settings) -> None:
             await stop.wait()
 
 
-@configured("group", "server", "registry", *CHAIN, "lease", "concurrency", "metrics_port", *SENDING)
+@configured("group", "server", "registry", "policy", *CHAIN, "lease", "concurrency", "metrics_port", *SENDING)
 async def worker(
     settings: Settings,
     name: Annotated[str | None, typer.Option(help="This worker's name; unique in its group.")] = None,
@@ -142,6 +143,7 @@ async def listen(settings: Settings) -> None:
     *SERVING,
     "group",
     "concurrency",
+    "policy",
     *SENDING,
     "websocket",
 )
@@ -204,6 +206,7 @@ def _register(app: Orchestrator, settings: Settings, node: Node, signers: Signer
         app,
         node=node,
         signer=signers,
+        policy=policy_from(settings.policy),
         sending=composition.sending_policy(settings),
         batching=composition.batching(settings),
         metrics=metrics,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from scorers.errors import ScorerError
 
-class PolicyError(Exception):
+
+class PolicyError(ScorerError):
     """The policy `name` cannot be used; `reason` says why and what to do."""
 
     retryable = False

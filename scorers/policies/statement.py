@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -105,6 +105,11 @@ def build(cls: type[Part], given: Mapping[str, object]) -> Part:
     if unknown:
         has = ", ".join(hints) or "none"
         raise PolicyError(name, f"it has no parameter {unknown[0]}: there are {has}")
+    needed = {
+        each.name for each in fields(cls) if each.default is MISSING and each.default_factory is MISSING
+    }  # type: ignore[arg-type]
+    if needed - set(given):
+        raise PolicyError(name, f"it needs {', '.join(sorted(needed - set(given)))}")
     try:
         return cls(**{key: _READ[hints[key]](value) for key, value in given.items()})
     except KeyError as error:
