@@ -15,7 +15,7 @@ PolicyClasses = Annotated[
     typer.Option(
         "--policy-class",
         metavar="MODULE:CLASS",
-        help="Let this class of a policy be run where a score names it; repeatable. No bundle runs any other.",
+        help="Let this class of a policy run where a score names it; repeatable. No bundle runs any other.",
     ),
 ]
 
