@@ -10,7 +10,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from scorers.policies.base import Part, Rule, Weighting
 from scorers.policies.catalogue import digest_of, known, name_of
@@ -59,7 +59,7 @@ class PolicyParts:
                     raise PolicyError(
                         type(part).__qualname__, f"it wants {each!r}, another part wants {found[kind]!r}"
                     )
-        return Asked(**typing.cast("Any", found))
+        return Asked(**cast("Any", found))
 
 
 _KINDS: Mapping[type, str] = {
@@ -105,9 +105,7 @@ def build(cls: type[Part], given: Mapping[str, object]) -> Part:
     if unknown:
         has = ", ".join(hints) or "none"
         raise PolicyError(name, f"it has no parameter {unknown[0]}: there are {has}")
-    needed = {
-        each.name for each in fields(cls) if each.default is MISSING and each.default_factory is MISSING
-    }  # type: ignore[arg-type]
+    needed = {each.name for each in fields(cast("Any", cls)) if each.default is MISSING}
     if needed - set(given):
         raise PolicyError(name, f"it needs {', '.join(sorted(needed - set(given)))}")
     try:
