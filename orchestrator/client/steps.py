@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import structlog
 
 from orchestrator.client import codec
 from orchestrator.client.attempts import Attempt
@@ -30,6 +31,7 @@ from orchestrator.domain.promise import EMPTY, PromiseRecord, PromiseState, Valu
 from orchestrator.domain.retry import RetryPolicy, next_delay_s, worth_another
 
 TOO_LARGE = 413
+_log = structlog.get_logger(__name__)
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,8 +159,25 @@ class LeafRun:
             delay_s = self._delay_s(attempt, outcome)
             if delay_s is None:
                 return settlement(self._promise_id, self._function, bound, outcome)
+            self._tell(attempt, outcome, delay_s)
             await before_retry()
             await self._around.clock.sleep_until(self._around.clock.now_ms() + round(delay_s * 1000))
+
+    def _tell(self, attempt: int, outcome: Outcome, delay_s: float) -> None:
+        """Log the first, second, fourth, eighth ... attempt that failed and is followed by another."""
+        if not isinstance(outcome, Raised) or attempt & (attempt - 1):
+            return
+        # What the system says of a host or a file is the reason. A function's own words may hold values.
+        reason = {"reason": str(outcome.error)} if isinstance(outcome.error, OSError) else {}
+        _log.warning(
+            "attempt failed",
+            promise_id=self._promise_id,
+            function=self._function.name,
+            attempt=attempt,
+            error=type(outcome.error).__name__,
+            again_in_s=round(delay_s, 3),
+            **reason,
+        )
 
     def _delay_s(self, attempt: int, outcome: Outcome) -> float | None:
         if not isinstance(outcome, Raised) or isinstance(outcome.error, Cancelled):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from orchestrator import ApplicationError, Context, Orchestrator
+from orchestrator import ApplicationError, Constant, Context, Info, Orchestrator
 
 
 async def fetch(number: int) -> int:
@@ -100,3 +100,26 @@ async def test_what_is_too_deep_for_its_ids_is_refused_clearly() -> None:
     with pytest.raises(ApplicationError, match=r"levels deep .* ctx\.continue_as") as caught:
         await run(descend, 1_000)
     assert caught.value.type_name == "TooDeep"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(ConnectionRefusedError("nobody at port 9"), "nobody at port 9"), (ValueError("secret"), None)],
+)
+async def test_attempts_that_fail_are_told_less_and_less_often(error: Exception, reason: str | None) -> None:
+    async def fails_often(info: Info) -> int:
+        if info.attempt < 6:
+            raise error
+        return info.attempt
+
+    async def calls_it(ctx: Context) -> int:
+        return await ctx.options(retry=Constant(delay_s=0.001)).run(fails_often)
+
+    with capture_logs() as logs:
+        assert await run(calls_it) == 6
+    told = [one for one in logs if one["event"] == "attempt failed"]
+    assert [one["attempt"] for one in told] == [1, 2, 4]
+    assert {(one["promise_id"], one["function"], one["error"]) for one in told} == {
+        ("w:1", "fails_often", type(error).__name__)
+    }
+    assert [one.get("reason") for one in told] == [reason] * 3
