@@ -85,13 +85,14 @@ async def follow_transaction(
     """Follow a transaction that was confirmed early until it is final; `signed` is all of its nonce.
 
     A reorg that takes it back is made up for with the same bytes, and with replacements where they get stuck.
-    Somebody else's transaction in its place halts the key, as ever, and the intent is then tried anew.
+    Somebody else's transaction in its place halts the key, as ever, and the intent is then tried anew; so it
+    is where its nonce was used up by an empty transfer, as its caller was told that it stands on the chain.
     """
     await ctx.sleep(policy.pause_ms_max / 1000)
     patient = replace(policy, early=False, watch_ms=LOOKS * policy.poll_ms, pause_ms=policy.pause_ms_max)
     mined = Confirmation(position=Position.MINED)
     delivery = await _delivered(ctx, intent, Delivery(signed=signed, seen=mined), patient)
-    if delivery.seen.position is Position.FINAL:
+    if delivery.seen.position is Position.FINAL and delivery.final_filler() is None:
         return await _ended(ctx, intent, delivery)
     again = replace(intent, logical_id=f"{intent.logical_id}-again")
     return await ctx.detached(send_transaction, again)

@@ -8,7 +8,7 @@ least. `DAO_SCORER_FULL_MATRIX=1` chooses the full one.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -75,6 +75,38 @@ WORKER = (
     *SENDING,
 )
 """In the order in which a proposal comes to them."""
+BATCHING = (
+    _recorded("read_standing"),
+    ("begin the batch", "promise.create submitScores-"),
+    _recorded("join_batch"),
+    ("wait for the batch", "task.suspend .* sent-"),
+    ("claim the batch", "task.acquire submitScores-[^:]*$"),
+    ("claim an item", "promise.create inBatch-"),
+    _recorded("claim_items"),
+    _recorded("sort_items"),
+    ("start the transaction", "create send_transaction submitScores-"),
+    ("claim the transaction", "task.acquire submitScores-.*:d"),
+    *SENDING[:-1],
+    ("make an item's end known", "promise.create sent-"),
+    ("end an item", "promise.settle sent-"),
+    ("release an item", "promise.settle inBatch-"),
+    _recorded("settle_items"),
+    ("end the batch", "fulfill send_batch "),
+    ("end the scoring", "fulfill score_proposal "),
+)
+"""What is different where scores go together; a batch comes to most of it once."""
+OF_EACH_ITEM = frozenset(
+    {
+        "record read_standing",
+        "record join_batch",
+        "wait for the batch",
+        "claim an item",
+        "make an item's end known",
+        "end an item",
+        "release an item",
+        "end the scoring",
+    }
+)
 _NO_COMMIT = frozenset({"broadcast", WAITING, "wait for the transaction"})
 SERVER = tuple(
     (f"commit: {label}", rf"commit \[.*{match}")
@@ -107,10 +139,15 @@ class Death:
         return f"{self.role}, {self.point.when} {self.boundary}, {self.point.nth}"
 
 
-def _deaths(role: Role, boundaries: Sequence[tuple[str, str]], moments: Sequence[When]) -> Iterator[Death]:
+def _deaths(
+    role: Role,
+    boundaries: Sequence[tuple[str, str]],
+    moments: Sequence[When],
+    once: Collection[str] = ONCE,
+) -> Iterator[Death]:
     for boundary, match in boundaries:
         for when in moments:
-            for nth in (1,) if role == "server" or boundary in ONCE else (1, PROPOSALS):
+            for nth in (1,) if role == "server" or boundary in once else (1, PROPOSALS):
                 yield Death(role=role, boundary=boundary, point=KillPoint(when=when, nth=nth, match=match))
 
 
@@ -118,6 +155,29 @@ MATRIX = [
     *_deaths("listener", LISTENER, ("before", "after")),
     *_deaths("worker", WORKER, ("before", "after")),
     *_deaths("server", SERVER, ("before", "inside", "after")),
+]
+
+BATCHES = list(
+    _deaths(
+        "worker",
+        BATCHING,
+        ("before", "after"),
+        frozenset(boundary for boundary, _ in BATCHING) - OF_EACH_ITEM,
+    )
+)
+"""A worker dies while it gathers a batch, sends it, or tells its items how that ended."""
+_BATCHES_ALWAYS = frozenset(
+    {
+        ("claim an item", "after", PROPOSALS),
+        ("begin the batch", "after", 1),
+        ("broadcast", "after", 1),
+        ("end an item", "after", 1),
+    }
+)
+BATCH_CASES = [
+    death
+    for death in BATCHES
+    if FULL or (death.boundary, death.point.when, death.point.nth) in _BATCHES_ALWAYS
 ]
 
 _ALWAYS = frozenset(

@@ -142,6 +142,7 @@ class Scene:
     ground: Ground
     folder: Path
     lease_s: float = LEASE_S
+    batched: bool = False
     server_url: str = ""
     processes: list[Process] = field(default_factory=list)
 
@@ -181,6 +182,9 @@ class Scene:
             "DAO_SCORER_STORE": f"sqlite:///{self.folder}/engine.db",
             "DAO_SCORER_CURSOR": f"sqlite:///{self.folder}/cursor.db",
             "DAO_SCORER_PRIVATE_KEY": str(ACCOUNTS[SCORER][1]),
+            "DAO_SCORER_BATCH": str(self.batched).lower(),
+            "DAO_SCORER_BATCH_SIZE": str(self.ground.proposals),
+            "DAO_SCORER_BATCH_WAIT": "1",
         }
         arguments = [str(self.folder / "journal"), kill, *command]
         process = self.ground.nursery.start(name, arguments, environment=environment, directory=self.folder)
@@ -265,10 +269,12 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(ground: Ground, folder: Path, lease_s: float = LEASE_S) -> AsyncIterator[Scene]:
+async def scene(
+    ground: Ground, folder: Path, lease_s: float = LEASE_S, *, batched: bool = False
+) -> AsyncIterator[Scene]:
     """Rewind the chain and hold the processes of one scenario; all are killed when it is left."""
     await ground.rewind()
-    made = Scene(ground=ground, folder=folder, lease_s=lease_s)
+    made = Scene(ground=ground, folder=folder, lease_s=lease_s, batched=batched)
     try:
         yield made
     finally:

@@ -21,8 +21,26 @@ from tests.acceptance.journal import History
 from tests.acceptance.nursery import Process
 from tests.acceptance.scene import SCORER, Ground, Scene, signer
 
-VARYING = ("broadcast_transaction", "confirm_transaction", "prepare_transaction", "reserve_nonce")
-"""Steps that ask until the chain has come so far, and those of which one asks for all that run beside it."""
+VARYING = {
+    "broadcast_transaction": frozenset({"eth_sendRawTransaction"}),
+    "confirm_transaction": frozenset(
+        {"eth_getBlockByNumber", "eth_getTransactionCount", "eth_getTransactionReceipt"}
+    ),
+}
+"""Steps that ask until the chain has come so far, as often as that takes, and what they may ask."""
+SHARED = {
+    "prepare_transaction": frozenset(
+        {
+            "eth_chainId",
+            "eth_getBalance",
+            "eth_getBlockByNumber",
+            "eth_getTransactionCount",
+            "eth_maxPriorityFeePerGas",
+        }
+    ),
+    "reserve_nonce": frozenset({"eth_getTransactionCount"}),
+}
+"""What one step asks for all that run beside it: each at most once in an execution, and one of them does."""
 NEEDS_SERVER = ("reserve_nonce", "confirm_transaction")
 """Steps that call the orchestrator themselves, and are tried again when it is away."""
 
@@ -124,22 +142,27 @@ async def judge_effects(
     interruptions: Sequence[Interruption],
 ) -> None:
     """Assert what must be true also where the chain goes on by itself, and steps ask as often as it needs."""
-    await _judge_chain(scene.ground)
+    await _judge_chain(scene.ground, batched=scene.batched)
     assert outcomes(scene.ground, promises) == expected.outcomes
     assert not scene.history.restarted(), "steps began again after they had settled"
     _judge_executions(scene.history, interruptions)
 
 
-async def _judge_chain(ground: Ground) -> None:
-    """One submission and one finality a proposal, and no other transaction of the scorer."""
+async def _judge_chain(ground: Ground, *, batched: bool) -> None:
+    """One submission and one finality a proposal, and no other transaction of the scorer.
+
+    Together they take as few transactions as batches; each of those has submitted something.
+    """
     wanted = dict.fromkeys(range(1, ground.proposals + 1), 1)
     async with Node(ground.url) as node:
         head = (await node.header("latest")).number
         for event in (proposal_scores.SCORE_SUBMITTED, proposal_scores.SCORE_FINALIZED):
             logs = await node.logs(ground.registry, [event.topic0], ground.start_block, head)
             assert Counter(event.decode(log).proposal_id for log in logs) == wanted, event.name
+            carried = len({log.transaction_hash for log in logs})
         sent = await node.nonce(signer(SCORER).address) - ground.scorer_nonce
-    assert sent == ground.proposals, f"{sent} transactions for {ground.proposals} proposals"
+    assert sent == carried, f"{sent} transactions, {carried} of them with scores"
+    assert batched or sent == ground.proposals, f"{sent} transactions for {ground.proposals} proposals"
 
 
 def _judge_executions(history: History, interruptions: Sequence[Interruption]) -> None:
@@ -157,11 +180,23 @@ def _judge_executions(history: History, interruptions: Sequence[Interruption]) -
 
 
 def _judge_requests(history: History, expected: Reference) -> None:
-    names = history.names()
+    names, together = history.names(), Counter[str]()
     for step, wanted in expected.requests.items():
-        if names[step] in VARYING:
+        times, asked, name = history.executions()[step], history.requests(step), names[step]
+        said = f"{name} ({step}) asked {asked} in {times} executions"
+        if name in VARYING:
+            assert asked.keys() <= VARYING[name], said
             continue
-        times, asked = history.executions()[step], history.requests(step)
-        most = Counter({method: times * requests for method, requests in wanted.items()})
+        shared = SHARED.get(name, frozenset())
+        assert all(asked[method] <= times for method in shared), said
+        together.update({method: asked[method] for method in shared})
+        own, least = (_without(each, shared) for each in (asked, wanted))
+        most = Counter({method: times * requests for method, requests in least.items()})
         # An execution that was cut short has asked less, but one has come to its end.
-        assert wanted <= asked <= most, f"{names[step]} ({step}) asked {asked} in {times} executions"
+        assert least <= own <= most, said
+    unasked = frozenset[str]().union(*SHARED.values()) - (+together).keys()
+    assert not unasked, f"nobody asked {sorted(unasked)}"
+
+
+def _without(asked: Counter[str], methods: Collection[str]) -> Counter[str]:
+    return Counter({method: times for method, times in asked.items() if method not in methods})

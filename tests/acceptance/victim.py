@@ -62,8 +62,7 @@ class Names:
             case c.TaskFence(action=c.PromiseSettle(id=promise_id)):
                 return f"record {self._functions.get(promise_id, 'unknown')} {promise_id}"
             case c.TaskFulfill(id=promise_id):
-                name = "send_transaction" if ":d" in promise_id else "score_proposal"
-                return f"fulfill {name} {promise_id}"
+                return f"fulfill {_workflow(promise_id)} {promise_id}"
             case _:
                 return operation_of(command)
 
@@ -77,6 +76,12 @@ class Names:
         name = (action.param.headers or {}).get("func") or _invoked(action) or "promise"
         self._functions[action.id] = name
         return name
+
+
+def _workflow(promise_id: str) -> str:
+    if ":d" in promise_id:
+        return "send_transaction"
+    return "send_batch" if promise_id.startswith("submitScores-") else "score_proposal"
 
 
 def _invoked(action: c.PromiseCreate | c.PromiseRecordStep) -> str | None:
