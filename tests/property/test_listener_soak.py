@@ -23,6 +23,8 @@ from tests.listener_node import CHAIN_ID, DAO, StubNode
 RECORDS = os.environ.get("DAO_SCORER_RECORDS") == "1"
 HOURS = 200 if RECORDS else 2
 REPLACEMENTS = 1_000 if RECORDS else 10
+pytestmark = pytest.mark.timeout(1_800 if RECORDS else 180)
+"""By the clock: two seconds of a processor, which others may need more while records are played."""
 BLOCK_S = 12
 HOUR_BLOCKS = 3_600 // BLOCK_S
 VOTING_BLOCKS = 25
