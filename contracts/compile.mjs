@@ -10,7 +10,7 @@ import solc from "solc";
 
 const ROOT = dirname(fileURLToPath(import.meta.url));
 const PROJECTS = [
-  { folder: ROOT, contracts: ["BlockClockGovernor", "ProposalScores", "ReadMany", "ReputationDao"] },
+  { folder: ROOT, contracts: ["BlockClockGovernor", "ProposalScores", "ReadMany", "ReputationDao", "ScoreConsumer"] },
   {
     folder: join(ROOT, "..", "tests", "contracts"),
     contracts: [

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from contracts.bindings import block_clock_governor, proposal_scores, reputation_dao
+from contracts.bindings.proposal_scores import Rules
 from contracts.bindings.reputation_dao import ClockUnit
 from contracts.dao import Dao, DaoKind
 from contracts.direct import DirectSender
 from contracts.rpc import Receipt
 
-QUORUM = 1
-CHALLENGE_WINDOW_S = 0
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryTerms:
+    """On what terms a registry's verdicts become final.
+
+    `quorum` scorers must agree; `challenge_window_s` seconds pass before an agreement is final. Without
+    arguments the first submission of any scorer is final at once.
+    """
+
+    quorum: int = 1
+    challenge_window_s: int = 0
+    rules: Rules = field(default_factory=Rules)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +42,7 @@ async def deploy_dao(
     scorers: Sequence[str],
     admin_delay_s: int = 0,
     clock: ClockUnit = ClockUnit.TIMESTAMP,
+    terms: RegistryTerms | None = None,
 ) -> DeployedDao:
     """Deploy a ReputationDao and its ProposalScores; the sender is the admin of both.
 
@@ -38,12 +50,17 @@ async def deploy_dao(
     """
     dao = await sender.deploy(reputation_dao.NAME, sender.address, voting_period, clock)
     address = _created(dao)
-    registry = await _registry(sender, address, scorers, admin_delay_s)
+    registry = await _registry(sender, address, scorers, admin_delay_s, terms or RegistryTerms())
     return DeployedDao(dao=address, registry=registry, block_number=dao.block_number)
 
 
 async def deploy_registry(
-    sender: DirectSender, dao: Dao, *, scorers: Sequence[str], admin_delay_s: int = 0
+    sender: DirectSender,
+    dao: Dao,
+    *,
+    scorers: Sequence[str],
+    admin_delay_s: int = 0,
+    terms: RegistryTerms | None = None,
 ) -> str:
     """Deploy a ProposalScores beside a DAO that stands already, and return its address.
 
@@ -54,11 +71,13 @@ async def deploy_registry(
     if not dao.clocked:
         is_bravo = dao.form.kind is DaoKind.BRAVO
         scored = _created(await sender.deploy(block_clock_governor.NAME, dao.address, is_bravo))
-    return await _registry(sender, scored, scorers, admin_delay_s)
+    return await _registry(sender, scored, scorers, admin_delay_s, terms or RegistryTerms())
 
 
-async def _registry(sender: DirectSender, dao: str, scorers: Sequence[str], admin_delay_s: int) -> str:
-    arguments = (dao, sender.address, admin_delay_s, QUORUM, CHALLENGE_WINDOW_S)
+async def _registry(
+    sender: DirectSender, dao: str, scorers: Sequence[str], admin_delay_s: int, terms: RegistryTerms
+) -> str:
+    arguments = (dao, sender.address, admin_delay_s, terms.quorum, terms.challenge_window_s, terms.rules)
     registry = _created(await sender.deploy(proposal_scores.NAME, *arguments))
     for scorer in scorers:
         grant = proposal_scores.GRANT_ROLE.encode(proposal_scores.SCORER_ROLE, scorer)

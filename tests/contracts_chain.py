@@ -14,7 +14,7 @@ from contracts.artifacts import load
 from contracts.bindings import ContractError, Function, Log, decode_error, deploy_data
 
 R = TypeVar("R")
-GAS = 5_000_000
+GAS = 8_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,17 +45,21 @@ class Chain:
         assert not self._mined(self.transmit(self.accounts[0], None, data)).succeeded
         return self._reason(self.accounts[0], None, data)
 
-    def send(self, sender: str, to: str, function: Function[Any], *arguments: object) -> Receipt:
+    def send(
+        self, sender: str, to: str, function: Function[Any], *arguments: object, value: int = 0
+    ) -> Receipt:
         data = function.encode(*arguments)
-        receipt = self._mined(self.transmit(sender, to, data))
-        assert receipt.succeeded, self._reason(sender, to, data)
+        receipt = self._mined(self.transmit(sender, to, data, value))
+        assert receipt.succeeded, self._reason(sender, to, data, value)
         return receipt
 
-    def refused(self, sender: str, to: str, function: Function[Any], *arguments: object) -> ContractError:
+    def refused(
+        self, sender: str, to: str, function: Function[Any], *arguments: object, value: int = 0
+    ) -> ContractError:
         """Mine the transaction, see it fail, and say why: a call at its block sees the clock that it saw."""
         data = function.encode(*arguments)
-        assert not self._mined(self.transmit(sender, to, data)).succeeded
-        return self._reason(sender, to, data)
+        assert not self._mined(self.transmit(sender, to, data, value)).succeeded
+        return self._reason(sender, to, data, value)
 
     def call(self, to: str, function: Function[R], *arguments: object) -> R:
         return function.decode(self._call(self.accounts[0], to, function.encode(*arguments)))
@@ -65,8 +69,14 @@ class Chain:
     ) -> ContractError:
         return self._reason(sender or self.accounts[0], to, function.encode(*arguments))
 
-    def transmit(self, sender: str, to: str | None, data: bytes) -> str:
-        transaction = {"from": sender, "data": "0x" + data.hex(), "gas": GAS, "gas_price": 10**10}
+    def transmit(self, sender: str, to: str | None, data: bytes, value: int = 0) -> str:
+        transaction = {
+            "from": sender,
+            "data": "0x" + data.hex(),
+            "gas": GAS,
+            "gas_price": 10**10,
+            "value": value,
+        }
         return str(self.tester.send_transaction({**transaction, "to": to} if to else transaction))
 
     @contextmanager
@@ -108,14 +118,17 @@ class Chain:
     def timestamp(self) -> int:
         return int(self.tester.get_block_by_number("latest")["timestamp"])
 
-    def _call(self, sender: str, to: str | None, data: bytes) -> bytes:
-        transaction = {"from": sender, "data": "0x" + data.hex(), "gas": GAS}
+    def balance(self, account: str) -> int:
+        return int(self.tester.get_balance(account))
+
+    def _call(self, sender: str, to: str | None, data: bytes, value: int = 0) -> bytes:
+        transaction = {"from": sender, "data": "0x" + data.hex(), "gas": GAS, "value": value}
         answer = self.tester.call({**transaction, "to": to} if to else transaction)
         return bytes.fromhex(answer[2:])
 
-    def _reason(self, sender: str, to: str | None, data: bytes) -> ContractError:
+    def _reason(self, sender: str, to: str | None, data: bytes, value: int = 0) -> ContractError:
         with pytest.raises(TransactionFailed) as caught:
-            self._call(sender, to, data)
+            self._call(sender, to, data, value)
         # The tester gives the bytes of a custom error as their representation.
         reason = decode_error(ast.literal_eval(str(caught.value)))
         assert reason is not None, caught.value

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from contracts.bindings import ContractError, proposal_scores, reputation_dao
-from contracts.bindings.proposal_scores import Status
+from contracts.bindings.proposal_scores import Rules, Status
 from contracts.bindings.reputation_dao import ClockUnit
 from tests.contracts_chain import Chain, Receipt, only, refusal
 
@@ -29,8 +29,11 @@ class Deployment:
     def stranger(self) -> str:
         return self.chain.accounts[9]
 
-    def registry(self, quorum: int, *scorers: str) -> "Deployment":
-        scores = self.chain.deploy("ProposalScores", self.dao, self.admin, 0, quorum, 0)
+    def registry(
+        self, quorum: int, *scorers: str, window: int = 0, rules: Rules | None = None
+    ) -> "Deployment":
+        rules = rules or (Rules() if quorum == 1 and window == 0 else Rules(round_window=10 * PERIOD))
+        scores = self.chain.deploy("ProposalScores", self.dao, self.admin, 0, quorum, window, rules)
         deployment = replace(self, scores=scores)
         for scorer in scorers:
             deployment.grant(scorer)

@@ -22,7 +22,7 @@ from scorers.policy import AnyPolicy
 from scorers.registration import register_scoring
 
 GWEI = 10**9
-GAS = 4_000_000
+GAS = 8_000_000
 ACCOUNTS = [(address.lower(), str(key)) for address, key in deterministic_accounts(10)]
 FAST = SendingPolicy(watch_ms=2_000, poll_ms=10, pause_ms=10, pause_ms_max=50)
 RETRY = Constant(delay_s=0.02, attempts_max=3)
@@ -69,7 +69,9 @@ class World:
     async def deploy(self, clock: ClockUnit, period: int) -> None:
         admin = ACCOUNTS[0][0]
         self.dao = await self._deployed("ReputationDao", admin, period, int(clock))
-        self.registry = await self._deployed("ProposalScores", self.dao, admin, 0, 1, 0)
+        self.registry = await self._deployed(
+            "ProposalScores", self.dao, admin, 0, 1, 0, proposal_scores.Rules()
+        )
         await self.execute(
             0, self.registry, proposal_scores.GRANT_ROLE, proposal_scores.SCORER_ROLE, ACCOUNTS[1][0]
         )

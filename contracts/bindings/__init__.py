@@ -1,7 +1,7 @@
 """Typed, I/O-free encoders and decoders for each contract and event.
 
-`reputation_dao`, `governor`, `governor_bravo`, `votes_token`, `proposal_scores` and `block_clock_governor`
-hold each function as a `Function` (`.encode(...)` makes call data, `.decode(...)` reads a result) and each
+`reputation_dao`, `governor`, `governor_bravo`, `votes_token`, `proposal_scores`, `score_consumer` and
+`block_clock_governor` hold each function as a `Function` (`.encode(...)` makes call data, `.decode(...)` reads a result) and each
 event as an `Event` (`.topic0`, `.topics(...)`, `.decode(log)`). Which of the DAOs an address is,
 `contracts.dao` tells. Must not import web3, the orchestrator or anything that does I/O.
 """
@@ -12,6 +12,7 @@ from contracts.bindings import (
     governor_bravo,
     proposal_scores,
     reputation_dao,
+    score_consumer,
     votes_token,
 )
 from contracts.bindings.bulk import decode_all
@@ -40,5 +41,6 @@ __all__ = [
     "governor_bravo",
     "proposal_scores",
     "reputation_dao",
+    "score_consumer",
     "votes_token",
 ]

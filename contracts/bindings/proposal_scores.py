@@ -1,103 +1,65 @@
 """Typed calls, events and refusals of `ProposalScores`, the registry of one DAO's scores."""
 
-from dataclasses import dataclass
-from enum import IntEnum
-
 from eth_utils.crypto import keccak
 
+from contracts.bindings import score_rounds
 from contracts.bindings.codec import Event, Function, Parameter, encode_values
 from contracts.bindings.errors import ErrorType
+from contracts.bindings.score_rounds import (
+    BOND,
+    BOND_FORFEITED,
+    BOND_RECEIVER,
+    BOND_RETURNED,
+    CHALLENGE,
+    CHALLENGE_OF,
+    COMMIT_SCORE,
+    COMMIT_WINDOW,
+    COMMITMENT_FOR,
+    COMMITMENT_OF,
+    COURSE_OF,
+    CREDITS,
+    FINALIZE,
+    MAY_SCORE,
+    OPEN_ROUND,
+    RESOLVE,
+    RETURN_BONDS,
+    REVEAL_SCORE,
+    ROUND_OPENED,
+    ROUND_WINDOW,
+    ROUNDS_MAX,
+    SCORE_AGREED,
+    SCORE_CHALLENGED,
+    SCORE_COMMITTED,
+    SCORE_RESOLVED,
+    SCORERS_AT,
+    WAS_SCORER,
+    WITHDRAW,
+    WITHDRAWN,
+)
+from contracts.bindings.score_values import (
+    Challenged,
+    Course,
+    PolicyRegistered,
+    Rules,
+    Score,
+    ScoreFinalized,
+    ScoreSubmitted,
+    Stage,
+    Status,
+    Step,
+    Submission,
+    SubmissionRecord,
+    VerdictProof,
+    Vote,
+)
 
 NAME = "ProposalScores"
-"""The artifact's name. Its constructor takes DAO, admin, admin delay (s), quorum, challenge window (s)."""
+"""The artifact's name. Constructor: DAO, admin, delay (s), quorum, challenge window (s), rules."""
 
 SCORER_ROLE = keccak(text="SCORER_ROLE")
 DEFAULT_ADMIN_ROLE = bytes(32)
 MAX_SCORE = 10_000
 FIRST_ROUND = 1
-
-
-class Status(IntEnum):
-    """What a verdict says; NONE marks what was never submitted."""
-
-    NONE = 0
-    SCORED = 1
-    NO_VOTES = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """One verdict of `submitScores`: score in signed basis points (0 with NO_VOTES), root of 32 bytes."""
-
-    proposal_id: int
-    status: Status
-    score: int
-    root: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One leaf of the tree of steps, in the order in which its fields are hashed."""
-
-    domain: bytes
-    index: int
-    count: int
-    function_name: str
-    version: int
-    input_hash: bytes
-    output_hash: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """A final verdict; `finalized_at` is a block timestamp in seconds."""
-
-    status: Status
-    score: int
-    root: bytes
-    round: int
-    finalized_at: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubmissionRecord:
-    """What a scorer submitted in a round; status NONE if nothing. `submitted_at` is a block timestamp."""
-
-    status: Status
-    score: int
-    root: bytes
-    submitted_at: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreSubmitted:
-    """A scorer submitted its verdict in a round."""
-
-    proposal_id: int
-    scorer: str
-    round: int
-    status: Status
-    score: int
-    root: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreFinalized:
-    """The quorum agreed: emitted once a proposal (invariant S1)."""
-
-    proposal_id: int
-    round: int
-    status: Status
-    score: int
-    root: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyRegistered:
-    """A policy binds the proposals whose snapshot lies after this timepoint of the DAO's clock."""
-
-    policy_hash: bytes
-    timepoint: int
 
 
 def domain_of(*, chain_id: int, registry: str, dao: str, proposal_id: int, policy_hash: bytes) -> bytes:
@@ -112,6 +74,23 @@ def domain_of(*, chain_id: int, registry: str, dao: str, proposal_id: int, polic
     types = ("uint256", "address", "address", "uint256", "bytes32")
     values = (chain_id, registry, dao, proposal_id, policy_hash)
     return keccak(encode_values("the domain of a proposal", types, values))
+
+
+def commitment_for(
+    *, chain_id: int, registry: str, submission: Submission, round_: int, scorer: str, salt: bytes
+) -> bytes:
+    """Return what a scorer commits to in a round, as the registry's `commitmentFor` computes it.
+
+    `salt` is 32 bytes that nobody else may know before the verdict is revealed.
+
+    Raises:
+        EncodeError: a value does not fit its type.
+
+    """
+    types = ("uint256", "address", "uint256", "uint32", "address", *_VERDICT, "bytes32")
+    verdict = (submission.status, submission.score, submission.root)
+    values = (chain_id, registry, submission.proposal_id, round_, scorer, *verdict, salt)
+    return keccak(encode_values("the commitment to a verdict", types, values))
 
 
 def _nothing() -> None:
@@ -131,6 +110,8 @@ _ROLE = ("bytes32", "address")
 _VERDICT = ("uint8", "int32", "bytes32")
 _SUBMISSION = "(uint256,uint8,int32,bytes32)"
 _STEP = "(bytes32,uint256,uint256,string,uint256,bytes32,bytes32)"
+_VERDICT_PROOF = f"({_STEP},bytes32[],string,bytes32,string)"
+_VOTE = "(bytes32,uint256,uint256,address,uint8,uint256,uint256,bool,string,uint256,uint256)"
 
 # Writing
 SUBMIT_SCORE = Function(name="submitScore", inputs=("uint256", *_VERDICT), result=_nothing)
@@ -164,6 +145,21 @@ SUBMISSION_OF = Function(
 ROUND_OF = Function(name="roundOf", inputs=_ID, outputs=("uint32",), result=int)
 VERIFY_STEP = Function(
     name="verifyStep", inputs=("uint256", "bytes32[]", _STEP), outputs=("bool",), result=bool
+)
+VERIFY_SUBMITTED_STEP = Function(
+    name="verifySubmittedStep",
+    inputs=("uint256", "uint32", "address", "bytes32[]", _STEP),
+    outputs=("bool",),
+    result=bool,
+)
+VERIFY_VOTER = Function(
+    name="verifyVoter", inputs=("uint256", _VERDICT_PROOF, "bytes32[]", _VOTE), outputs=("bool",), result=bool
+)
+VERIFY_VOTERS = Function(
+    name="verifyVoters",
+    inputs=("uint256", _VERDICT_PROOF, "bytes32[]", "bool[]", f"{_VOTE}[]"),
+    outputs=("bool",),
+    result=bool,
 )
 DOMAIN_OF = Function(name="domainOf", inputs=_ID, outputs=("bytes32",), result=bytes)
 POLICY_HASH = Function(name="policyHash", outputs=("bytes32",), result=bytes)
@@ -199,6 +195,7 @@ POLICY_REGISTERED = Event(
 )
 
 ERRORS = (
+    *score_rounds.ERRORS,
     ErrorType("AccessControlBadConfirmation()"),
     ErrorType("AccessControlEnforcedDefaultAdminDelay(uint48 schedule)"),
     ErrorType("AccessControlEnforcedDefaultAdminRules()"),
@@ -216,11 +213,96 @@ ERRORS = (
     ErrorType("InvalidRoot()"),
     ErrorType("InvalidScore(uint8 status, int32 score)"),
     ErrorType("InvalidStatus(uint8 status)"),
+    ErrorType("MerkleProofInvalidMultiproof()"),
     ErrorType("NotFinal(uint256 proposalId)"),
     ErrorType("PolicyUnchanged(bytes32 policyHash)"),
     ErrorType("ProposalWasCanceled(uint256 proposalId)"),
     ErrorType("SafeCastOverflowedUintDowncast(uint8 bits, uint256 value)"),
-    ErrorType("UnsupportedChallengeWindow(uint48 challengeWindow)"),
     ErrorType("UnsupportedQuorum(uint32 quorum)"),
+    ErrorType("StringsInsufficientHexLength(uint256 value, uint256 length)"),
     ErrorType("VotingNotEnded(uint256 proposalId, uint8 state)"),
 )
+
+__all__ = [
+    "ACCEPT_DEFAULT_ADMIN_TRANSFER",
+    "BEGIN_DEFAULT_ADMIN_TRANSFER",
+    "BOND",
+    "BOND_FORFEITED",
+    "BOND_RECEIVER",
+    "BOND_RETURNED",
+    "CHALLENGE",
+    "CHALLENGE_OF",
+    "CHALLENGE_WINDOW",
+    "COMMITMENT_FOR",
+    "COMMITMENT_OF",
+    "COMMIT_SCORE",
+    "COMMIT_WINDOW",
+    "COURSE_OF",
+    "CREDITS",
+    "DAO",
+    "DEFAULT_ADMIN",
+    "DEFAULT_ADMIN_ROLE",
+    "DOMAIN_OF",
+    "ERRORS",
+    "FINALIZE",
+    "FIRST_ROUND",
+    "GRANT_ROLE",
+    "HAS_ROLE",
+    "IS_FINAL",
+    "MAX_SCORE",
+    "MAY_SCORE",
+    "NAME",
+    "OPEN_ROUND",
+    "PAUSE",
+    "PAUSED",
+    "POLICY_HASH",
+    "POLICY_OF",
+    "POLICY_REGISTERED",
+    "QUORUM",
+    "REGISTER_POLICY",
+    "RENOUNCE_ROLE",
+    "RESOLVE",
+    "RETURN_BONDS",
+    "REVEAL_SCORE",
+    "REVOKE_ROLE",
+    "ROUNDS_MAX",
+    "ROUND_OF",
+    "ROUND_OPENED",
+    "ROUND_WINDOW",
+    "SCORERS_AT",
+    "SCORER_ROLE",
+    "SCORE_AGREED",
+    "SCORE_CHALLENGED",
+    "SCORE_COMMITTED",
+    "SCORE_FINALIZED",
+    "SCORE_OF",
+    "SCORE_RESOLVED",
+    "SCORE_SUBMITTED",
+    "SUBMISSION_OF",
+    "SUBMIT_SCORE",
+    "SUBMIT_SCORES",
+    "UNPAUSE",
+    "VERIFY_STEP",
+    "VERIFY_SUBMITTED_STEP",
+    "VERIFY_VOTER",
+    "VERIFY_VOTERS",
+    "WAS_SCORER",
+    "WITHDRAW",
+    "WITHDRAWN",
+    "Challenged",
+    "Course",
+    "PolicyRegistered",
+    "Rules",
+    "Score",
+    "ScoreFinalized",
+    "ScoreSubmitted",
+    "Stage",
+    "Status",
+    "Step",
+    "Submission",
+    "SubmissionRecord",
+    "VerdictProof",
+    "Vote",
+    "commitment_for",
+    "domain_of",
+]

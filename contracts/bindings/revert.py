@@ -1,12 +1,12 @@
 """Which refusal the bytes of a revert are, among all that our contracts and Governors know."""
 
-from contracts.bindings import governor, proposal_scores, reputation_dao
+from contracts.bindings import governor, proposal_scores, reputation_dao, score_consumer
 from contracts.bindings.errors import ContractError, ErrorType
 
 __all__ = ["decode_error"]
 
 _SOLIDITY = (ErrorType("Error(string message)"), ErrorType("Panic(uint256 code)"))
-_OURS = (*governor.ERRORS, *reputation_dao.ERRORS, *proposal_scores.ERRORS)
+_OURS = (*governor.ERRORS, *reputation_dao.ERRORS, *proposal_scores.ERRORS, *score_consumer.ERRORS)
 _KNOWN = {each.selector: each for each in (*_SOLIDITY, *_OURS)}
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from contracts.artifacts import load
 from contracts.bindings import ContractError, deploy_data, proposal_scores, reputation_dao
-from contracts.bindings.proposal_scores import Score, Status, Submission, SubmissionRecord
+from contracts.bindings.proposal_scores import Rules, Score, Status, Submission, SubmissionRecord
 from contracts.bindings.reputation_dao import ProposalState
 from tests.contracts_chain import only, refusal
 from tests.contracts_registry import OTHER_ROOT, PERIOD, ROOT, Deployment, new_deployment, unauthorized
@@ -38,18 +38,52 @@ def test_the_constructor_keeps_what_it_was_given(deployment: Deployment) -> None
 
 def test_the_constructor_refuses_what_can_never_work(deployment: Deployment) -> None:
     chain, dao, admin, nobody = deployment.chain, deployment.dao, deployment.admin, "0x" + "00" * 20
+    none, once = Rules(), Rules(round_window=9)
+    bonded = Rules(round_window=9, bond=1, bond_receiver=admin)
+
+    def rounds(rules: Rules) -> ContractError:
+        given = {"roundsMax": rules.rounds_max, "roundWindow": rules.round_window}
+        return refusal("UnsupportedRounds", **given)
+
+    def challenge(window: int, rules: Rules) -> ContractError:
+        given = {"challengeWindow": window, "bond": rules.bond, "bondReceiver": rules.bond_receiver}
+        return refusal("UnsupportedChallengeWindow", **given)
+
+    def commit(rules: Rules) -> ContractError:
+        given = {"commitWindow": rules.commit_window, "roundWindow": rules.round_window}
+        return refusal("UnsupportedCommitWindow", **given)
+
     cases = [
-        ((admin, admin, 0, 1, 0), refusal("InvalidDao", dao=admin)),
-        ((dao, nobody, 0, 1, 0), refusal("AccessControlInvalidDefaultAdmin", defaultAdmin=nobody)),
-        ((dao, admin, 0, 0, 0), refusal("UnsupportedQuorum", quorum=0)),
-        ((dao, admin, 0, 1, 1), refusal("UnsupportedChallengeWindow", challengeWindow=1)),
+        ((admin, admin, 0, 1, 0, none), refusal("InvalidDao", dao=admin)),
+        ((dao, nobody, 0, 1, 0, none), refusal("AccessControlInvalidDefaultAdmin", defaultAdmin=nobody)),
+        ((dao, admin, 0, 0, 0, none), refusal("UnsupportedQuorum", quorum=0)),
+        # Whatever may take more than one submission needs a time-out, or it could wait for ever.
+        ((dao, admin, 0, 2, 0, none), rounds(none)),
+        ((dao, admin, 0, 1, 1, none), rounds(none)),
+        *(
+            ((dao, admin, 0, 1, 0, rules), rounds(rules))
+            for rules in (Rules(rounds_max=0), Rules(rounds_max=2), Rules(rounds_max=17, round_window=9))
+        ),
+        *(
+            ((dao, admin, 0, 1, window, rules), challenge(window, rules))
+            for window, rules in (
+                (0, bonded),
+                (1, once),
+                (1, replace(bonded, bond=0)),
+                (1, replace(bonded, bond_receiver=nobody)),
+            )
+        ),
+        *(
+            ((dao, admin, 0, 1, 0, rules), commit(rules))
+            for rules in (Rules(commit_window=1), Rules(round_window=9, commit_window=9))
+        ),
     ]
     for arguments, expected in cases:
         assert chain.deploy_refused("ProposalScores", *arguments) == expected
 
 
 def test_a_contract_without_a_clock_is_no_dao(deployment: Deployment) -> None:
-    chain, arguments = deployment.chain, (deployment.scores, deployment.admin, 0, 1, 0)
+    chain, arguments = deployment.chain, (deployment.scores, deployment.admin, 0, 1, 0, Rules())
     data = deploy_data(load("ProposalScores"), *arguments)
     assert not chain.receipt(chain.transmit(deployment.admin, None, data)).succeeded
 

@@ -10,6 +10,7 @@ import pytest
 
 from contracts.bindings import governor
 from contracts.bindings.governor import FRACTIONAL_SUPPORT
+from contracts.bindings.proposal_scores import Rules
 from contracts.rpc import CallReverted
 from listener.invocation import request_of
 from scorers.policy import Policy
@@ -56,7 +57,7 @@ async def test_whatever_was_voted_adds_up(name: str, chance: random.Random) -> N
     held = {voter: chance.choice([1, 10, 2**64, 2**100]) * chance.randrange(1, 9) for voter in VOTERS}
     async with governance("hardhat_free_chain") as chain:
         dao = await chain.found(name, period=PERIOD, weights=held)
-        registry = await chain.deploy("ProposalScores", dao.address, ACCOUNTS[ADMIN][0], 0, 1, 0)
+        registry = await chain.deploy("ProposalScores", dao.address, ACCOUNTS[ADMIN][0], 0, 1, 0, Rules())
         for voter in VOTERS:
             if chance.random() < 0.5:
                 await chain.delegate(voter, chance.choice(list(VOTERS)))

@@ -28,7 +28,8 @@ class Vote:
 class Walk:
     """Plays one random life; each move predicts whether the chain accepts it, and by what name it refuses."""
 
-    def __init__(self, deployment: Deployment, seed: int) -> None:
+    def __init__(self, deployment: Deployment, seed: int, quorum: int) -> None:
+        self.quorum = quorum
         self.deployment, self.chance = deployment, random.Random(seed)  # noqa: S311 - chance, not secrecy
         self.chain: Chain = deployment.chain
         self.reputations: dict[str, int] = {}
@@ -100,7 +101,7 @@ class Walk:
         self.check(expected, scorer, self.deployment.scores, proposal_scores.SUBMIT_SCORE, *arguments)
         if expected is None and vote is not None:
             vote.verdicts[scorer] = score
-            if vote.final is None and list(vote.verdicts.values()).count(score) == 2:
+            if vote.final is None and list(vote.verdicts.values()).count(score) == self.quorum:
                 vote.final = score
 
     def refusal_of_score(self, vote: Vote | None, scorer: str, score: int) -> str | None:
@@ -140,11 +141,12 @@ class Walk:
                 assert self.chain.call(scores, proposal_scores.SCORE_OF, proposal).score == vote.final
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_random_life_is_that_of_the_model(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "quorum"), [(1, 2), (2, 2), (3, 1)])
+def test_a_random_life_is_that_of_the_model(seed: int, quorum: int) -> None:
+    """With a quorum of one there are no rounds, and a first submission is final at once."""
     deployment = new_deployment()
-    registry = deployment.registry(2, *deployment.chain.accounts[1:4])
-    walk = Walk(registry, seed)
+    registry = deployment.registry(quorum, *deployment.chain.accounts[1:4])
+    walk = Walk(registry, seed, quorum)
     walk.set_reputations()
     walk.propose()
     for number in range(MOVES):
