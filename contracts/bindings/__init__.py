@@ -1,9 +1,9 @@
 """Typed, I/O-free encoders and decoders for each contract and event.
 
 `reputation_dao`, `governor`, `governor_bravo`, `votes_token`, `proposal_scores`, `score_consumer` and
-`block_clock_governor` hold each function as a `Function` (`.encode(...)` makes call data, `.decode(...)` reads a result) and each
-event as an `Event` (`.topic0`, `.topics(...)`, `.decode(log)`). Which of the DAOs an address is,
-`contracts.dao` tells. Must not import web3, the orchestrator or anything that does I/O.
+`block_clock_governor` hold each function as a `Function` (`.encode(...)` makes call data, `.decode(...)`
+reads a result) and each event as an `Event` (`.topic0`, `.topics(...)`, `.decode(log)`). Which of the DAOs an
+address is, `contracts.dao` tells. Must not import web3, the orchestrator or anything that does I/O.
 """
 
 from contracts.bindings import (

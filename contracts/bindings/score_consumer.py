@@ -1,4 +1,4 @@
-"""Typed calls, events and refusals of `ScoreConsumer`, the example of a contract that acts on final scores."""
+"""Typed calls, event and refusals of `ScoreConsumer`, an example of a contract that acts on scores."""
 
 from dataclasses import dataclass
 
