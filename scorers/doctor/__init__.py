@@ -28,6 +28,7 @@ SUBMISSIONS = 10
 FINALITY_LAG_S_MAX = 3600
 """Ethereum finalises after 13 minutes and roll-ups within the hour; what lags more has a stalled finality."""
 HEAD_AGE_S_MAX = 900
+CLOCK_AHEAD_S_MAX = 60
 LOCAL_CHAINS = frozenset({1337, 31337})
 """Development chains: their head is as old as their last transaction."""
 SQLITE = "sqlite:///"
@@ -118,6 +119,17 @@ async def _finality(around: Surroundings) -> str:
     if age_s > HEAD_AGE_S_MAX and await node.chain_id() not in LOCAL_CHAINS:
         raise Fault(f"the head {head.number} is {age_s} s old: the node is behind, wait until it has synced")
     return f"block {finalized.number} is final, {head.number - finalized.number} behind the head"
+
+
+async def _clock(around: Surroundings) -> str:
+    """Compare this machine's clock with the chain's: what is to be waited for is told by it."""
+    if await around.node.chain_id() in LOCAL_CHAINS:
+        raise Skipped("a local chain keeps a time of its own")
+    head = await around.node.header("latest")
+    ahead_s = head.timestamp - int(time.time())
+    if ahead_s > CLOCK_AHEAD_S_MAX:
+        raise Fault(f"the head {head.number} is {ahead_s} s ahead of this machine's clock: set the clock")
+    return f"the head {head.number} is {-ahead_s} s old by this machine's clock"
 
 
 async def _dao(around: Surroundings) -> str:
@@ -245,6 +257,7 @@ QUESTIONS: tuple[tuple[str, Question], ...] = (
     ("endpoints", _endpoints),
     ("chain id", _chain_id),
     ("finality", _finality),
+    ("clock", _clock),
     ("DAO", _dao),
     ("history", _history),
     ("registry", _registry),

@@ -21,6 +21,7 @@ from orchestrator import Orchestrator
 from orchestrator.engine import Engine
 from orchestrator.server import ServerSettings, create_app, listening
 from orchestrator.store import open_store
+from scorers import doctor
 from scorers.doctor import Finding, State, examine
 from scorers.settings import Settings
 from tests.cli_stage import TOKEN
@@ -195,6 +196,15 @@ async def test_a_governor_of_others(name: str, tmp_path: Path) -> None:
         wrong = settings.model_copy(update={"dao": chain.token})
         assert (await found(wrong, "DAO")).state is State.FAILED, "a token is no Governor"
         assert "keeps the scores of" in (await found(wrong, "registry")).detail
+
+
+async def test_a_clock_that_is_behind_the_chains(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await found(ward.settings(), "clock")).state is State.SKIPPED
+    monkeypatch.setattr(doctor, "LOCAL_CHAINS", frozenset())
+    assert (await found(ward.settings(), "clock")).state is State.OK
+    await ward.made.pass_time(7200)
+    finding = await found(ward.settings(), "clock")
+    assert (finding.state, "set the clock" in finding.detail) == (State.FAILED, True)
 
 
 async def test_no_secret_is_ever_shown(ward: Ward) -> None:

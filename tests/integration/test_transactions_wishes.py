@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from contracts.rpc import Node
 from contracts.transactions import (
+    Intent,
     SendingPolicy,
     SentStatus,
     Signer,
@@ -27,6 +29,7 @@ from orchestrator.engine import Engine
 from orchestrator.server import ServerSettings, create_app, listening
 from orchestrator.store.memory import MemoryStore
 from scorers.cli import app as commands
+from tests.anvil_node import SOON_FINAL, anvil
 from tests.integration.test_transactions_pipeline import (
     FAST,
     KEY,
@@ -207,3 +210,48 @@ async def test_the_commands_show_and_help_what_is_stuck() -> None:
         assert "is final: there is nothing to replace" in error["error"]
         (error,) = await tx(url, "show", "0x" + "ab" * 32, code=1)
         assert "tx list --all" in error["error"]
+
+
+@pytest.mark.parametrize("kind", [WishKind.SPEED_UP, WishKind.CANCEL])
+async def test_a_node_of_others_takes_the_replacement(kind: WishKind) -> None:
+    """anvil's own rules decide about what is signed again."""
+    with anvil(*SOON_FINAL) as url:
+        async with Node(url) as node, asyncio.timeout(2 * TIMEOUT_S):
+            (holder, *_) = await node.request("eth_accounts", [])
+            await node.request("anvil_setBalance", [SENDER, hex(10**21)])
+            await node.request("evm_setAutomine", [False])
+            payment = Intent(
+                chain_id=await node.chain_id(),
+                sender=SENDER,
+                to=holder,
+                data_hex="0x",
+                logical_id="pay",
+                value=5,
+            )
+            app = Orchestrator.local(":memory:")
+            register_transactions(app, node=node, signer=Signer.from_key(KEY), policy=PATIENT)
+            async with app:
+                before = await node.balance(holder)
+                handle = await app.begin_run("pay", send_transaction, payment)
+                first = await _pooled(node)
+                claim = nonce_promise_id(payment.chain_id, SENDER, 0)
+                await WishBook(lambda: app.promises).ask(claim, Wish(kind=kind))
+                assert await _pooled(node, other_than=first) != first
+                await node.request("evm_mine", [])
+                await node.request("anvil_mine", [hex(3)])
+                ended = await handle.result()
+                paid = await node.balance(holder) - before
+    cancelled = kind is WishKind.CANCEL
+    assert ended.status is (SentStatus.CANCELLED if cancelled else SentStatus.CONFIRMED)
+    assert paid == (0 if cancelled else 5)
+
+
+async def _pooled(node: Node, *, other_than: str | None = None) -> str:
+    """Wait until the node holds a transaction of the key, another than this one; return its hash."""
+    while True:
+        content = await node.request("txpool_content", [])
+        for held in content["pending"].values():
+            for transaction in held.values():
+                if transaction["hash"] != other_than:
+                    return str(transaction["hash"])
+        await asyncio.sleep(0.01)
