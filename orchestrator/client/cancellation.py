@@ -35,12 +35,17 @@ if TYPE_CHECKING:
     from orchestrator.client.execution import Execution
 
 _log = structlog.get_logger(__name__)
+FIRM_EVERY = 7
+"""At every so many awaits of a workflow that is asked to end, nothing comes before its end. A prime, so that
+the loops of a workflow come to each of their awaits with it.
+"""
 
 
 class LeafStop:
     """One leaf call in this process that may be told to end.
 
-    `doomed`: what its function gives is not used any more; the outcome waits until it is told to end.
+    `doomed`: what its function gives is not used any more; the outcome waits until it is told to end, and
+    a function that has not begun does not begin.
     `writing`: its outcome is on its way to the store, where it counts.
     """
 
@@ -89,7 +94,8 @@ class LeafStop:
         task = self._task = asyncio.current_task()
         settlement: Settlement | None = None
         try:
-            settlement = await start()
+            if not self.doomed:
+                settlement = await start()
             if self.doomed:
                 await told.wait()
         except asyncio.CancelledError:
@@ -276,9 +282,15 @@ class Cancellations:
         return isinstance(outcome, Raised) and isinstance(outcome.error, PromiseCanceled)
 
     def begin(self, branch: Branch) -> None:
-        """Record that a workflow is cancelled where it stands; it goes on when that is stored."""
+        """Record that a workflow is cancelled where it stands; it goes on when that is stored.
+
+        A quick step may settle before, and the workflow then goes on to its next await. At some of its awaits,
+        which are the same in every repetition, what it has called does not begin: a loop of quick steps ends.
+        """
         if not branch.recording:
             branch.recording = True
+            if branch.awaits % FIRM_EVERY == 0:
+                self.doom(branch.held.values())
             self._execution.spawn(partial(self._record, branch))
 
     async def _record(self, branch: Branch) -> None:

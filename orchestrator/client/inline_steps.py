@@ -57,6 +57,9 @@ def fits(execution: Execution, pending: PendingCall[Any]) -> bool:
 async def run(execution: Execution, pending: PendingCall[StepCall]) -> None:
     """Run a call that fits, and record its outcome. Raises what ends the execution."""
     call, writer = pending.call, execution.writer
+    if execution.cancellations.concerns(call.id):
+        execution.spawn(partial(performing.run_leaf, execution, pending))
+        return
     writer.lease.check()
     begun_ms = execution.around.clock.now_ms()
     outcome = copy_context().run(_outcome, execution.around, call)

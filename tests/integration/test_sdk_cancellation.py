@@ -442,6 +442,45 @@ async def _played(
         return True, record
 
 
+@pytest.mark.parametrize("executor", ["async", "inline", "thread"])
+@pytest.mark.parametrize("asked_by", ["handle", "race"])
+async def test_an_endless_loop_of_quick_steps_ends_when_asked(executor: str, asked_by: str) -> None:
+    def count(number: int) -> int:
+        return number + 1
+
+    async def count_async(number: int) -> int:
+        return number + 1
+
+    step = count_async if executor == "async" else count
+    begun = asyncio.Event()
+
+    async def note() -> None:
+        begun.set()
+
+    async def loop(ctx: Context) -> None:
+        number = 0
+        while True:
+            number = await ctx.run(step, number)
+            if number == 5:
+                await ctx.run(note)
+
+    async def outrun(ctx: Context) -> str:
+        await ctx.race(ctx.begin_run(loop), ctx.promise("over"))
+        return "over"
+
+    async with running(note, loop, outrun) as app:
+        app.register(step, executor="inline" if executor == "inline" else "thread")
+        handle = await app.begin_run("endless", outrun if asked_by == "race" else loop)
+        await begun.wait()
+        if asked_by == "race":
+            await app.promises.resolve("over", None)
+            assert await handle.result() == "over"
+        else:
+            await handle.cancel()
+            with pytest.raises(PromiseCanceled):
+                await handle.result()
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 async def test_the_record_of_a_cancelled_choice_is_the_same_wherever_it_is_cut(after: bool) -> None:
     _, expected = await _played(MemoryStore, None, after=False, name="choose")
