@@ -56,7 +56,7 @@ SIMPLE = (
     "remote rounds",
 )
 NESTED = ("child", "remote child", "branches", "generator child", "remote generator")
-ASKING = ("promise", "cancelled")
+ASKING = ("promise", "cancelled", "race to the end")
 """Operations that need somebody outside who is told while the program runs, and settles or cancels."""
 DRAWN = ("ctx.random", "ctx.now", "ctx.uuid")
 Program = list[dict[str, Any]]
@@ -130,6 +130,12 @@ async def rounds(ctx: Context, left: int, total: int) -> int:
     nested = ctx.begin_run(interpret, [{"kind": "run", "number": left}, {"kind": "rpc", "number": left}])
     total += await ctx.rpc(flaky, left) + len(await nested)
     return ctx.continue_as(left - 1, total=total) if left else total
+
+
+async def endless(ctx: Context, program: Program) -> object:
+    """Carry out a program again and again."""
+    while True:
+        await ctx.run(interpret, program)
 
 
 async def ends_when_told(ctx: Context, number: int) -> int:
@@ -230,6 +236,9 @@ async def _perform(ctx: Context, kind: str, number: int, programs: list[Program]
                 return await ctx.rpc(ends_when_told, number)
             except PromiseCanceled:
                 return "cancelled"
+        case "race to the end":
+            loser = [{"kind": "rpc", "number": number}, {"kind": "long sleep", "number": 1}]
+            return await ctx.race(ctx.begin_run(endless, loser), ctx.begin_rpc(double, number))
         case "in time":
             return await ctx.timeout(ctx.rpc(double, number), WEEK_S)
         case "too late":
@@ -268,7 +277,7 @@ def register_programs(
     delay_s: float = 0.001,
 ) -> Orchestrator:
     """Register all that a program needs."""
-    workflows = (interpret, interpret_as_generator, follow, rounds, ends_when_told)
+    workflows = (interpret, interpret_as_generator, follow, rounds, ends_when_told, endless)
     for function in (*workflows, double, flaky, halve, ask):
         app.register(function, retry=Constant(delay_s=delay_s), executor="inline")
     app.register(broken, retry=Never())

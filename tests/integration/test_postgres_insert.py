@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -12,9 +14,9 @@ from orchestrator.engine import Engine
 from orchestrator.engine.shortcut import insert_of
 from orchestrator.protocol import commands as c
 from orchestrator.store.postgres import PostgresStore
-from orchestrator.store.postgres_connections import Connections
+from orchestrator.store.postgres_connections import Connection, Connections
 from orchestrator.store.postgres_insert import insert
-from orchestrator.store.postgres_locks import TRY_WHOLE, key_of
+from orchestrator.store.postgres_locks import LOCK_WHOLE, key_of
 from tests.engine_world import acquire, claim, create, fence
 from tests.integration.test_engine_shortcuts import step
 
@@ -34,7 +36,22 @@ async def test_no_transaction_is_opened(postgres_url: str, monkeypatch: pytest.M
         monkeypatch.undo()
 
 
-@pytest.mark.parametrize("held", ["origin", "whole", "task"])
+HOLD = {
+    "origin": f"SELECT pg_advisory_xact_lock({key_of('a')})",
+    "whole": LOCK_WHOLE,
+    "task": "UPDATE tasks SET resumes = 1 WHERE id = 'a'",
+}
+
+
+@asynccontextmanager
+async def closing(connection: Connection) -> AsyncIterator[Connection]:
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("held", HOLD)
 async def test_nothing_is_waited_for(postgres_url: str, held: str) -> None:
     """While somebody holds a lock that the statement needs, it does nothing, at once."""
     command = fence("a", 1, step("a:1"))
@@ -42,21 +59,15 @@ async def test_nothing_is_waited_for(postgres_url: str, held: str) -> None:
     assert query is not None
     async with Engine(PostgresStore(postgres_url)) as engine:
         await engine.handle(claim("a"))
-        connections = Connections(postgres_url, 2)
-        one, other = await connections.connect(), await connections.connect()
+    # The engine is closed: what it does by itself takes locks, too.
+    connections = Connections(postgres_url, 2)
+    async with closing(await connections.connect()) as one, closing(await connections.connect()) as other:
         blocked = one.transaction()
         await blocked.start()
-        if held == "origin":
-            await one.execute(f"SELECT pg_advisory_xact_lock({key_of('a')})")
-        elif held == "whole":
-            assert await one.fetchval(TRY_WHOLE)
-        else:
-            await one.execute("UPDATE tasks SET resumes = 1 WHERE id = 'a'")
+        await one.execute(HOLD[held])
         assert await insert(other, query, NOW, None) is None
         await blocked.rollback()
         assert await insert(other, query, NOW, None) is not None
-        await one.close()
-        await other.close()
 
 
 async def test_steps_and_releases_of_two_servers_exclude_one_another(postgres_url: str) -> None:
