@@ -284,10 +284,11 @@ class Cancellations:
     def begin(self, branch: Branch) -> None:
         """Record that a workflow is cancelled where it stands; it goes on when that is stored.
 
-        A quick step may settle before, and the workflow then goes on to its next await. At some of its awaits,
+        Not while it repeats what is recorded: it went on from here once, so that what it waits for settles. A
+        quick step may settle before, and the workflow then goes on to its next await. At some of its awaits,
         which are the same in every repetition, what it has called does not begin: a loop of quick steps ends.
         """
-        if not branch.recording:
+        if not branch.recording and self._execution.guard.at_frontier(branch.caller.id):
             branch.recording = True
             if branch.awaits % FIRM_EVERY == 0:
                 self.doom(branch.held.values())
@@ -296,6 +297,8 @@ class Cancellations:
     async def _record(self, branch: Branch) -> None:
         execution, awaited = self._execution, branch.awaited
         try:
+            # What is remote is known only once its creation has been answered.
+            await branch.creations_written()
             await self.written(branch.held.values())
             if awaited is None or (awaited.pending() is None and not self.overtakes(branch, awaited)):
                 return  # what it waited for has come first

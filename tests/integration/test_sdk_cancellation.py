@@ -381,7 +381,14 @@ class Cut:
             finally:
                 await ctx.run(undo, "choice")
 
-        for function in (endless, undo, waiting, inner, book, choose):
+        async def calling(ctx: Context) -> None:
+            await ctx.rpc(undo, "called")  # of a group: no claim brings its record along
+            await ctx.run(endless)
+
+        async def call(ctx: Context) -> None:
+            await ctx.run(calling)
+
+        for function in (endless, undo, waiting, inner, book, choose, calling, call):
             app.register(function)
 
 
@@ -482,12 +489,13 @@ async def test_an_endless_loop_of_quick_steps_ends_when_asked(executor: str, ask
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-async def test_the_record_of_a_cancelled_choice_is_the_same_wherever_it_is_cut(after: bool) -> None:
-    _, expected = await _played(MemoryStore, None, after=False, name="choose")
+@pytest.mark.parametrize("name", ["choose", "call"])
+async def test_the_record_of_a_cancelled_call_is_the_same_wherever_it_is_cut(name: str, after: bool) -> None:
+    _, expected = await _played(MemoryStore, None, after=False, name=name)
     assert isinstance(expected, dict)
     for number in range(1, 60):
         memory = MemoryStore()
-        crashed, record = await _played(lambda: memory, number, after=after, name="choose")  # noqa: B023
+        crashed, record = await _played(lambda: memory, number, after=after, name=name)  # noqa: B023
         assert record == expected, number
         if not crashed:
             break
