@@ -18,7 +18,7 @@ FULL = os.environ.get("DAO_SCORER_FULL_MATRIX") == "1"
 RECORDS = os.environ.get("DAO_SCORER_RECORDS") == "1"
 """Whether what is held for the record runs at its full length: `make records`."""
 PROPOSALS = 3
-Role = Literal["listener", "worker", "server"]
+Role = Literal["listener", "operator", "worker", "server"]
 
 WAITING = "wait for the vote"
 _CLOSING = "ctx.close_commitments"
@@ -51,6 +51,8 @@ LISTENER = (
     ("settle votingEnded", "promise.settle votingEnded-"),
     ("note the ended votes", "store record"),
 )
+INCIDENT = ("record the incident", "store open_incident")
+DECISION = ("carry out the decision", "store decide")
 SCORING = tuple(_recorded(name) for name in _STEPS[:8])
 SENDING = (
     _recorded("prepare_transaction"),
@@ -157,6 +159,11 @@ MATRIX = [
     *_deaths("server", SERVER, ("before", "inside", "after")),
 ]
 
+INCIDENTS = [
+    *_deaths("listener", [INCIDENT], ("before", "after"), {INCIDENT[0]}),
+    *_deaths("operator", [DECISION], ("before", "after"), {DECISION[0]}),
+]
+"""A source is about to be stopped, or to go on by an operator's word."""
 BATCHES = list(
     _deaths(
         "worker",

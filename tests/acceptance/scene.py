@@ -165,6 +165,11 @@ class Scene:
         place = ["--server", self.server_url, "--cursor", f"sqlite:///{self.folder}/{cursor}.db"]
         return self._start("listener", ["listen", *place, "--poll-interval", "0.1"], kill)
 
+    def decide(self, incident: int, decision: str, kill: str = "") -> Process:
+        """Start the command by which an operator decides about an incident."""
+        place = ["--cursor", f"sqlite:///{self.folder}/cursor.db"]
+        return self._start("operator", ["incident", "resolve", str(incident), "--as", decision, *place], kill)
+
     async def up(self) -> Process:
         """Start everything in one process, on the port that it had before if it had one."""
         port = urlsplit(self.server_url).port or 0

@@ -40,7 +40,7 @@ from tests.acceptance.journal import Journal
 from tests.acceptance.killing import Killer, KillPoint, operation_of
 
 Method = Callable[..., Awaitable[Any]]
-CURSOR_METHODS = ("advance", "record")
+CURSOR_METHODS = ("advance", "record", "open_incident", "decide")
 
 
 class Names:
