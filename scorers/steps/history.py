@@ -54,7 +54,7 @@ async def closed_proposals(node: Node, proposal: Proposal, asked: Participations
     dao = dao_of(proposal)
     # Whatever was closed before the snapshot was made before the end of this vote.
     logs = await logs_between(node, dao.address, [dao.creation_topic], asked.since_block, proposal.last_block)
-    blocks = {dao.created(log).proposal_id: log.block_number for log in logs}
+    blocks = {dao.proposal_of(log): log.block_number for log in logs}
     blocks.pop(proposal.proposal_id, None)
     reads = [dao.deadline(proposal_id) for proposal_id in blocks]
     at = (await node.header("finalized")).number
