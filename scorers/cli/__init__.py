@@ -22,6 +22,7 @@ from scorers.cli import (
     invoke,
     logs,
     output,
+    policy,
     promise,
     proof,
     replay,
@@ -78,6 +79,7 @@ app.add_typer(task.app, name="task")
 app.add_typer(group.app, name="group")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(proof.app, name="proof")
+app.add_typer(policy.app, name="policy")
 app.add_typer(db.app, name="db")
 app.add_typer(cursor.app, name="cursor")
 app.add_typer(incident.app, name="incident")

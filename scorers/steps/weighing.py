@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.commitments import Uint256
+from scorers.policies.base import Weighting
 from scorers.policies.errors import PolicyError
 from scorers.policies.facts import NamedInputs, VoteFacts
 from scorers.policies.statement import Asked, PolicyParts, parts_of
@@ -28,7 +29,7 @@ def weigh_votes(policy: AppliedPolicy, examined: Sequence[Examined]) -> Weighing
         facts = inputs.facts_of(ballot, entitled)
         reason = str(fault) if fault is not None else _objection(parts, facts)
         if reason is None:
-            counted.append(CountedVote(ballot=ballot, weight=_weight(parts, facts)))
+            counted.append(CountedVote(ballot=ballot, weight=weight_of(parts.weighting, facts)))
         else:
             excluded.append(SetAside(ballot=ballot, reason=reason))
     return Weighing(counted=counted, excluded=excluded)
@@ -45,10 +46,11 @@ def _objection(parts: PolicyParts, facts: VoteFacts) -> str | None:
     return None
 
 
-def _weight(parts: PolicyParts, facts: VoteFacts) -> int:
-    weight = parts.weighting.weigh(facts)
+def weight_of(weighting: Weighting, facts: VoteFacts) -> int:
+    """Return what a vote weighs. Raises PolicyError unless it is a whole number of 256 bits."""
+    weight = weighting.weigh(facts)
     if type(weight) is not int or not 0 <= weight <= WEIGHT_MAX:
-        name = type(parts.weighting).__qualname__
+        name = type(weighting).__qualname__
         raise PolicyError(name, f"the vote of {facts.voter} weighs {weight!r}: return an int of 256 bits")
     return weight
 
