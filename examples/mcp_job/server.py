@@ -1,7 +1,8 @@
 """An MCP server over stdio for jobs that outlast a conversation: start one, look how far it is, await it."""
 
 import argparse
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 
 from mcp.server import MCPServer
@@ -22,6 +23,12 @@ async def conversion(ctx: Context, document: str, pages: int, pause_s: float) ->
     return f"{pages} pages of {document}"
 
 
+async def told(asked: Awaitable[str]) -> str:
+    """Return what came of it, or why nothing did: an assistant can read either."""
+    came: list[str | BaseException] = await asyncio.gather(asked, return_exceptions=True)
+    return str(came[0])
+
+
 def tools(at: str, pause_s: float) -> MCPServer[None]:
     durable = Orchestrator.at(at, ttl_ms=2_000)
     durable.register(conversion)
@@ -30,6 +37,13 @@ def tools(at: str, pause_s: float) -> MCPServer[None]:
     async def running(_: MCPServer[None]) -> AsyncIterator[None]:
         async with durable:
             yield
+
+    async def state(job: str) -> str:
+        return (await durable.promises.get(job)).state
+
+    async def result(job: str) -> str:
+        handle = await durable.get(job)
+        return str(await handle.result())
 
     server = MCPServer("conversions", lifespan=running, log_level="WARNING")
 
@@ -41,14 +55,13 @@ def tools(at: str, pause_s: float) -> MCPServer[None]:
 
     @server.tool(name="probe")
     async def probe(job: str) -> str:
-        """Tell whether a job is through, and what came of it."""
-        return (await durable.promises.get(job)).state
+        """Tell whether a job is pending, resolved or rejected."""
+        return await told(state(job))
 
     @server.tool(name="await")
     async def wait(job: str) -> str:
         """Wait until a job is through, and return what came of it."""
-        handle = await durable.get(job)
-        return str(await handle.result())
+        return await told(result(job))
 
     return server
 

@@ -44,6 +44,12 @@ async def note(ctx: Context, text: str) -> str:
     return f"{await ctx.run(write, text)}, {await ctx.run(count, text)} words"
 
 
+def known(tenant: str) -> str:
+    if not Path(f"{tenant}.token").exists():
+        raise argparse.ArgumentTypeError(f"there is no {tenant}.token here: notes.py sign {tenant}")
+    return tenant
+
+
 def client(at: str, tenant: str, *, worker: bool) -> Orchestrator:
     # A file is read again when the server believes its token no more: put a new one there before it ends.
     token = Path(f"{tenant}.token")
@@ -73,7 +79,7 @@ if __name__ == "__main__":
         added = commands.add_parser(command.__name__, help=words)
         added.set_defaults(command=command)
         added.add_argument("--at", default="http://127.0.0.1:8001", help="the URL of the server")
-        added.add_argument("tenant", help="whose token is used: TENANT.token, here")
+        added.add_argument("tenant", type=known, help="whose token is used: TENANT.token, here")
     commands.choices["keep"].add_argument("number", type=int, help="the same number is the same note")
     commands.choices["keep"].add_argument("text")
     commands.choices["read"].add_argument("promise_id", metavar="id", help="such as ada.note-1")

@@ -1,7 +1,7 @@
 """Who asks, and what they may touch: the outcome of every authentication.
 
 Invariant: an identity with a prefix touches only ids that start with it; nothing that is not stated by id
-(searches, metrics) is open to it.
+(searches of more than one call graph, metrics) is open to it.
 """
 
 from __future__ import annotations

@@ -2,12 +2,13 @@
 
 Rules for editing the table: an operation that names no id of a promise or task of its own, or reaches
 more than it names, stays out of it, and a token with a prefix may not use it. An operation that says
-nothing about anybody's promises returns no ids.
+nothing about anybody's promises returns no ids. A search reaches one call graph, if it names that by a tag of
+lineage, since nobody puts a promise into a graph that is not theirs; else it reaches everything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from orchestrator.domain import tags as tag
@@ -24,7 +25,7 @@ def authorize(identity: Identity, command: c.Command[Any]) -> None:
     if not identity.prefix:
         return
     touched = TOUCHED.get(type(command))
-    if touched is None:
+    if touched is None or (isinstance(command, c.PromiseSearch) and not _lineage(command.tags)):
         identity.require_everything(command.KIND)
     else:
         identity.require_all(touched(command))
@@ -37,9 +38,11 @@ def _named(command: Any) -> Iterable[str]:
 def _created(command: c.PromiseCreate | c.PromiseRecordStep) -> Iterator[str]:
     yield command.id
     # What a promise descends from decides into whose preload it goes, and which ids its worker creates.
-    for name in _LINEAGE:
-        if name in command.tags:
-            yield command.tags[name]
+    yield from _lineage(command.tags)
+
+
+def _lineage(tags: Mapping[str, str]) -> list[str]:
+    return [tags[name] for name in _LINEAGE if name in tags]
 
 
 def _callback(command: c.PromiseRegisterCallback) -> Iterable[str]:
@@ -72,6 +75,7 @@ def _scheduled(command: s.ScheduleCreate) -> Iterator[str]:
 
 TOUCHED: dict[type[c.Command[Any]], Callable[[Any], Iterable[str]]] = {
     c.PromiseGet: _named,
+    c.PromiseSearch: lambda command: _lineage(command.tags),
     c.PromiseCreate: _created,
     c.PromiseSettle: _named,
     # Descendants begin with the id of their ancestor, and so with what it begins with.

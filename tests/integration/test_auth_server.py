@@ -26,6 +26,7 @@ from orchestrator.server import (
     listening,
     reload,
 )
+from orchestrator.server.proofs import fetch_tree
 from orchestrator.store import open_store
 from orchestrator.transport.http import HttpTransport
 from tests.integration.auth_support import ed_signer, envelope, p256_signer, unsigned
@@ -135,6 +136,25 @@ async def test_the_other_routes_ask_for_a_token_unless_opened(key: JwtSettings) 
         assert (await get(url, "/metrics"))[0] == 200
         assert (await get(url, "/proofs/team-a-1"))[0] == 404
         assert (await get(url, "/poll/g/m"))[0] == 401
+
+
+async def test_a_call_graph_is_shown_to_whom_it_belongs(key: JwtSettings) -> None:
+    async with Engine(open_store("memory://")) as engine, served(engine, jwt=key) as url:
+        for name in ("team-a-1", "team-b-1"):
+            lineage = {"resonate:origin": name, "resonate:branch": name, "resonate:parent": name}
+            await engine.handle(c.PromiseCreate(id=name, timeout_at=FAR))
+            await engine.handle(c.PromiseCreate(id=f"{name}:1", timeout_at=FAR, tags=lineage))
+        a = HttpTransport(url, token=SIGNER.token(prefix="team-a-"))
+        top, promises = await fetch_tree(a.call, "team-a-1")
+        assert (top.id, [promise.id for promise in promises]) == ("team-a-1", ["team-a-1", "team-a-1:1"])
+        for search in (
+            {"resonate:origin": "team-b-1"},
+            {"resonate:branch": "team-a-1", "resonate:parent": "t"},
+        ):
+            with pytest.raises(Refused) as caught:
+                await a.call(c.PromiseSearch(tags=search))
+            assert caught.value.status == 403
+        await a.close()
 
 
 async def test_a_stream_hears_only_of_its_prefix(key: JwtSettings) -> None:

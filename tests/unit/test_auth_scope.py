@@ -28,6 +28,8 @@ CALLBACK = c.PromiseRegisterCallback(awaited=f"{PREFIX}2", awaiter=f"{PREFIX}1")
 REFERENCES = [c.TaskReference(id=f"{PREFIX}{number}", version=1) for number in range(3)]
 SAMPLES: list[c.Command[Any]] = [
     c.PromiseGet(id=f"{PREFIX}1"),
+    c.PromiseSearch(tags={"team-b-": "x", "resonate:origin": f"{PREFIX}1"}),
+    c.PromiseSearch(tags=LINEAGE),
     CREATE,
     SETTLE,
     c.PromiseCancel(id=f"{PREFIX}1"),
@@ -99,7 +101,16 @@ def test_every_id_of_an_operation_is_held_against_the_prefix(command: c.Command[
         authorize(EVERYBODY, each)
 
 
-@pytest.mark.parametrize("command", [c.PromiseSearch(), c.TaskSearch(), s.ScheduleSearch(), *GROUPS])
+@pytest.mark.parametrize(
+    "command",
+    [
+        c.PromiseSearch(),
+        c.PromiseSearch(tags={"a": f"{PREFIX}1"}),
+        c.TaskSearch(),
+        s.ScheduleSearch(),
+        *GROUPS,
+    ],
+)
 def test_a_search_is_not_for_a_prefix(command: c.Command[Any]) -> None:
     with pytest.raises(Refused, match="prefix") as caught:
         authorize(TEAM, command)
