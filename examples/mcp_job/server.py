@@ -25,8 +25,7 @@ async def conversion(ctx: Context, document: str, pages: int, pause_s: float) ->
 
 async def told(asked: Awaitable[str]) -> str:
     """Return what came of it, or why nothing did: an assistant can read either."""
-    came: list[str | BaseException] = await asyncio.gather(asked, return_exceptions=True)
-    return str(came[0])
+    return str((await asyncio.gather(asked, return_exceptions=True))[0])
 
 
 def tools(at: str, pause_s: float) -> MCPServer[None]:
