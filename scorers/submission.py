@@ -16,7 +16,7 @@ from itertools import count
 from contracts.bindings import decode_error, proposal_scores
 from contracts.bindings.governor import ProposalState
 from contracts.rpc import Node, logs_between
-from contracts.transactions import Sent, SentStatus, Signers, patiently, send_transaction
+from contracts.transactions import Sent, SentStatus, Signers, patiently, send_detached
 from contracts.transactions.patience import park_s
 from orchestrator import Context, Info
 from scorers.batches.sorting import single_intent
@@ -176,7 +176,7 @@ async def submit(ctx: Context, proposal: Proposal, verdict: Verdict, root: str) 
         if standing.batched:
             sent = await send_in_batch(ctx, place, item)
         else:
-            sent = await ctx.detached(send_transaction, single_intent(place, item))
+            sent = await send_detached(ctx, single_intent(place, item))
         reverts += sent.status is SentStatus.REVERTED
         ended = judge_sent(standing.scorer, sent, reverts)
         if ended is not None:

@@ -7,7 +7,7 @@ scorers: what a transaction means is its caller's business.
 from contracts.transactions.checks import SenderStatus, check_sender
 from contracts.transactions.metrics import SendingMetrics
 from contracts.transactions.patience import patiently
-from contracts.transactions.pipeline import follow_transaction, send_transaction
+from contracts.transactions.pipeline import follow_transaction, send_detached, send_transaction
 from contracts.transactions.registration import register_transactions
 from contracts.transactions.remote_signer import (
     ForgedSignature,
@@ -46,6 +46,7 @@ __all__ = [
     "password_from",
     "patiently",
     "register_transactions",
+    "send_detached",
     "send_transaction",
     "signer_from_environment",
 ]

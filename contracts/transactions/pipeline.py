@@ -40,7 +40,7 @@ from contracts.transactions.values import (
     Wait,
     WishKind,
 )
-from orchestrator import ApplicationError, Context
+from orchestrator import ApplicationError, Context, DurableFuture
 
 
 async def send_transaction(ctx: Context, intent: Intent) -> Sent:
@@ -95,9 +95,15 @@ async def follow_transaction(
     if delivery.seen.position is Position.FINAL and delivery.final_filler() is None:
         return await _ended(ctx, intent, delivery)
     again = replace(intent, logical_id=f"{intent.logical_id}-again")
-    return await ctx.detached(send_transaction, again)
+    return await send_detached(ctx, again)
 
 
+def send_detached(ctx: Context, intent: Intent) -> DurableFuture[Sent]:
+    """Start `send_transaction` beside the caller, where those who look for transactions find it."""
+    return ctx.options(tags=SENDING_TAGS).detached(send_transaction, intent)
+
+
+SENDING_TAGS = {"sending": "transaction"}
 ENDS = (Position.CONFIRMED, Position.FINAL, Position.TAKEN)
 LOOKS = 4
 """Looks at the chain each time that a confirmed transaction is followed; one node of several may lag."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from contracts.transactions import Intent, Sent, SentStatus, patiently, send_transaction
+from contracts.transactions import Intent, Sent, SentStatus, patiently, send_detached
 from orchestrator import Cancelled, Context, Info
 from scorers.batches.book import BatchBook, outcome_id
 from scorers.batches.gathering import Gathering
@@ -87,7 +87,7 @@ async def _sent(ctx: Context, batch: Batch, ours: list[Item]) -> BatchEnd:
             aside += found.aside
             await patiently(ctx, settle_aside, list(found.aside))
         sending = [
-            ctx.detached(send_transaction, _intent(ctx.id, batch.place, part, f"{number}.{part_number}"))
+            send_detached(ctx, _intent(ctx.id, batch.place, part, f"{number}.{part_number}"))
             for part_number, part in enumerate(found.parts, 1)
         ]
         left = []

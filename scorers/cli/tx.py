@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
@@ -24,7 +25,11 @@ from scorers.cli.when import duration, moment
 from scorers.outgoing import Outgoing, claims, find, with_details
 from scorers.sending import GWEI, sending_policy
 from scorers.settings import Settings
+from scorers.waiting import Waiting, waiting
 
+SECONDS = len("2000-01-01 00:00:00")
+"""A listing shows times to the second."""
+WAITING = "waiting"
 app = typer.Typer(
     help="Look at transactions, and help one that is stuck.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -51,19 +56,32 @@ async def tx_list(
     everything: Annotated[bool, typer.Option("--all", help="Show those that are final, too.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """List the transactions that are not final: nonce, what for, how far, at what price."""
+    """List the transactions that are not final: nonce, what for, how far, at what price; then who waits."""
     state = None if everything else PromiseState.PENDING
-    rows = []
+    found, late = [], []
     async with server(settings) as transport:
         async for claim in claims(transport, sender=sender, state=state):
-            found = claim if not claim.waits else await with_details(transport, claim)
-            if as_json:
-                output.emit(_shown(found))
-            else:
-                rows.append(_row(found))
-    if not as_json:
-        columns = ("sender", "nonce", "stage", "gwei", "signed", "since", "transaction", "what for")
-        output.table(f"{len(rows)} transactions", columns, rows)
+            found.append(claim if not claim.waits else await with_details(transport, claim))
+        claimed = {each.workflow_id for each in found}
+        late = [each async for each in waiting(transport, sender=sender, claimed=claimed)]
+    if as_json:
+        for each in found:
+            output.emit(_shown(each))
+        for other in late:
+            output.emit({**asdict(other), "nonce": None, "stage": WAITING})
+        return
+    columns = ("sender", "nonce", "stage", "gwei", "signed", "since", "transaction", "what for")
+    output.table(f"{len(found)} transactions", columns, [_row(each) for each in found])
+    if late:
+        _tell_waiting(late)
+
+
+def _tell_waiting(late: list[Waiting]) -> None:
+    rows = [
+        (each.sender, moment(each.created_at)[:SECONDS], escape(each.reason), escape(each.logical_id))
+        for each in late
+    ]
+    output.table(f"{len(late)} without a nonce", ("sender", "since", "waits for", "what for"), rows)
 
 
 @app.command("show")
@@ -168,7 +186,7 @@ def _row(found: Outgoing) -> tuple[object, ...]:
         found.stage,
         "-" if newest is None else _gwei(newest.max_fee_per_gas),
         len(found.signed),
-        moment(found.created_at)[: len("2000-01-01 00:00:00")],
+        moment(found.created_at)[:SECONDS],
         found.transaction_hash or "-",
         escape(found.logical_id),
     )

@@ -16,15 +16,17 @@ from contracts.rpc import Node
 from contracts.transactions import (
     Intent,
     SendingPolicy,
+    Sent,
     SentStatus,
     Signer,
     register_transactions,
+    send_detached,
     send_transaction,
 )
 from contracts.transactions.nonces import nonce_promise_id
 from contracts.transactions.values import Wish, WishKind
 from contracts.transactions.wishes import WishBook, wish_promise_id
-from orchestrator import Orchestrator
+from orchestrator import Context, Orchestrator
 from orchestrator.engine import Engine
 from orchestrator.server import ServerSettings, create_app, listening
 from orchestrator.store.memory import MemoryStore
@@ -210,6 +212,38 @@ async def test_the_commands_show_and_help_what_is_stuck() -> None:
         assert "is final: there is nothing to replace" in error["error"]
         (error,) = await tx(url, "show", "0x" + "ab" * 32, code=1)
         assert "tx list --all" in error["error"]
+
+
+async def pay(ctx: Context, number: int) -> Sent:
+    """Send as the scoring does."""
+    return await send_detached(ctx, intent(number))
+
+
+async def test_what_has_no_nonce_is_listed_with_what_it_waits_for() -> None:
+    node = stuck()
+    async with worker(node, replace(PATIENT, in_flight_max=1)) as (app, url), asyncio.timeout(2 * TIMEOUT_S):
+        app.register(pay)
+        handles = [await app.begin_rpc(f"pay-{each}", pay, each) for each in (1, 2)]
+        await until(lambda: bool(node.broadcasts))
+        while {"earlier transactions in flight"} != {  # noqa: ASYNC110 - the store is asked
+            each["reason"] for each in await tx(url, "list") if each["stage"] == "waiting"
+        }:
+            await asyncio.sleep(0.05)
+        sent, waits = await tx(url, "list")
+        assert (sent["stage"], sent["nonce"], waits["nonce"]) == ("sent", 0, None)
+        assert {sent["logical_id"], waits["logical_id"]} == {"submit-1", "submit-2"}
+        unstuck(node)
+        while len(node.succeeded()) < 2:
+            await asyncio.sleep(0.01)
+            node.mine()
+        assert {(await handle.result()).status for handle in handles} == {SentStatus.CONFIRMED}
+        node.balances[SENDER] = 0
+        await app.begin_rpc("pay-3", pay, 3)
+        poor = await tx(url, "list")
+        while not poor or "short of funds" not in poor[0]["reason"]:
+            await asyncio.sleep(0.05)
+            poor = await tx(url, "list")
+        assert "send it funds" in poor[0]["reason"]
 
 
 @pytest.mark.parametrize("kind", [WishKind.SPEED_UP, WishKind.CANCEL])
