@@ -175,7 +175,8 @@ async def tx(url: str, *arguments: str, code: int = 0) -> list[dict[str, Any]]:
     assert done.exit_code == code, done.output
     if code:
         return [{"error": done.output}]
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    # What the worker beside it logs meanwhile is told to the same standard output here.
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 async def test_the_commands_show_and_help_what_is_stuck() -> None:
