@@ -44,24 +44,28 @@ def append(info: Info, path: str, account: str, amount: int) -> bool:
 
 
 def project(path: str, view: str) -> None:
-    """Fold into a view what it has not seen; the place up to which it has moves in the same transaction."""
     print(f"projecting {view}", flush=True)
     with transaction(path) as database:
-        places = database.execute("SELECT number FROM places WHERE view = ?", (view,)).fetchone()
-        place = places[0] if places else 0
-        for number, account, amount in database.execute(SINCE, (place,)).fetchall():
-            database.execute(FOLD, (view, account, VIEWS[view](amount)))
-            place = number
-        database.execute("INSERT OR REPLACE INTO places VALUES (?, ?)", (view, place))
+        fold(database, view)
+
+
+def fold(database: sqlite3.Connection, view: str) -> None:
+    """Fold into a view what it has not seen; the place up to which it has moves in the same transaction."""
+    places = database.execute("SELECT number FROM places WHERE view = ?", (view,)).fetchone()
+    place = places[0] if places else 0
+    for number, account, amount in database.execute(SINCE, (place,)).fetchall():
+        database.execute(FOLD, (view, account, VIEWS[view](amount)))
+        place = number
+    database.execute("INSERT OR REPLACE INTO places VALUES (?, ?)", (view, place))
 
 
 def rebuild(path: str) -> str:
-    """Throw the views away, make them again from the events, and return what they show."""
+    """Throw the views away and make them again from the events, all or nothing; return what they show."""
     with transaction(path) as database:
         database.execute("DELETE FROM views")
         database.execute("DELETE FROM places")
-    for view in VIEWS:
-        project(path, view)
+        for view in VIEWS:
+            fold(database, view)
     return shown(path)
 
 
