@@ -22,7 +22,7 @@ from scorers.cli import options, output
 from scorers.cli.flags import configured
 from scorers.cli.session import server
 from scorers.cli.when import duration, moment
-from scorers.outgoing import Outgoing, claims, find, with_details
+from scorers.outgoing import Outgoing, UnknownTransaction, claims, find, with_details
 from scorers.sending import GWEI, sending_policy
 from scorers.settings import Settings
 from scorers.waiting import Waiting, waiting
@@ -91,7 +91,7 @@ async def tx_show(
 ) -> None:
     """Show one transaction: all that was signed for its nonce, and, with --rpc, where it stands now."""
     async with server(settings) as transport:
-        found = await find(transport, name, sender=sender)
+        found = await _found(transport, name, sender)
         wish = await _wishes(transport).open(found.promise_id)
     now = await _on_chain(settings, found) if "rpc" in settings.model_fields_set else None
     if as_json:
@@ -142,7 +142,7 @@ async def tx_cancel(
 
 async def _ask(settings: Settings, name: str, sender: str | None, wish: Wish, *, as_json: bool) -> None:
     async with server(settings) as transport:
-        found = await find(transport, name, sender=sender)
+        found = await _found(transport, name, sender)
         if not found.waits:
             output.fail(f"{found.promise_id} is {found.stage}: there is nothing to replace")
         made = await _wishes(transport).ask(found.promise_id, wish)
@@ -158,6 +158,20 @@ async def _ask(settings: Settings, name: str, sender: str | None, wish: Wish, *,
             f"asked {escape(found.promise_id)} to {made.kind}: its worker hears it at the end of its watch, "
             f"within about a minute; see dao-scorer tx show {escape(found.promise_id)}"
         )
+
+
+async def _found(transport: Transport, name: str, sender: str | None) -> Outgoing:
+    """Return the transaction of a name; of one without a nonce it is told what it waits for."""
+    try:
+        return await find(transport, name, sender=sender)
+    except UnknownTransaction:
+        async for late in waiting(transport, sender=sender, claimed=()):
+            if name in (late.workflow_id, late.logical_id):
+                output.fail(
+                    f"{late.logical_id} has no nonce yet, and nothing of it is sent; it waits: {late.reason} "
+                    f"(to give it up: dao-scorer promise cancel {late.workflow_id})"
+                )
+        raise
 
 
 def _wishes(transport: Transport) -> WishBook:
@@ -185,7 +199,7 @@ def _row(found: Outgoing) -> tuple[object, ...]:
         found.nonce,
         found.stage,
         "-" if newest is None else _gwei(newest.max_fee_per_gas),
-        len(found.signed),
+        len(found.signed) or "-",
         moment(found.created_at)[:SECONDS],
         found.transaction_hash or "-",
         escape(found.logical_id),

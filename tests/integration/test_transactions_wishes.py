@@ -233,6 +233,8 @@ async def test_what_has_no_nonce_is_listed_with_what_it_waits_for() -> None:
         sent, waits = await tx(url, "list")
         assert (sent["stage"], sent["nonce"], waits["nonce"]) == ("sent", 0, None)
         assert {sent["logical_id"], waits["logical_id"]} == {"submit-1", "submit-2"}
+        (error,) = await tx(url, "cancel", waits["logical_id"], code=1)
+        assert "has no nonce yet" in error["error"]
         unstuck(node)
         while len(node.succeeded()) < 2:
             await asyncio.sleep(0.01)
