@@ -11,6 +11,7 @@ from itertools import zip_longest
 from typing import TypeVar
 
 import msgspec
+from msgspec import UNSET
 
 from orchestrator.client import codec
 from orchestrator.commitments import Bundle, CanonicalError, Check, ProofError, jcs
@@ -20,14 +21,18 @@ from scorers.policy import ANY_POLICY, AnyPolicy, Policy, policy_hash
 from scorers.sections import (
     SECTION,
     VOTES_SECTION,
+    ScoringSection,
     VoteRecord,
     VotesSection,
     leaf_of,
+    number_in,
     section_of_policy,
+    section_of_quorum,
 )
 from scorers.steps.eligibility import check_eligibility
 from scorers.steps.policy_inputs import read_policy_inputs
 from scorers.steps.proposal import read_proposal
+from scorers.steps.quorum import quorum_of
 from scorers.steps.reputation import score_reputations
 from scorers.steps.score import ABSTAIN, AGAINST, FOR, calculate_score, score_of
 from scorers.steps.votes import fetch_votes
@@ -120,6 +125,7 @@ def _scoring(bundle: Bundle) -> str:
     for name, claimed, committed in told:
         if claimed != committed:
             raise EvidenceError(f"{name} is {committed} in the steps, section {SECTION!r} says {claimed}")
+    _check_quorum(section, proposal)
     if section.policy_hash not in (ANY_POLICY, policy_hash(policy)):
         raise EvidenceError(
             f"the bound policy is {section.policy_hash}, the one that counted hashes to {policy_hash(policy)}"
@@ -127,6 +133,21 @@ def _scoring(bundle: Bundle) -> str:
     if "0x" + domain_of(proposal).hex() != bundle.domain:
         raise EvidenceError("the domain is not that of this chain, registry, DAO, proposal and policy")
     return f"{section.status} {section.score}, as the steps say"
+
+
+def _check_quorum(section: ScoringSection, proposal: Proposal) -> None:
+    """Hold the reported quorum against the DAO's tally; how much is required, only the chain tells."""
+    if section.quorum is UNSET:
+        return
+    try:
+        required = number_in(section.quorum.required)
+    except ValueError as error:
+        raise EvidenceError(f"quorum.required: {error}") from error
+    expected = section_of_quorum(quorum_of(proposal, required))
+    if section.quorum != expected:
+        raise EvidenceError(
+            f"quorum is {expected} by the DAO's tally, section {SECTION!r} says {section.quorum}"
+        )
 
 
 def _stated(bundle: Bundle) -> AnyPolicy:

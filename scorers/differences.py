@@ -12,11 +12,18 @@ from itertools import islice
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from orchestrator.commitments import Bundle, CanonicalError, LeafRecord, jcs
 from scorers.claim import text_of
 from scorers.rebuild import Rebuilt, RebuiltStep
-from scorers.sections import VOTES_SECTION, ScoringSection, section_of_votes
+from scorers.sections import (
+    VOTES_SECTION,
+    QuorumSection,
+    ScoringSection,
+    section_of_quorum,
+    section_of_votes,
+)
 
 DIFFERENCES_MAX = 200
 """One fault may move thousands of places; the first ones tell it."""
@@ -89,6 +96,14 @@ def _section(section: ScoringSection, rebuilt: Rebuilt) -> Iterator[Difference]:
     yield from _compare("the snapshot", section.snapshot, proposal.snapshot)
     yield from _compare("the deadline", section.deadline, proposal.deadline)
     yield from _compare("the policy hash", section.policy_hash, proposal.policy_hash)
+    if section.quorum is not UNSET:
+        # Bundles made before it was reported have none.
+        shown, actual = (_json(each) for each in (section.quorum, section_of_quorum(rebuilt.quorum)))
+        yield from _tree("the quorum", shown, actual)
+
+
+def _json(value: QuorumSection | UnsetType) -> Any:
+    return None if value is UNSET else msgspec.to_builtins(value)
 
 
 def _compare(place: str, shown: object, actual: object) -> Iterator[Difference]:

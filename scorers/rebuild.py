@@ -24,10 +24,11 @@ from scorers.sections import policy_of
 from scorers.steps.eligibility import check_eligibility
 from scorers.steps.policy_inputs import policy_inputs, read_policy_inputs
 from scorers.steps.proposal import proposal_facts, read_proposal
+from scorers.steps.quorum import quorum_facts
 from scorers.steps.reputation import read_reputations, score_reputations, voters_of
 from scorers.steps.score import calculate_score
 from scorers.steps.votes import fetch_votes, read_settled_votes
-from scorers.values import AppliedPolicy, Eligibility, Proposal, Verdict, Votes, Weighing
+from scorers.values import AppliedPolicy, Eligibility, Proposal, Quorum, Verdict, Votes, Weighing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ class Rebuilt:
     proposal: Proposal
     eligibility: Eligibility | Weighing
     verdict: Verdict
+    quorum: Quorum | None
 
 
 async def rebuild(node: Node, claim: Claim) -> Rebuilt:
@@ -75,7 +77,8 @@ async def rebuild(node: Node, claim: Claim) -> Rebuilt:
         _rebuilt(check_eligibility, eligible, eligibility, takes_info=False),
         _rebuilt(calculate_score, (proposal, votes.tally, eligibility), verdict, takes_info=False),
     )
-    return Rebuilt(steps=steps, proposal=proposal, eligibility=eligibility, verdict=verdict)
+    quorum = await quorum_facts(node, proposal)
+    return Rebuilt(steps=steps, proposal=proposal, eligibility=eligibility, verdict=verdict, quorum=quorum)
 
 
 async def _applied(

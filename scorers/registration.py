@@ -16,6 +16,7 @@ from scorers.policy import AnyPolicy, ChosenPolicy, Policy
 from scorers.steps.eligibility import check_eligibility
 from scorers.steps.policy_inputs import read_policy_inputs
 from scorers.steps.proposal import read_proposal
+from scorers.steps.quorum import read_quorum
 from scorers.steps.reputation import score_reputations
 from scorers.steps.score import calculate_score
 from scorers.steps.votes import fetch_votes
@@ -34,7 +35,7 @@ VERSIONS: dict[Callable[..., object], int] = dict.fromkeys(
 )
 """Versions beyond the first: since 2 facts say how the DAO counts, and the verdict the root of all votes."""
 _DECIDING_RETRY = Exponential(non_retryable=(PolicyError, UnnamedInput))
-LOOKS: tuple[Callable[..., object], ...] = (policy_in_force, read_standing)
+LOOKS: tuple[Callable[..., object], ...] = (policy_in_force, read_standing, read_quorum)
 
 
 def version_of(step: Callable[..., object]) -> int:

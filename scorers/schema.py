@@ -26,7 +26,7 @@ _HASHES = (
 _ADDRESSES = ("dao", "registry", "scorer", "voter")
 _AMOUNTS = (
     *("proposal_id", "minimum_weight", "weight", "counted_weight"),
-    *("for_votes", "against_votes", "abstain_votes"),
+    *("for_votes", "against_votes", "abstain_votes", "required", "counted"),
 )
 _PATTERNS = {
     **dict.fromkeys(_HASHES, _HASH),

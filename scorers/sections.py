@@ -19,7 +19,7 @@ from orchestrator.commitments.leaf import FUNCTION_HEADER
 from scorers.policy import AnyPolicy, Policy, PolicyStatement
 from scorers.steps.eligibility import check_eligibility
 from scorers.steps.score import calculate_score
-from scorers.values import Eligibility, ScoreOutcome, Verdict, Weighing
+from scorers.values import Eligibility, Quorum, ScoreOutcome, Verdict, Weighing
 from scorers.vote_leaves import VoteLeaf, vote_leaves
 
 SECTION = "scoring"
@@ -53,10 +53,19 @@ class PolicySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     rules: list[RuleSection] | UnsetType = UNSET
 
 
+class QuorumSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The DAO's own quorum, as `scorers.values.Quorum`; votes are decimal text."""
+
+    required: str
+    counted: str
+    reached: bool
+
+
 class ScoringSection(msgspec.Struct, frozen=True, kw_only=True):
     """Where a score stands on the chain. Numbers of 256 bits are decimal text, hashes 0x text.
 
-    `snapshot` and `deadline` are timepoints of the DAO's clock, `code` is the release that computed.
+    `snapshot` and `deadline` are timepoints of the DAO's clock, `code` is the release that computed. `quorum`
+    stands only where the DAO has one, and is no part of the score.
     """
 
     chain_id: int
@@ -79,6 +88,7 @@ class ScoringSection(msgspec.Struct, frozen=True, kw_only=True):
     transaction_hash: str
     block_number: int
     block_hash: str
+    quorum: QuorumSection | UnsetType = UNSET
 
 
 class VoteRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -154,6 +164,7 @@ def section_of(outcome: ScoreOutcome) -> Mapping[str, object] | None:
         transaction_hash=outcome.transaction_hash,
         block_number=outcome.block_number,
         block_hash=outcome.block_hash,
+        quorum=section_of_quorum(outcome.quorum),
     )
     content: dict[str, object] = msgspec.to_builtins(section)
     return content
@@ -174,10 +185,17 @@ def section_of_policy(policy: AnyPolicy) -> PolicySection:
     )
 
 
+def section_of_quorum(quorum: Quorum | None) -> QuorumSection | UnsetType:
+    """Return a quorum as bundles show it."""
+    if quorum is None:
+        return UNSET
+    return QuorumSection(required=str(quorum.required), counted=str(quorum.counted), reached=quorum.reached)
+
+
 def policy_of(section: PolicySection) -> AnyPolicy:
     """Return the policy that a bundle shows. Raises ValueError for what is none."""
     if section.minimum_weight is not UNSET:
-        weight = _number(section.minimum_weight)
+        weight = number_in(section.minimum_weight)
         found: AnyPolicy = Policy(name=section.name, version=section.version, minimum_weight=weight)
     else:
         found = msgspec.convert(section, PolicyStatement, from_attributes=True)
@@ -236,8 +254,8 @@ def leaf_of(record: VoteRecord) -> VoteLeaf:
         index=record.index,
         voter=record.voter,
         support=record.support,
-        weight=_number(record.weight),
-        counted_weight=_number(record.counted_weight),
+        weight=number_in(record.weight),
+        counted_weight=number_in(record.counted_weight),
         counted=record.counted,
         reason=record.reason,
         block_number=record.block_number,
@@ -245,7 +263,8 @@ def leaf_of(record: VoteRecord) -> VoteLeaf:
     )
 
 
-def _number(text: str) -> int:
+def number_in(text: str) -> int:
+    """Return an amount that a bundle shows. Raises ValueError for what is no decimal number."""
     if not _DECIMAL.fullmatch(text):
         raise ValueError(f"{text[:40]!r} is no decimal number of at most 78 digits")
     return int(text)

@@ -231,13 +231,23 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quorum:
+    """What the DAO requires of its own tally, and what of it counts toward that; no part of the score."""
+
+    required: Uint256
+    counted: Uint256
+    reached: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreOutcome:
     """The result of `score_proposal`.
 
-    `policy_hash` is the policy that the registry binds, `policy` the one that counted. `root` is 0x text,
-    `leaf_count` the number of committed steps below it; `votes_root` that of the `votes` leaves of the tree
-    of votes. `snapshot` and `deadline` are timepoints of the DAO's clock, `code` is the release that scored.
-    The transaction's fields are None where nothing of ours is on the chain; `detail` says why in one line.
+    `policy_hash` is the policy that the registry binds, `policy` the one that counted. `quorum` is None
+    where the DAO has none. `root` is 0x text, `leaf_count` the number of committed steps below it;
+    `votes_root` that of the `votes` leaves of the tree of votes. `snapshot` and `deadline` are timepoints
+    of the DAO's clock, `code` is the release that scored. The transaction's fields are None where nothing
+    of ours is on the chain; `detail` says why in one line.
     """
 
     status: ScoreStatus
@@ -253,6 +263,7 @@ class ScoreOutcome:
     excluded: Uint32
     policy_hash: str
     policy: AnyPolicy | None = None
+    quorum: Quorum | None = None
     root: str | None = None
     leaf_count: Uint32 | None = None
     snapshot: Uint64 | None = None

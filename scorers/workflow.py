@@ -20,6 +20,7 @@ from scorers.policy import ANY_POLICY, AnyPolicy, ChosenPolicy, Policy, PolicySt
 from scorers.steps.eligibility import check_eligibility
 from scorers.steps.policy_inputs import read_policy_inputs
 from scorers.steps.proposal import read_proposal
+from scorers.steps.quorum import has_quorum, read_quorum
 from scorers.steps.reputation import score_reputations, voters_of
 from scorers.steps.score import calculate_score
 from scorers.steps.votes import fetch_votes
@@ -28,6 +29,7 @@ from scorers.values import (
     AppliedPolicy,
     Eligibility,
     Proposal,
+    Quorum,
     ScoreOutcome,
     ScoreStatus,
     Verdict,
@@ -49,11 +51,25 @@ async def score_proposal(ctx: Context, request: ProposalRequest) -> ScoreOutcome
     policy = await patiently(ctx, policy_in_force, proposal)
     verdict = await judge(ctx, proposal, policy)
     if verdict.status not in SUBMITTED:
-        return outcome_of(proposal, policy, verdict)
+        return outcome_of(proposal, policy, verdict, quorum=await _quorum(ctx, proposal))
     closing = await ctx.close_commitments(domain_of(proposal))
     root = "0x" + closing.root.hex()
     submission = await submit(ctx, proposal, verdict, root)
-    return outcome_of(proposal, policy, verdict, root=root, leaf_count=closing.count, submission=submission)
+    quorum = await _quorum(ctx, proposal)
+    return outcome_of(
+        proposal,
+        policy,
+        verdict,
+        quorum=quorum,
+        root=root,
+        leaf_count=closing.count,
+        submission=submission,
+    )
+
+
+async def _quorum(ctx: Context, proposal: Proposal) -> Quorum | None:
+    """Read the DAO's quorum, last of all: it is reported and decides nothing."""
+    return await patiently(ctx, read_quorum, proposal) if has_quorum(proposal) else None
 
 
 async def judge(ctx: Context, proposal: Proposal, policy: AnyPolicy) -> Verdict:
@@ -118,6 +134,7 @@ def outcome_of(
     policy: AnyPolicy,
     verdict: Verdict,
     *,
+    quorum: Quorum | None = None,
     root: str | None = None,
     leaf_count: int | None = None,
     submission: Submission | None = None,
@@ -138,6 +155,7 @@ def outcome_of(
         excluded=verdict.excluded,
         policy_hash=proposal.policy_hash,
         policy=policy,
+        quorum=quorum,
         root=root,
         leaf_count=leaf_count,
         snapshot=proposal.snapshot,

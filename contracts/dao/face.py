@@ -238,6 +238,21 @@ class Dao:
             return self._bravo(proposal_id, _votes_of)
         return self._read(governor.PROPOSAL_VOTES, proposal_id)
 
+    @property
+    def quorum_sides(self) -> frozenset[str]:
+        """The votes that count toward the quorum: `for`, `against`, `abstain`; none where nothing says so."""
+        if self.form.kind is DaoKind.BRAVO:
+            return frozenset({"for"})
+        told = dict(parse_qsl(self.form.counting_mode)).get("quorum", "")
+        sides = {"for" if side == "bravo" else side for side in told.split(",") if side}
+        return frozenset(sides)
+
+    def quorum(self, snapshot: int) -> Read[int]:
+        """Ask for the quorum at a snapshot; only where there are `quorum_sides`."""
+        if self.form.kind is DaoKind.BRAVO:
+            return self._read(governor_bravo.QUORUM_VOTES)
+        return self._read(governor.QUORUM, snapshot)
+
     def super_quorum(self, snapshot: int) -> Read[int]:
         """Ask for the votes in favour that end a vote early; only where the form says `early_end`."""
         return self._read(governor.SUPER_QUORUM, snapshot)

@@ -28,10 +28,13 @@ from orchestrator.commitments import Bundle
 from orchestrator.server import fetch_bundle
 from scorers.audit import audit
 from scorers.composition import PROOFS
+from scorers.policies import FirstVoteBefore, MinimumWeight, ParticipationAdjusted, Quadratic
+from scorers.policies.statement import state
+from scorers.policy import AnyPolicy
 from scorers.registration import register_scoring
 from scorers.steps.proposal import VotingNotEnded, WrongRegistry, proposal_facts
 from scorers.steps.votes import read_votes
-from scorers.values import ScoreOutcome, ScoreStatus
+from scorers.values import Quorum, ScoreOutcome, ScoreStatus
 from scorers.workflow import score_proposal
 from tests.governors import (
     ACCOUNTS,
@@ -114,12 +117,22 @@ async def mining(chain: Governance) -> AsyncIterator[None]:
 
 
 async def scored(
-    case: Case, node: Node | None = None, reason: EndReason = EndReason.ENDED
+    case: Case,
+    node: Node | None = None,
+    reason: EndReason = EndReason.ENDED,
+    policy: AnyPolicy | None = None,
 ) -> tuple[ScoreOutcome, Bundle | None]:
     """Score it in an engine of its own; return outcome and evidence."""
     chain, request = case.chain, case.request
     app = Orchestrator.local(":memory:", group="proposal-scorers")
-    register_scoring(app, node=node or chain.node, signer=chain.signer(SCORER), sending=FAST, retry=RETRY)
+    register_scoring(
+        app,
+        node=node or chain.node,
+        signer=chain.signer(SCORER),
+        policy=policy,
+        sending=FAST,
+        retry=RETRY,
+    )
     ended = VotingEnded(block_number=0, block_hash="0x", clock=0, deadline=0, reason=reason)
     async with app, mining(chain), asyncio.timeout(30):
         await app.promises.create(request.voting_ended_id)
@@ -163,7 +176,8 @@ async def test_simple_counting(chain: Governance, seconds: bool) -> None:
     await chain.vote(4, PARAMS, case.number, ABSTAIN, "", fractions(1, 2, 3))
     await chain.vote(6, VOTE, case.number, FOR)  # Without a token, as OpenZeppelin allows.
     await case.end()
-    await check(case, WEIGHTS[2], WEIGHTS[3], WEIGHTS[4], counted=3, excluded=1)
+    outcome = await check(case, WEIGHTS[2], WEIGHTS[3], WEIGHTS[4], counted=3, excluded=1)
+    assert outcome.quorum == Quorum(required=100, counted=WEIGHTS[2] + WEIGHTS[4], reached=True)
 
 
 async def test_split_and_repeated_votes(chain: Governance) -> None:
@@ -178,6 +192,54 @@ async def test_split_and_repeated_votes(chain: Governance) -> None:
     await case.end()
     left = 2**95 - 2**90 - 2**91
     await check(case, 50 + 2**90 + 3, 100 + 100 + left, 2**91 + 30, counted=8, excluded=0)
+
+
+async def test_a_policy_is_fair_to_split_votes_and_the_quorum_stays_the_daos_own(chain: Governance) -> None:
+    """The root is taken of the voter's whole weight, and goes with the parts in proportion."""
+    case = await proposed(chain, "FractionalGovernor")
+    await chain.vote(3, PARAMS, case.number, FRACTIONAL_SUPPORT, "", fractions(100, 50, 0))
+    await chain.vote(2, VOTE, case.number, AGAINST)
+    await chain.vote(3, PARAMS, case.number, FRACTIONAL_SUPPORT, "", fractions(0, 0, 30))
+    await chain.vote(5, VOTE, case.number, FOR)
+    await case.end()
+    outcome, bundle = await scored(case, policy=state(Quadratic(), [MinimumWeight(weight=8)]))
+    # Of the 250 of voter 3 the root is 15: 6, 3 and 1.8 of it go with 100, 50 and 30. Voter 5 has 7.
+    assert (outcome.for_votes, outcome.against_votes, outcome.abstain_votes) == (3, 6 + 10, 1)
+    assert (outcome.counted, outcome.excluded, outcome.score) == (4, 1, -6_842)
+    assert outcome.quorum == Quorum(required=100, counted=50 + 7 + 30, reached=False)
+    assert bundle is not None
+    await verified(case, bundle)
+
+
+@pytest.mark.parametrize("name", ["OverridableGovernor", "BravoGovernor"])
+async def test_history_of_a_governor(chain: Governance, name: str) -> None:
+    """Who overrode its delegate took part, and a first vote counts from the block after it."""
+    case = await proposed(chain, name, delegates={5: 3} if name == "OverridableGovernor" else None)
+    await chain.vote(3, VOTE, case.number, FOR)
+    if name == "OverridableGovernor":
+        await chain.vote(5, OVERRIDE, case.number, AGAINST, "")
+    else:
+        await chain.vote(5, VOTE, case.number, AGAINST)
+    await case.end()
+    _, receipt = await chain.propose("Pay them again")
+    later = request_of(
+        case.dao.created(receipt.logs[0]), receipt.logs[0], chain_id=chain.chain_id, registry=chain.registry
+    )
+    await chain.mine(3)
+    again = Case(chain, case.dao, later)
+    await chain.vote(3, VOTE, again.number, FOR)
+    await chain.vote(4, VOTE, again.number, AGAINST)
+    if name == "OverridableGovernor":
+        await chain.vote(5, OVERRIDE, again.number, AGAINST, "")
+    else:
+        await chain.vote(5, VOTE, again.number, AGAINST)
+    await again.end()
+    policy = state(ParticipationAdjusted(last=4, base_bps=0), [MinimumWeight(), FirstVoteBefore()])
+    outcome, bundle = await scored(again, policy=policy)
+    assert (outcome.for_votes, outcome.against_votes) == (WEIGHTS[3], WEIGHTS[5])
+    assert (outcome.counted, outcome.excluded) == (2, 1)
+    assert bundle is not None
+    await verified(again, bundle)
 
 
 async def test_overridden_votes(chain: Governance) -> None:

@@ -16,7 +16,12 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
+from orchestrator.commitments import bundle_to_json
 from orchestrator.server import ProofSource
+from scorers.policies import DenyList, MinimumWeight, ParticipationAdjusted
+from scorers.policies.catalogue import RULES, WEIGHTINGS, digest_of
+from scorers.policies.statement import state
+from scorers.policies.template import CappedWeight, NoAbstention
 from scorers.verifier import PAGE, sealed
 from tests.browser import Tab, headless
 from tests.integration.server_support import ScriptedEngine, get, served
@@ -28,7 +33,18 @@ from tests.integration.test_scorers_audit import (
     listed,
     scored,  # noqa: F401 - a fixture
 )
+from tests.integration.test_scorers_policies import NAMES, POLICIES, stage
+from tests.integration.test_scorers_policies import TAMPERED as PARTS_TAMPERED
 
+PARTS_FAIL = {
+    "a parameter of the steps": {"leaves", "root", "scoring"},
+    "a parameter of the section": {"scoring"},
+    "a parameter, everywhere": {"leaves", "root"},
+    "a list": {"scoring"},
+    "the code": {"scoring"},
+    "an input": {"leaves", "root", "policy"},
+    "a weight": {"leaves", "votes", "tally", "policy"},
+}
 ROOT = Path(__file__).parents[2]
 OFFLINE = [
     "shape",
@@ -261,3 +277,52 @@ def test_the_page_is_whole_and_its_hash_is_published() -> None:
     assert digest in (ROOT / "docs/commitments.md").read_text(), f"publish the SHA-256 {digest}"
     assert not re.findall(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|new Function", content)
     assert not re.findall(r"<(link|img|iframe|object|embed|script src)", content)
+
+
+@pytest.mark.timeout(120)
+async def test_a_policy_is_computed_in_the_page_too(page: Page) -> None:
+    async with stage() as on, TestServer(_allowing(on.made.node.endpoint)) as node:
+        snapshot = await on.made.node.request("evm_snapshot", [])
+        for name, (weighting, rules, _) in POLICIES.items():
+            _, bundle = await on.scored(state(weighting(on), rules))
+            told = await page.check(bundle_to_json(bundle), str(node.make_url("/")))
+            assert told == dict.fromkeys((*OFFLINE, "policy", *ONLINE), "true"), (name, await page.told())
+            content = json.loads(bundle_to_json(bundle))
+            vote = next(each for each in content["sections"]["votes"]["leaves"] if each["counted"])
+            vote["counted_weight"] = str(int(vote["counted_weight"]) + 1)
+            assert await page.failed(content) >= {"votes", "tally", "policy"}, name
+            await on.made.node.request("evm_revert", [snapshot])
+            snapshot = await on.made.node.request("evm_snapshot", [])
+
+
+@pytest.mark.timeout(120)
+async def test_each_tampered_part_of_a_policy_turns_red(page: Page) -> None:
+    async with stage() as on:
+        policy = state(ParticipationAdjusted(last=2), [MinimumWeight(), DenyList(voters=(NAMES[3],))])
+        _, bundle = await on.scored(policy)
+        for name, (change, _, _) in PARTS_TAMPERED.items():
+            content = json.loads(bundle_to_json(bundle))
+            change(content)
+            assert await page.failed(content) >= PARTS_FAIL[name], name
+        content = json.loads(bundle_to_json(bundle))
+        content["sections"]["scoring"]["policy"]["rules"][0]["parameters"] = HOSTILE
+        assert await page.check(json.dumps(content).encode()) == {}
+        assert "policy.rules[0].parameters is no texts" in await page.told()
+
+
+@pytest.mark.timeout(120)
+async def test_a_policy_that_the_page_does_not_know_is_left_to_the_audit(page: Page) -> None:
+    async with stage() as on:
+        _, bundle = await on.scored(state(CappedWeight(cap=50), [NoAbstention()]))
+        told = await page.check(bundle_to_json(bundle))
+        assert told == dict.fromkeys(OFFLINE, "true") | {"policy": "skipped"}
+        assert "dao-scorer audit" in await page.tab.evaluate("document.body.innerText")
+
+
+def test_the_page_knows_the_released_policies() -> None:
+    content = PAGE.read_text(encoding="utf-8")
+    for cls in WEIGHTINGS:
+        assert f'"{digest_of(cls)}": ["{cls.NAME}"' in content
+    for rule in RULES:
+        assert f'RULES_CODE = "{digest_of(rule)}"' in content
+        assert f'"{rule.NAME}": (vote' in content
