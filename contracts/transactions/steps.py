@@ -79,15 +79,21 @@ async def _place(info: Info, claim: Claim, policy: SendingPolicy, first: int, *,
     book, observation = info.dependency(NonceBook), info.dependency(Observation)
     loop = asyncio.get_running_loop()
     end = loop.time() + policy.watch_ms / 1000
+    looked_up_to = -1
     while True:
         mined = await observation.mined(claim.address)
         border = 0 if retired else mined + policy.in_flight_max
-        since_ms = int(time.time() * 1000) - policy.budget_period_ms
-        limits = Limits(border=border, budget=policy.budget, since_ms=since_ms)
-        found = await book.reserve(claim, first=first, limits=limits)
-        if found is not Wait.IN_FLIGHT or retired or loop.time() >= end:
-            await _watch_budget(info, claim, policy, found, since_ms)
-            return found
+        # Beyond the border nothing becomes ours: hundreds may wait, and the store is asked when it has moved.
+        if border > looked_up_to:
+            looked_up_to = border
+            since_ms = int(time.time() * 1000) - policy.budget_period_ms
+            limits = Limits(border=border, budget=policy.budget, since_ms=since_ms)
+            found = await book.reserve(claim, first=first, limits=limits)
+            if found is not Wait.IN_FLIGHT:
+                await _watch_budget(info, claim, policy, found, since_ms)
+                return found
+        if retired or loop.time() >= end:
+            return Wait.IN_FLIGHT
         await asyncio.sleep(policy.poll_ms / 1000)
 
 
