@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 from examples.gallery.example import Example
-from examples.stage import EXAMPLES as FOLDER
 from examples.stage import Crash, Stage
+
+TITLE = "Agents"
 
 
 async def agents(stage: Stage) -> str:
@@ -49,8 +48,7 @@ async def _assisted(stage: Stage, calls: tuple[str, ...], crash: Crash, folder: 
 
     The crash counts executions within one process: the next server, with fewer left, does not reach it.
     """
-    crashing = ("-m", "examples.crash", crash.step, str(crash.number)) if stage.crashing else ()
-    server = (sys.executable, *crashing, str(FOLDER / folder / "server.py"), *arguments)
+    server = stage.inner(f"{folder}/server.py", *arguments, crash=crash)
     return await (await stage.start("stand_ins/assistant.py", *calls, "--server", *server)).result()
 
 

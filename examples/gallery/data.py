@@ -8,6 +8,8 @@ from contextlib import closing
 from examples.gallery.example import Example, one_program
 from examples.stage import Crash, Stage
 
+TITLE = "Data and money"
+
 
 async def batch_import(stage: Stage) -> str:
     """Crash in the third of five batches; the rows in the database count, too."""
@@ -92,6 +94,7 @@ EXAMPLES = (
         root="request-gold-ada",
         store="server.db",
         play=priority_tiers,
+        caption="One of the requests.",
     ),
     Example(
         folder="money_transfer",
@@ -136,5 +139,6 @@ EXAMPLES = (
             *("monday", "ada=50", "ada=-70", "ada=-20", "bob=20"),
             crash=Crash(step="project", number=4),
         ),
+        caption="One of its commands.",
     ),
 )

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from examples.stage import Crash, Stage
 
 
+def _nothing() -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """`play` returns what the example came to, the same with and without a crash.
 
     `root` is the invocation to draw, in the store `store` of the stage's folder; `crash` tells where the
-    crash falls.
+    crash falls, `caption` what the drawing does not. `lacking` tells what this machine lacks
+    for it.
     """
 
     folder: str
@@ -22,6 +27,8 @@ class Example:
     root: str
     store: str
     play: Callable[[Stage], Awaitable[str]]
+    caption: str = ""
+    lacking: Callable[[], str | None] = _nothing
 
 
 def one_program(program: str, *arguments: str, crash: Crash) -> Callable[[Stage], Awaitable[str]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import aiohttp
+import json
 
 from examples.gallery.example import Example
-from examples.stage import Crash, Program, Stage, free_port
+from examples.stage import Crash, Stage, free_port
 
 SECRET = "whsec_" + "c2VjcmV0" * 4
+
+TITLE = "The outside world"
 
 
 async def human_in_the_loop(stage: Stage) -> str:
@@ -46,39 +48,33 @@ async def node_drain(stage: Stage) -> str:
 async def external_job(stage: Stage) -> str:
     """Crash when the farm has called back, before its result is published."""
     farm = await stage.start("stand_ins/farm.py", "--port", "0", "--seconds", "0.2")
-    where = (await farm.line("http://")).split()[3]
-    site = ("external_job/render.py", "--port", str(free_port()), "--farm", where)
-    first = await stage.start(*site, crash=Crash(step="publish"))
-    url = await _where(first)
-    async with aiohttp.ClientSession() as session:
-        await session.post(f"{url}/films/7")
-    await _again(stage, first, site)
-    return await _outcome(f"{url}/durable/film-7")
+    where, port = (await farm.line("http://")).split()[3], str(free_port())
+    crash = Crash(step="publish")
+    await stage.keep("external_job/render.py", "--port", port, "--farm", where, crash=crash)
+    await stage.ask("POST", f"http://127.0.0.1:{port}/films/7")
+    return await _outcome(stage, port, "film-7")
 
 
 async def webhook(stage: Stage) -> str:
     """Crash between the two steps of an event that is delivered three times."""
-    site = ("webhook/payments.py", "--port", str(free_port()), "--secret", SECRET)
-    first = await stage.start(*site, crash=Crash(step="ship"))
-    url = await _where(first)
-    hook = ("--hook", f"{url}/hooks/payments", "--secret", SECRET)
+    port = str(free_port())
+    crash = Crash(step="ship")
+    await stage.keep("webhook/payments.py", "--port", port, "--secret", SECRET, crash=crash)
+    hook = ("--hook", f"http://127.0.0.1:{port}/hooks/payments", "--secret", SECRET)
     provider = await stage.start("stand_ins/provider.py", "evt_1", "7", "30", *hook)
-    await _again(stage, first, site)
-    return f"{await provider.result()}; {await _outcome(f'{url}/durable/payment-evt_1')}"
+    return f"{await provider.result()}; {await _outcome(stage, port, 'payment-evt_1')}"
 
 
 async def onboarding(stage: Stage) -> str:
     """Crash at the first mail; the address is confirmed when the site is there again."""
-    site = ("onboarding/onboard.py", "--port", str(free_port()), "--token", "secret")
-    first = await stage.start(*site, crash=Crash(step="mail"))
-    url = await _where(first)
-    hook = ("--hook", f"{url}/hooks/users", "--token", "secret")
+    port = str(free_port())
+    crash = Crash(step="mail")
+    site = await stage.keep("onboarding/onboard.py", "--port", port, "--token", "secret", crash=crash)
+    hook = ("--hook", f"http://127.0.0.1:{port}/hooks/users", "--token", "secret")
     database = await stage.start("stand_ins/database.py", "ada", "ada@example.org", *hook)
-    running = await _again(stage, first, site)
-    await running.line("please confirm")
-    async with aiohttp.ClientSession() as session:
-        await session.post(f"{url}/durable/confirmed-1/resolve", json=True)
-    return f"{await database.result()}; {await _outcome(f'{url}/durable/user-1')}"
+    await site.line("please confirm")
+    await stage.ask("POST", f"http://127.0.0.1:{port}/durable/confirmed-1/resolve", True)
+    return f"{await database.result()}; {await _outcome(stage, port, 'user-1')}"
 
 
 async def queue_worker(stage: Stage) -> str:
@@ -88,25 +84,10 @@ async def queue_worker(stage: Stage) -> str:
     return await (await stage.start(program, *where, "put", "7=3", "8")).result()
 
 
-async def _where(site: Program) -> str:
-    """Return the URL that a site prints when it listens."""
-    return (await site.line("http://")).split()[3]
-
-
-async def _again(stage: Stage, site: Program, command: tuple[str, ...]) -> Program:
-    """Return the site, started again if it is to crash."""
-    if not stage.crashing:
-        return site
-    await stage.crashed(site)
-    second = await stage.start(*command)
-    await _where(second)
-    return second
-
-
-async def _outcome(url: str) -> str:
+async def _outcome(stage: Stage, port: str, promise_id: str) -> str:
     """Return what a gateway answers for an invocation, once it is through."""
-    async with aiohttp.ClientSession() as session, session.get(url, params={"wait": "30"}) as response:
-        return str((await response.json())["value"])
+    url = f"http://127.0.0.1:{port}/durable/{promise_id}?wait=30"
+    return str(json.loads(await stage.ask("GET", url))["value"])
 
 
 EXAMPLES = (
@@ -125,6 +106,10 @@ EXAMPLES = (
         root="purchase-7",
         store="server.db",
         play=human_in_the_loop,
+        caption=(
+            "The promise that is waited for stands beside the tree, "
+            "under an id that a person can be told: `approval-7`."
+        ),
     ),
     Example(
         folder="node_drain",
@@ -133,6 +118,7 @@ EXAMPLES = (
         root="drain-node-1",
         store="server.db",
         play=node_drain,
+        caption="What was decided stands beside the tree: `decision-node-1-db-0`.",
     ),
     Example(
         folder="external_job",
@@ -141,6 +127,7 @@ EXAMPLES = (
         root="film-7",
         store="films.db",
         play=external_job,
+        caption="Its result stands beside the tree: `rendered-7`.",
     ),
     Example(
         folder="webhook",
@@ -165,5 +152,6 @@ EXAMPLES = (
         root="order-8",
         store="orders.db",
         play=queue_worker,
+        caption="The quick one of two orders; the slow one, `order-7`, came before it.",
     ),
 )

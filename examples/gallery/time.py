@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from itertools import pairwise
+
 from examples.gallery.example import Example, one_program
 from examples.stage import Crash, Stage
 
+TITLE = "Time"
+MOMENTS = 4
 FEED = "red\ngreen\nred\nblue\ngreen\nred\nwhite\nblue\nblack\nred\nwhite\ngreen\nend\n"
 
 
@@ -29,6 +34,26 @@ async def idle_session(stage: Stage) -> str:
     await stage.keep(program, "--at", url, "work", crash=Crash(step="note", number=2))
     session = await stage.start(program, "--at", url, "begin", "ada", "--idle-s", "1")
     return await session.result()
+
+
+async def reminder(stage: Stage) -> str:
+    """Crash before the second of three reminders; a day takes some milliseconds here."""
+    words = ("remember", "rent", "pay the rent", "--days", "0.000003", "--most", "3")
+    return await stage.run("reminder/reminder.py", *words, crash=Crash(step="remind", number=2))
+
+
+async def cron_report(stage: Stage) -> str:
+    """Crash at the second moment, so that those are made up for that pass until it is started again."""
+    words = ("daily", "--cron", "* * * * * *")
+    reporting = await stage.keep("cron_report/report.py", *words, crash=Crash(step="publish", number=2))
+    moments: set[datetime] = set()
+    while len(moments) < MOMENTS:
+        lines = await reporting.several("report daily", len(moments) + 1)
+        moments = {datetime.fromisoformat(line.split()[0]) for line in lines}
+    reported = sorted(moments)[:MOMENTS]
+    stage.root = f"report-daily-{reported[0].timestamp() * 1000:.0f}"
+    (gap,) = {(later - earlier).seconds for earlier, later in pairwise(reported)}
+    return f"{MOMENTS} moments, {gap} s between two, none left out"
 
 
 async def monitor(stage: Stage) -> str:
@@ -75,6 +100,7 @@ EXAMPLES = (
         root="order-7",
         store="server.db",
         play=cancellation_window,
+        caption="The wish to cancel stands beside the tree: `cancel-7`.",
     ),
     Example(
         folder="idle_session",
@@ -83,6 +109,25 @@ EXAMPLES = (
         root="session-ada",
         store="server.db",
         play=idle_session,
+        caption="The actions stand beside the tree: `ada-action-1`.",
+    ),
+    Example(
+        folder="cron_report",
+        problem="Something every morning, although the machine was off at that moment",
+        crash="at the second moment",
+        root="report-daily-1795341600000",
+        store="cron.db",
+        play=cron_report,
+        caption="One of its runs; each has an id of its own, which is the moment that was due.",
+    ),
+    Example(
+        folder="reminder",
+        problem="A reminder that sleeps for days",
+        crash="before the second reminder",
+        root="reminder-rent",
+        store="reminder.db",
+        play=reminder,
+        caption="The news that it is done stands beside the tree: `done-rent`.",
     ),
     Example(
         folder="monitor",
@@ -91,6 +136,7 @@ EXAMPLES = (
         root="monitor-feed",
         store="monitor.db",
         play=monitor,
+        caption="Its last round; what came before is forgotten.",
     ),
     Example(
         folder="queue_countdown",

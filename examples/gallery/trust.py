@@ -6,6 +6,7 @@ from examples.gallery.example import Example
 from examples.stage import Crash, Stage
 from orchestrator import Keyring
 
+TITLE = "Trust"
 PATIENT = "Lovelace"
 
 
@@ -39,6 +40,7 @@ EXAMPLES = (
         root="patient-1",
         store="patients.db",
         play=encrypted_payloads,
+        caption="As it is seen without the key.",
     ),
     Example(
         folder="tenants",

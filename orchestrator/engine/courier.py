@@ -29,6 +29,11 @@ Push = Callable[[str, Message], Awaitable[bool]]
 SENT_LINGER_S = 1.0
 """How long removed-to-be outbox rows wait for a batch to travel with."""
 FAILURE_PAUSE_S = 1.0
+REPEAT_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""After these a task is posted again to a function that did not take it: it may be starting anew.
+
+Without them each restart of a function costs its tasks their retry timer, half a minute.
+"""
 FULL_PAUSE_S = 0.1
 """How long a group in which nobody had room is left alone."""
 
@@ -59,6 +64,7 @@ class Courier:
         self._linger: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._full: dict[str, asyncio.TimerHandle] = {}
+        self._repeats: dict[tuple[str, int], tuple[int, asyncio.TimerHandle]] = {}
         self._held = False
 
     def hold(self) -> None:
@@ -141,7 +147,8 @@ class Courier:
 
     def stop(self) -> None:
         """Forget the timers."""
-        for handle in (self._linger, self._retry, *self._full.values()):
+        repeats = [handle for _, handle in self._repeats.values()]
+        for handle in (self._linger, self._retry, *self._full.values(), *repeats):
             if handle is not None:
                 handle.cancel()
 
@@ -230,8 +237,20 @@ class Courier:
                 _log.error("push failed", address=outgoing.address, error=str(error))
                 taken = False
             self._statistics.pushes["taken" if taken else "failed"] += 1
+            if isinstance(outgoing.message, Execute):
+                self._repeat(outgoing, outgoing.message, taken=taken)
+            elif not taken:
+                self._schedule_retry()
             if taken:
                 self._switchboard.mark_sent(outgoing)
                 self._schedule_removal()
-            elif not isinstance(outgoing.message, Execute):
-                self._schedule_retry()  # a task has a retry timer of its own
+
+    def _repeat(self, outgoing: Outgoing, message: Execute, *, taken: bool) -> None:
+        """Post a task that was not taken again, some times; then its own retry timer is left."""
+        key = (message.task.id, message.task.version)
+        number, _ = self._repeats.pop(key, (0, None))
+        if taken or number == len(REPEAT_PAUSES_S) or len(self._repeats) >= self._settings.push_queue_max:
+            return
+        loop = asyncio.get_running_loop()
+        handle = loop.call_later(REPEAT_PAUSES_S[number], self._enqueue_push, outgoing)
+        self._repeats[key] = (number + 1, handle)

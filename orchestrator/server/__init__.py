@@ -1,6 +1,7 @@
 """The HTTP server: RPC endpoint, SSE delivery, health, metrics and proofs."""
 
 from orchestrator.server.app import create_app
+from orchestrator.server.attaching import attach
 from orchestrator.server.errors import ServerMisconfigured
 from orchestrator.server.gateway import Gateway, GatewaySettings
 from orchestrator.server.gateway_access import Guard
@@ -23,6 +24,7 @@ __all__ = [
     "ServerSettings",
     "TlsSettings",
     "Verifier",
+    "attach",
     "create_app",
     "create_status_app",
     "fetch_bundle",
