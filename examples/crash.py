@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any
 
 from orchestrator import Orchestrator
 from orchestrator.domain.promise import PromiseState
@@ -47,29 +47,18 @@ class Steps:
         os.write(self._log, f"finished {promise_id}\n".encode())
 
 
-class WholeLines(io.TextIOBase):
+class WholeLines(io.TextIOWrapper):
     """Standard output on which threads that print at once do not write into each other's lines."""
 
-    def __init__(self, output: TextIO) -> None:
-        self._output = output
-        self._begun = threading.local()
+    _begun = threading.local()
 
-    def write(self, text: str) -> int:
+    def write(self, text: str, /) -> int:
         """Keep the text until its line is whole."""
         *whole, begun = (getattr(self._begun, "text", "") + text).split("\n")
         self._begun.text = begun
         if whole:
-            self._output.write("".join(f"{line}\n" for line in whole))
+            super().write("".join(f"{line}\n" for line in whole))
         return len(text)
-
-    @property
-    def buffer(self) -> BinaryIO:
-        """The bytes beneath, for those who write no lines."""
-        return self._output.buffer
-
-    def flush(self) -> None:
-        """Write out what is whole."""
-        self._output.flush()
 
 
 def live_as_told() -> None:
@@ -100,7 +89,8 @@ def main() -> None:
 
     orchestrator.Orchestrator = ObservedOrchestrator  # type: ignore[misc]
     live_as_told()
-    sys.stdout = WholeLines(sys.stdout)
+    assert isinstance(sys.stdout, io.TextIOWrapper)  # noqa: S101 - nobody has replaced it
+    sys.stdout = WholeLines(sys.stdout.detach(), encoding="utf-8", write_through=True)
     sys.argv = [program, *arguments]
     sys.path.insert(0, str(Path(program).parent))
     runpy.run_path(program, run_name="__main__")

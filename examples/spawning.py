@@ -13,6 +13,7 @@ import runpy
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
@@ -77,21 +78,24 @@ async def launched(command: Sequence[str], folder: Path, environment: Mapping[st
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=folder,
-        env={**os.environ, **_paths(), **environment},
+        env={**os.environ, **_variables(), **environment},
         limit=LINE_LIMIT,
     )
     return _Fresh(process)
 
 
-def _paths() -> dict[str, str]:
-    """Return the variable by which a program, and what it starts, finds this project."""
+def _variables() -> dict[str, str]:
+    """Return the variables by which a program finds this project, and prints what it prints at once."""
     paths = (str(ROOT), os.environ.get("PYTHONPATH", ""))
-    return {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
 
 
 class _Fork:
-    def __init__(self, process: ForkServerProcess, output: asyncio.StreamReader) -> None:
+    def __init__(
+        self, process: ForkServerProcess, output: asyncio.StreamReader, transport: asyncio.ReadTransport
+    ) -> None:
         self._process = process
+        self._transport = transport
         self.output = output
 
     def kill(self) -> None:
@@ -100,6 +104,7 @@ class _Fork:
 
     async def ended(self) -> int:
         await asyncio.to_thread(self._process.join)
+        self._transport.close()
         code = self._process.exitcode
         assert code is not None  # noqa: S101 - it was joined
         return code
@@ -114,8 +119,10 @@ async def forked(command: Sequence[str], folder: Path, environment: Mapping[str,
     output = asyncio.StreamReader(limit=LINE_LIMIT)
     pipe = os.fdopen(os.dup(reading.fileno()), "rb", buffering=0)
     reading.close()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(output), pipe)
-    return _Fork(process, output)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(output), pipe
+    )
+    return _Fork(process, output, transport)
 
 
 @cache
@@ -130,9 +137,13 @@ def _run(writing: Connection, command: list[str], folder: str, environment: dict
     for descriptor in (1, 2):
         os.dup2(writing.fileno(), descriptor)
     writing.close()
+    # What these were before, a file or a terminal, is not what they are now.
+    sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115 - for its life
+    sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module="runpy")
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.chdir(folder)
-    os.environ.update({**_paths(), **environment})
+    os.environ.update({**_variables(), **environment})
     if command[0] == "-m":
         sys.argv = command[1:]
         runpy.run_module(command[1], run_name="__main__", alter_sys=True)
