@@ -13,15 +13,19 @@ import typer
 from rich.progress import Progress, TaskID
 
 from scorers.cli import options, output
-from scorers.cli.session import cleared_away, command
+from scorers.cli.flags import configured
+from scorers.cli.session import cleared_away
+from scorers.policies.configuration import policy_from
 from scorers.replay.comparison import Replayed, Summary, summarise
 from scorers.replay.dataset import Proposal, load_dataset
 from scorers.replay.run import replay as run_replay
 from scorers.replay.timeline import timeline
+from scorers.settings import Settings
 
 
-@command
+@configured("policy")
 async def replay(
+    settings: Settings,
     file: Annotated[Path, typer.Argument(help="Recorded proposals, one JSON object a line.")],
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many proposals.")] = None,
     keep: Annotated[
@@ -33,7 +37,8 @@ async def replay(
     proposals = load_dataset(file, limit)
     began = time.monotonic()
     with cleared_away(), _folder(keep) as directory, output.progress() as display:
-        results = await run_replay(proposals, directory, Bars(display, proposals))
+        policy = policy_from(settings.policy)
+        results = await run_replay(proposals, directory, Bars(display, proposals), policy)
     summary, seconds = summarise(results), round(time.monotonic() - began, 1)
     if as_json:
         for result in results:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
+from orchestrator.commitments import Bundle
+from scorers.policy import Policy
 from scorers.replay.dataset import EXECUTED, PASS, Proposal
+from scorers.sections import VOTES_SECTION, VotesSection
+from scorers.steps.score import AGAINST, FOR
 from scorers.values import ScoreOutcome, ScoreStatus
 
 SUBMITTED = (ScoreStatus.SCORED, ScoreStatus.NO_VOTES)
@@ -16,7 +22,8 @@ class Replayed:
     """One proposal re-enacted.
 
     `outcome_matches` is None where the recorded outcome was not decided by the votes: a proposal that expires
-    in the queue fails whatever its tally, so only executed ones are compared.
+    in the queue fails whatever its tally, so only executed ones are compared, and only with the policy that
+    weighs votes as the DAO did.
     """
 
     proposal: Proposal
@@ -49,10 +56,21 @@ class Summary:
         return len(whole) == 1 and self.outcomes_match == self.outcomes_compared
 
 
-def compare(proposal: Proposal, outcome: ScoreOutcome, proof_faults: tuple[str, ...]) -> Replayed:
-    """Compare tallies exactly, and the outcome where the votes decided it."""
-    tally = (outcome.for_votes, outcome.against_votes)
-    decided = proposal.stage == EXECUTED
+def cast_in(bundle: Bundle) -> tuple[int, int]:
+    """Return what was cast for and against, whatever a policy made of it; nothing where no vote is shown."""
+    section = bundle.sections.get(VOTES_SECTION)
+    votes = [] if section is None else msgspec.convert(section, VotesSection).leaves
+    return (
+        sum(int(vote.weight) for vote in votes if vote.support == FOR),
+        sum(int(vote.weight) for vote in votes if vote.support == AGAINST),
+    )
+
+
+def compare(
+    proposal: Proposal, outcome: ScoreOutcome, tally: tuple[int, int], proof_faults: tuple[str, ...]
+) -> Replayed:
+    """Compare what was cast exactly, and the outcome where the votes decided it as the DAO weighs them."""
+    decided = proposal.stage == EXECUTED and isinstance(outcome.policy, Policy)
     return Replayed(
         proposal=proposal,
         outcome=outcome,

@@ -16,6 +16,7 @@ from contracts.direct import DirectSender
 from contracts.rpc import Node
 from listener import Listener, score_promise_id
 from orchestrator import Handle, Orchestrator, Refused
+from orchestrator.commitments import Bundle
 from orchestrator.engine import Engine
 from orchestrator.server import fetch_bundle
 from orchestrator.store import open_store
@@ -23,8 +24,9 @@ from orchestrator.transport.local import LocalTransport
 from scorers import composition
 from scorers.audit import audit
 from scorers.errors import ScenarioError
+from scorers.policy import AnyPolicy
 from scorers.processes import family
-from scorers.replay.comparison import Replayed, compare
+from scorers.replay.comparison import Replayed, cast_in, compare
 from scorers.replay.dataset import Proposal
 from scorers.replay.player import BALANCE_WEI, Player, actor
 from scorers.replay.timeline import timeline, voting_period
@@ -56,12 +58,14 @@ class Watcher(Protocol):
         ...
 
 
-async def replay(proposals: Sequence[Proposal], directory: Path, watcher: Watcher) -> list[Replayed]:
-    """Re-enact, score, submit and verify all proposals; files are kept in `directory`.
+async def replay(
+    proposals: Sequence[Proposal], directory: Path, watcher: Watcher, policy: AnyPolicy | None = None
+) -> list[Replayed]:
+    """Re-enact, score by a policy, submit and verify all proposals; files are kept in `directory`.
 
     Raises ScenarioError when it comes to a standstill.
     """
-    async with _stage(proposals, directory) as stage, asyncio.TaskGroup() as group:
+    async with _stage(proposals, directory, policy) as stage, asyncio.TaskGroup() as group:
         stop = asyncio.Event()
         listening = group.create_task(stage.listener.run(stop))
         outcomes = await _outcomes(stage, proposals, watcher)
@@ -88,7 +92,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def _stage(proposals: Sequence[Proposal], directory: Path) -> AsyncIterator[Stage]:
+async def _stage(
+    proposals: Sequence[Proposal], directory: Path, policy: AnyPolicy | None
+) -> AsyncIterator[Stage]:
     async with AsyncExitStack() as stack:
         children = await stack.enter_async_context(family(directory))
         begin = str(proposals[0].created_at - DAY_S)
@@ -99,7 +105,7 @@ async def _stage(proposals: Sequence[Proposal], directory: Path) -> AsyncIterato
         engine = await stack.enter_async_context(Engine(open_store(f"sqlite:///{directory}/replay.db")))
         # Nothing runs at the end but where it was interrupted, and then nobody wants it to finish.
         app = Orchestrator(transport=LocalTransport(engine), group="proposal-scorers", grace_s=0)
-        composition.register_scoring(app, node=node, signer=actor(SCORER))
+        composition.register_scoring(app, node=node, signer=actor(SCORER), policy=policy)
         settings = Settings(
             rpc=chain.where,
             chain_id=chain_id,
@@ -200,16 +206,15 @@ async def _verified(
     async def verify(number: int) -> Replayed:
         nonlocal done
         async with room:
-            faults = await _proof_faults(stage, stage.promise_id(number))
+            bundle = await _bundle(stage, stage.promise_id(number))
+            faults = (await audit(stage.node, bundle)).faults
         done += 1
         watcher.verified(done)
-        return compare(proposals[number - 1], outcomes[number - 1], faults)
+        return compare(proposals[number - 1], outcomes[number - 1], cast_in(bundle), faults)
 
     return await asyncio.gather(*(verify(number) for number in range(1, len(proposals) + 1)))
 
 
-async def _proof_faults(stage: Stage, promise_id: str) -> tuple[str, ...]:
-    bundle = await fetch_bundle(
-        stage.engine.handle, promise_id, composition.PROOFS.sections, decode=composition.PROOFS.decode
-    )
-    return (await audit(stage.node, bundle)).faults
+async def _bundle(stage: Stage, promise_id: str) -> Bundle:
+    proofs = composition.PROOFS
+    return await fetch_bundle(stage.engine.handle, promise_id, proofs.sections, decode=proofs.decode)

@@ -1,6 +1,6 @@
 """Recorded proposals, replayed and audited: everything is rebuilt from the chain and equal to the evidence.
 
-A few by default; all of them with `DAO_SCORER_RECORDS=1`.
+A few by default; all of them, under every policy, with `DAO_SCORER_RECORDS=1`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,21 @@ from tests.acceptance.boundaries import RECORDS
 from tests.data import DXDAO, needs_dxdao
 
 FEW = 2
+POLICIES = (
+    '{"name": "participation-adjusted", "last": 7, "rules": [{"name": "first-vote-before"}]}',
+    *(("token-weighted", "quadratic", "time-decayed") if RECORDS else ()),
+)
 
 
 @needs_dxdao
 @pytest.mark.timeout(3_600 if RECORDS else 170)
-async def test_recorded_proposals_pass_the_audit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("policy", ["reputation-weighted", *POLICIES])
+async def test_recorded_proposals_pass_the_audit(policy: str, tmp_path: Path) -> None:
     limit = [] if RECORDS else ["--limit", str(FEW)]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "scorers", "replay", str(DXDAO), *limit, "--keep", str(tmp_path / "replay"), "--json"),
+        *("-m", "scorers", "replay", str(DXDAO), *limit, "--policy", policy),
+        *("--keep", str(tmp_path / "replay"), "--json"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

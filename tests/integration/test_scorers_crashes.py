@@ -16,6 +16,9 @@ from contracts.rpc import Node
 from contracts.transactions import patience
 from listener.invocation import ProposalRequest
 from orchestrator import Orchestrator, PromiseState
+from scorers.policies import MinimumWeight, ParticipationAdjusted
+from scorers.policies.statement import state
+from scorers.policy import AnyPolicy
 from scorers.registration import register_scoring
 from scorers.values import ScoreOutcome, ScoreStatus
 from scorers.workflow import score_proposal
@@ -69,11 +72,17 @@ class Executions:
 
 
 async def score(
-    made: World, node: DyingNode, store: Path, request: ProposalRequest, executions: Executions
+    made: World,
+    node: DyingNode,
+    store: Path,
+    request: ProposalRequest,
+    executions: Executions,
+    *,
+    policy: AnyPolicy | None = None,
 ) -> ScoreOutcome | None:
     """Score in one life of the process; None if it died."""
     app = Orchestrator.local(f"sqlite:///{store}", group="proposal-scorers")
-    register_scoring(app, node=node, signer=made.signer, sending=FAST, retry=RETRY)
+    register_scoring(app, node=node, signer=made.signer, policy=policy, sending=FAST, retry=RETRY)
     app.observe(executions)
     await app.start()
     await made.end(app, request)
@@ -92,8 +101,18 @@ async def score(
     return None
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before the request", "after its effect"])
-async def test_killed_at_every_request(after: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+READING = state(ParticipationAdjusted(last=3, base_bps=0), [MinimumWeight()])
+"""A policy that reads the DAO's past; here both voters have always taken part."""
+
+
+@pytest.mark.parametrize(
+    ("after", "policy"),
+    [(False, None), (True, None), (True, READING)],
+    ids=["before the request", "after its effect", "with a policy that reads"],
+)
+async def test_killed_at_every_request(
+    after: bool, policy: AnyPolicy | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(patience, "PARK_S", 0.05)
     died = 0
     async with world(period=6) as made, DyingNode(made.server.url) as node:
@@ -107,12 +126,12 @@ async def test_killed_at_every_request(after: bool, tmp_path: Path, monkeypatch:
             await made.mine(8)
             executions, store = Executions(), tmp_path / f"{died}.db"
             node.dies_at, node.died = node.count + died + 1, asyncio.Event()
-            outcome = await score(made, node, store, request, executions)
+            outcome = await score(made, node, store, request, executions, policy=policy)
             survived = outcome is not None
             if outcome is None:
                 died += 1
                 node.dies_at, node.died = 0, asyncio.Event()
-                outcome = await score(made, node, store, request, executions)
+                outcome = await score(made, node, store, request, executions, policy=policy)
             assert outcome is not None, f"died at request {died}"
             assert (outcome.status, outcome.score) == (ScoreStatus.SCORED, -3_333)
             assert not executions.repeated

@@ -39,7 +39,7 @@ def test_every_check_is_explained() -> None:
         sections={},
     )
     checks = verify_bundle(nothing)
-    assert [*(check.name for check in checks), "scoring", "votes", "tally"] == re.findall(
+    assert [*(check.name for check in checks), "scoring", "votes", "tally", "policy"] == re.findall(
         r"^\| `(\w+)` \| ", PAGE.split("verify_bundle`")[1], re.M
     )
     assert not any(check.ok for check in checks if check.name in {"completeness", "root"})
