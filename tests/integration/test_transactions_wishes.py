@@ -23,7 +23,7 @@ from contracts.transactions import (
     send_detached,
     send_transaction,
 )
-from contracts.transactions.nonces import nonce_promise_id
+from contracts.transactions.nonces import follower_id, nonce_promise_id
 from contracts.transactions.values import Wish, WishKind
 from contracts.transactions.wishes import WishBook, wish_promise_id
 from orchestrator import Context, Orchestrator
@@ -140,6 +140,26 @@ async def test_one_that_is_mined_before_its_cancellation_is_confirmed() -> None:
         unstuck(node)
         assert (await sending).status is SentStatus.CONFIRMED
     assert [each.to for each, _ in node.mined()] == [REGISTRY]
+
+
+async def test_what_was_told_as_confirmed_is_sent_again_though_its_nonce_is_used_up() -> None:
+    """A reorg takes it back, and an operator cancels what is stuck then: its caller has long gone on."""
+    node = WeatherNode(finality_lag=3)
+    async with running(node, policy=replace(PATIENT, early=True)) as app, asyncio.timeout(TIMEOUT_S):
+        assert (await send(app)).status is SentStatus.CONFIRMED
+        node.minable = False
+        node.orphan(1, forget=True)
+        sent = len(node.broadcasts)
+        await until(lambda: len(node.broadcasts) > sent)
+        await WishBook(lambda: app.promises).ask(FIRST, Wish(kind=WishKind.CANCEL))
+        await until(lambda: node.broadcasts[-1].to == SENDER)
+        node.minable = True
+        node.mine(5)
+        await until(lambda: bool(node.succeeded()))
+        node.mine(5)
+        ended = await (await app.get(follower_id(FIRST))).result()
+    assert ended.status is SentStatus.CONFIRMED
+    assert [(each.nonce, each.data) for each in node.succeeded()] == [(1, b"\x00\x01")]
 
 
 async def test_a_promise_that_says_nothing_is_no_wish() -> None:
