@@ -10,12 +10,13 @@ from orchestrator import Constant, Context, Orchestrator
 
 WEEK_S = 7 * 24 * 3600.0
 PODS = "/api/v1/namespaces/default/pods"
+GONE, FORBIDDEN = 404, 429
 
 
-async def call(method: str, url: str, body: Any = None, *, bearing: int = 404) -> tuple[int, Any]:
-    """Ask the cluster; what fails is tried again, but for the status `bearing`, which is an answer."""
+async def call(method: str, url: str, body: Any = None, *, bearing: tuple[int, ...] = ()) -> tuple[int, Any]:
+    """Ask the cluster. A failure is raised, and tried again, unless its status is an answer here."""
     async with aiohttp.ClientSession() as session, session.request(method, url, json=body) as answer:
-        if answer.status != bearing:
+        if answer.status not in bearing:
             answer.raise_for_status()
         return answer.status, await answer.json()
 
@@ -33,8 +34,8 @@ async def pods_on(cluster: str, node: str) -> list[str]:
 async def evict(cluster: str, pod: str) -> bool:
     """Return False where a disruption budget forbids it, which another attempt would not change."""
     print(f"evicting {pod}", flush=True)
-    status, _ = await call("POST", f"{cluster}{PODS}/{pod}/eviction", {}, bearing=429)
-    return status != 429
+    status, _ = await call("POST", f"{cluster}{PODS}/{pod}/eviction", {}, bearing=(GONE, FORBIDDEN))
+    return status != FORBIDDEN
 
 
 def ask(pod: str, node: str) -> None:
@@ -43,7 +44,7 @@ def ask(pod: str, node: str) -> None:
 
 async def delete(cluster: str, pod: str) -> None:
     print(f"deleting {pod}", flush=True)
-    await call("DELETE", f"{cluster}{PODS}/{pod}")
+    await call("DELETE", f"{cluster}{PODS}/{pod}", bearing=(GONE,))
 
 
 async def drain(ctx: Context, cluster: str, node: str) -> str:
