@@ -115,16 +115,26 @@ async def _registry(node: Node, claim: Claim) -> str:
 
 
 async def _verdict_on_chain(node: Node, claim: Claim) -> tuple[proposal_scores.Status, int, bytes]:
-    """Return the final verdict, or, where there is none yet, what this scorer submitted."""
+    """Return the final verdict, or, where there is none yet, what this scorer submitted last."""
     registry, final = claim.section.registry, proposal_scores.SCORE_OF
     try:
         verdict = final.decode(await node.call(registry, final.encode(claim.proposal_id), claim.at))
     except CallReverted:
-        read = proposal_scores.SUBMISSION_OF
-        data = read.encode(claim.proposal_id, proposal_scores.FIRST_ROUND, claim.section.scorer)
-        submitted = read.decode(await node.call(registry, data, claim.at))
+        _, submitted = await _last_submission(node, claim)
         return submitted.status, submitted.score, submitted.root
     return verdict.status, verdict.score, verdict.root
+
+
+async def _last_submission(node: Node, claim: Claim) -> tuple[int, proposal_scores.SubmissionRecord]:
+    """Return what this scorer submitted in the last round that it took part in, and that round."""
+    registry, round_of = claim.section.registry, proposal_scores.ROUND_OF
+    current = round_of.decode(await node.call(registry, round_of.encode(claim.proposal_id), claim.at))
+    read, rounds = proposal_scores.SUBMISSION_OF, range(current, 0, -1)
+    calls = [(registry, read.encode(claim.proposal_id, round_, claim.section.scorer)) for round_ in rounds]
+    records = [read.decode(answer) for answer in await node.call_many(calls, claim.at)]
+    found = zip(rounds, records, strict=True)
+    made = (each for each in found if each[1].status is not proposal_scores.Status.NONE)
+    return next(made, (current, records[0]))
 
 
 async def _transaction(node: Node, claim: Claim) -> str:
@@ -147,11 +157,15 @@ async def _transaction(node: Node, claim: Claim) -> str:
 
 
 async def _steps(node: Node, claim: Claim) -> str:
-    verify = proposal_scores.VERIFY_STEP
-    calls = [
-        (claim.section.registry, verify.encode(claim.proposal_id, _proof(leaf), _step(claim.bundle, leaf)))
-        for leaf in claim.bundle.leaves
-    ]
+    verify, verify_submitted = proposal_scores.VERIFY_STEP, proposal_scores.VERIFY_SUBMITTED_STEP
+    registry, final = claim.section.registry, proposal_scores.IS_FINAL
+    shown = [(_proof(leaf), _step(claim.bundle, leaf)) for leaf in claim.bundle.leaves]
+    if final.decode(await node.call(registry, final.encode(claim.proposal_id), claim.at)):
+        calls = [(registry, verify.encode(claim.proposal_id, proof, step)) for proof, step in shown]
+    else:
+        round_, _ = await _last_submission(node, claim)
+        where = (claim.proposal_id, round_, claim.section.scorer)
+        calls = [(registry, verify_submitted.encode(*where, proof, step)) for proof, step in shown]
     for leaf, answer in zip(claim.bundle.leaves, await node.call_many(calls, claim.at), strict=True):
         if not verify.decode(answer):
             raise EvidenceError(f"the registry refuses leaf {leaf.index} ({leaf.function})")

@@ -13,6 +13,10 @@ from scorers.batches.gathering import Batching
 from scorers.batches.registration import register_batches
 from scorers.policies.errors import PolicyError, UnnamedInput
 from scorers.policy import AnyPolicy, ChosenPolicy, Policy
+from scorers.rounds.following import follow_rounds
+from scorers.rounds.metrics import AgreementMetrics
+from scorers.rounds.reading import look_at_rounds
+from scorers.rounds.sealing import draw_salt
 from scorers.steps.eligibility import check_eligibility
 from scorers.steps.policy_inputs import read_policy_inputs
 from scorers.steps.proposal import read_proposal
@@ -35,7 +39,13 @@ VERSIONS: dict[Callable[..., object], int] = dict.fromkeys(
 )
 """Versions beyond the first: since 2 facts say how the DAO counts, and the verdict the root of all votes."""
 _DECIDING_RETRY = Exponential(non_retryable=(PolicyError, UnnamedInput))
-LOOKS: tuple[Callable[..., object], ...] = (policy_in_force, read_standing, read_quorum)
+LOOKS: tuple[Callable[..., object], ...] = (
+    policy_in_force,
+    read_standing,
+    read_quorum,
+    draw_salt,
+    look_at_rounds,
+)
 
 
 def version_of(step: Callable[..., object]) -> int:
@@ -47,17 +57,19 @@ def register_scoring(
     app: Orchestrator,
     *,
     node: Node,
-    signer: Signing | Signers,
+    signer: Signing | Signers | None,
     policy: AnyPolicy | None = None,
     sending: SendingPolicy | None = None,
     retry: RetryPolicy = STEP_RETRY,
     batching: Batching | None = None,
     metrics: SendingMetrics | None = None,
+    agreement: AgreementMetrics | None = None,
 ) -> None:
     """Register the scoring workflow, its committed steps and the sending of transactions.
 
     Without a policy the one without configuration holds. With `batching` scores that are ready go together;
-    without, each goes by itself.
+    without, each goes by itself. Without a signer it is a shadow: it scores, submits nothing, and compares
+    with what others submit.
 
     The node must stay open while the application runs. Names and versions are part of every proof.
     """
@@ -71,6 +83,11 @@ def register_scoring(
     for looking in LOOKS:
         app.register(looking, retry=retry)
     app.register(score_proposal)
-    app.set_dependency(SubmissionMode(batched=batching is not None))
+    app.register(follow_rounds)
+    app.set_dependency(agreement or AgreementMetrics())
+    app.set_dependency(SubmissionMode(batched=batching is not None, shadow=signer is None))
+    if signer is None:
+        app.set_dependency(node)
+        return
     register_batches(app, batching or Batching(), retry=retry)
     register_transactions(app, node=node, signer=signer, policy=sending, retry=retry, metrics=metrics)

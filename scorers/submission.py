@@ -9,12 +9,14 @@ Invariants: S1 at most one successful submission a proposal, scorer and round.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import count
 
 from contracts.bindings import decode_error, proposal_scores
 from contracts.bindings.governor import ProposalState
+from contracts.bindings.score_values import NOBODY
 from contracts.rpc import Node, logs_between
 from contracts.transactions import Sent, SentStatus, Signers, patiently, send_detached
 from contracts.transactions.patience import park_s
@@ -22,10 +24,12 @@ from orchestrator import Context, Info
 from scorers.batches.sorting import single_intent
 from scorers.batches.values import Item, Place
 from scorers.batches.workflow import send_in_batch
+from scorers.rounds.course import COURSE_CALLS, course_calls, read_course
+from scorers.rounds.sealing import Phase, Sealing, draw_salt, sealed_intent, sealing_of
 from scorers.steps.votes import dao_of
 from scorers.values import Proposal, ScoreStatus, Verdict
 
-ROUND = proposal_scores.FIRST_ROUND
+FIRST_ROUND = proposal_scores.FIRST_ROUND
 STATUS_CODES = {
     ScoreStatus.SCORED: proposal_scores.Status.SCORED,
     ScoreStatus.NO_VOTES: proposal_scores.Status.NO_VOTES,
@@ -57,13 +61,21 @@ class Standing:
     entry: Entry | None
     batched: bool = False
     """Whether it goes with others; recorded, so that another configuration changes no recorded course."""
+    round: int = proposal_scores.FIRST_ROUND
+    watched: bool = False
+    """Whether rounds may follow, or another verdict stands there already: then it has to be followed."""
+    outside: bool = False
+    """The verdict is final, and our key is none of its last round's scorers."""
+    shadow: bool = False
+    sealing: Sealing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmissionMode:
-    """How this worker submits."""
+    """How this worker submits: together with others, or in the `shadow` not at all."""
 
-    batched: bool
+    batched: bool = False
+    shadow: bool = False
 
 
 class SubmissionStatus(StrEnum):
@@ -73,52 +85,69 @@ class SubmissionStatus(StrEnum):
     CANCELLED = "cancelled"
     CONFLICT = "conflict"
     FAILED = "failed"
+    SHADOW = "shadow"
+    OUTVOTED = "outvoted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """The end of a submission; the transaction's fields are None where ours is not on the chain."""
+    """The end of a submission; the transaction's fields are None where it is not on the chain."""
 
     status: SubmissionStatus
-    scorer: str
+    scorer: str | None
     transaction_hash: str | None = None
     block_number: int | None = None
     block_hash: str | None = None
     detail: str | None = None
+    round: int = proposal_scores.FIRST_ROUND
+    watched: bool = False
 
 
 async def read_standing(info: Info, proposal: Proposal) -> Standing:
     """Read, at one finalised block, whether the proposal was cancelled and what our keys have submitted.
 
-    What any key of this worker has submitted counts, a retiring one included; else the standing is that of
-    the key to submit with.
+    What any key of this worker has submitted in the current round counts, a retiring one included; else the
+    standing is that of the key to submit with.
     """
+    mode = info.dependency(SubmissionMode)
+    if mode.shadow:
+        return Standing(scorer=NOBODY, cancelled=False, entry=None, shadow=True, watched=True)
     node, signers = info.dependency(Node), info.dependency(Signers)
     finalized = await node.header("finalized")
-    ours, state = signers.addresses, dao_of(proposal).state(proposal.proposal_id)
+    chosen = signers.chosen_for(str(proposal.proposal_id))
+    place, state = (proposal.registry, proposal.proposal_id), dao_of(proposal).state(proposal.proposal_id)
     answers = await node.call_many(
-        [
-            state.call,
-            *(
-                (proposal.registry, proposal_scores.SUBMISSION_OF.encode(proposal.proposal_id, ROUND, scorer))
-                for scorer in ours
-            ),
-        ],
+        [state.call, *course_calls(place, chosen), *_submissions(place, FIRST_ROUND, signers.addresses)],
         finalized.number,
     )
-    records = [proposal_scores.SUBMISSION_OF.decode(answer) for answer in answers[1:]]
+    course = read_course(answers[1 : 1 + COURSE_CALLS])
+    records = answers[1 + COURSE_CALLS :]
+    if course.round != FIRST_ROUND:
+        again = _submissions(place, course.round, signers.addresses)
+        records = await node.call_many(again, finalized.number)
     done = [
         scorer
-        for scorer, record in zip(ours, records, strict=True)
-        if record.status is not proposal_scores.Status.NONE
+        for scorer, record in zip(signers.addresses, records, strict=True)
+        if proposal_scores.SUBMISSION_OF.decode(record).status is not proposal_scores.Status.NONE
     ]
-    scorer = done[0] if done else signers.chosen_for(str(proposal.proposal_id))
+    scorer = done[0] if done else chosen
+    entry = await _entry(node, proposal, scorer, course.round, finalized.number) if done else None
     return Standing(
         scorer=scorer,
         cancelled=state.decode(answers[0]) is ProposalState.CANCELED,
-        entry=await _entry(node, proposal, scorer, finalized.number) if done else None,
-        batched=info.dependency(SubmissionMode).batched,
+        entry=entry,
+        batched=mode.batched,
+        round=course.round,
+        watched=course.has_rounds or (course.final and entry is None),
+        outside=course.has_rounds and course.final and not course.admitted,
+        sealing=await sealing_of(node, place, course, scorer, finalized),
     )
+
+
+def _submissions(place: tuple[str, int], round_: int, scorers: Sequence[str]) -> list[tuple[str, bytes]]:
+    registry, number = place
+    read = proposal_scores.SUBMISSION_OF
+    return [(registry, read.encode(number, round_, scorer)) for scorer in scorers]
 
 
 class EntryMissing(Exception):
@@ -138,12 +167,12 @@ class EntryMissing(Exception):
         )
 
 
-async def _entry(node: Node, proposal: Proposal, scorer: str, last: int) -> Entry:
+async def _entry(node: Node, proposal: Proposal, scorer: str, round_: int, last: int) -> Entry:
     event = proposal_scores.SCORE_SUBMITTED
     topics = event.topics(proposal_id=proposal.proposal_id, scorer=scorer)
     for log in await logs_between(node, proposal.registry, topics, proposal.last_block, last):
         found = event.decode(log)
-        if found.round == ROUND:
+        if found.round == round_:
             return Entry(
                 status=int(found.status),
                 score=found.score,
@@ -156,41 +185,78 @@ async def _entry(node: Node, proposal: Proposal, scorer: str, last: int) -> Entr
 
 
 async def submit(ctx: Context, proposal: Proposal, verdict: Verdict, root: str) -> Submission:
-    """Submit a verdict with the root (0x text) of its committed steps; part of a workflow.
+    """Submit a verdict with the root (0x text) of its committed steps to the current round.
 
-    It waits out what may pass, however long, and returns what is final.
+    Part of a workflow. It waits out what may pass, however long, and returns what is final; in the shadow it
+    returns at once.
     """
     reverts = 0
+    salts: dict[int, str] = {}
     for attempt in count():
         standing = await patiently(ctx, read_standing, proposal)
-        if standing.entry is not None:
-            return judge_entry(standing.scorer, standing.entry, verdict, root)
-        if standing.cancelled:
-            return Submission(
-                status=SubmissionStatus.CANCELLED,
-                scorer=standing.scorer,
-                detail="cancelled before submission",
-            )
-        item = item_of(proposal, verdict, root, standing.scorer, attempt)
+        ended = judge_standing(standing, verdict, root)
+        if ended is not None:
+            return ended
+        item = item_of(proposal, verdict, root, standing, attempt)
         place = Place(chain_id=proposal.chain_id, registry=proposal.registry, scorer=standing.scorer)
-        if standing.batched:
+        if standing.sealing is not None:
+            sent = await _sealed(ctx, place, item, standing, salts)
+        elif standing.batched:
             sent = await send_in_batch(ctx, place, item)
         else:
             sent = await send_detached(ctx, single_intent(place, item))
-        reverts += sent.status is SentStatus.REVERTED
-        ended = judge_sent(standing.scorer, sent, reverts)
-        if ended is not None:
-            return ended
+        if sent is not None:
+            reverts += sent.status is SentStatus.REVERTED
+            ended = judge_sent(standing, sent, reverts)
+            if ended is not None:
+                return ended
         # Refused by a state of the chain that is not final yet, or that an operator can change.
         await ctx.sleep(park_s(attempt))
     raise AssertionError("count() does not end")
 
 
-def item_of(proposal: Proposal, verdict: Verdict, root: str, scorer: str, attempt: int) -> Item:
-    """Return what submits a verdict, alone or with others; each attempt is one of its own."""
+async def _sealed(
+    ctx: Context, place: Place, item: Item, standing: Standing, salts: dict[int, str]
+) -> Sent | None:
+    """Commit, or reveal what was committed; None where only time or the next round helps."""
+    assert standing.sealing is not None  # noqa: S101 - asked by the caller
+    if standing.round not in salts:
+        salts[standing.round] = await ctx.run(draw_salt)
+    phase, intent = sealed_intent(place, item, standing.round, standing.sealing, salts[standing.round])
+    if intent is None:
+        return None
+    sent = await send_detached(ctx, intent)
+    # A commitment is no submission: what it is good for shows when it is revealed.
+    return sent if phase is Phase.REVEAL else None
+
+
+def judge_standing(standing: Standing, verdict: Verdict, root: str) -> Submission | None:
+    """Return how the submission ended before anything is sent, None if it is to be sent."""
+    if standing.shadow:
+        return Submission(status=SubmissionStatus.SHADOW, scorer=standing.scorer, watched=True)
+    if standing.entry is not None:
+        judged = judge_entry(standing.scorer, standing.entry, verdict, root)
+        return replace(judged, round=standing.round, watched=standing.watched)
+    if standing.cancelled:
+        return Submission(
+            status=SubmissionStatus.CANCELLED, scorer=standing.scorer, detail="cancelled before submission"
+        )
+    if standing.outside:
+        return Submission(
+            status=SubmissionStatus.FAILED,
+            scorer=standing.scorer,
+            detail=f"the verdict is final, and {standing.scorer} is no scorer of round {standing.round}",
+            watched=True,
+        )
+    return None
+
+
+def item_of(proposal: Proposal, verdict: Verdict, root: str, standing: Standing, attempt: int) -> Item:
+    """Return what submits a verdict, alone or with others; each attempt in each round is one of its own."""
     place = f"{proposal.chain_id}-{proposal.registry}-{proposal.proposal_id}"
+    later = "" if standing.round == FIRST_ROUND else f"-r{standing.round}"
     return Item(
-        logical_id=f"submitScore-{place}-{scorer}-{attempt + 1}",
+        logical_id=f"submitScore-{place}-{standing.scorer}{later}-{attempt + 1}",
         proposal_id=proposal.proposal_id,
         status=int(STATUS_CODES[verdict.status]),
         score=verdict.score,
@@ -215,7 +281,7 @@ def judge_entry(scorer: str, entry: Entry, verdict: Verdict, root: str) -> Submi
     )
 
 
-def judge_sent(scorer: str, sent: Sent, reverts: int) -> Submission | None:
+def judge_sent(standing: Standing, sent: Sent, reverts: int) -> Submission | None:
     """Return how the submission ended with this transaction, None if the chain has to be asked again.
 
     `reverts` counts the transactions that were mined and reverted, this one included.
@@ -223,13 +289,15 @@ def judge_sent(scorer: str, sent: Sent, reverts: int) -> Submission | None:
     if sent.status is SentStatus.CONFIRMED:
         return Submission(
             status=SubmissionStatus.SUBMITTED,
-            scorer=scorer,
+            scorer=standing.scorer,
             transaction_hash=sent.transaction_hash,
             block_number=sent.block_number,
             block_hash=sent.block_hash,
+            round=standing.round,
+            watched=standing.watched,
         )
     if sent.status is SentStatus.CANCELLED:
-        return Submission(status=SubmissionStatus.FAILED, scorer=scorer, detail=sent.reason)
+        return Submission(status=SubmissionStatus.FAILED, scorer=standing.scorer, detail=sent.reason)
     refusal = decode_error(bytes.fromhex((sent.revert_hex or "0x")[2:]))
     hopeless = refusal is not None and refusal.name in HOPELESS
     # What a revert means is asked of the registry first: the score may stand there already.
@@ -237,7 +305,7 @@ def judge_sent(scorer: str, sent: Sent, reverts: int) -> Submission | None:
         return None
     return Submission(
         status=SubmissionStatus.FAILED,
-        scorer=scorer,
+        scorer=standing.scorer,
         transaction_hash=sent.transaction_hash,
         block_number=sent.block_number,
         block_hash=sent.block_hash,

@@ -209,6 +209,7 @@ class ScoreStatus(StrEnum):
     CANCELLED = "Cancelled"
     CONFLICT = "Conflict"
     FAILED = "Failed"
+    OUTVOTED = "Outvoted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

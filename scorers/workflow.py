@@ -17,6 +17,8 @@ from contracts.transactions import patiently
 from listener.invocation import EndReason, ProposalRequest, VotingEnded
 from orchestrator import Context, Info
 from scorers.policy import ANY_POLICY, AnyPolicy, ChosenPolicy, Policy, PolicyStatement, check_bound
+from scorers.rounds.following import follow_rounds
+from scorers.rounds.values import Followed, RoundsEnd
 from scorers.steps.eligibility import check_eligibility
 from scorers.steps.policy_inputs import read_policy_inputs
 from scorers.steps.proposal import read_proposal
@@ -55,6 +57,8 @@ async def score_proposal(ctx: Context, request: ProposalRequest) -> ScoreOutcome
     closing = await ctx.close_commitments(domain_of(proposal))
     root = "0x" + closing.root.hex()
     submission = await submit(ctx, proposal, verdict, root)
+    if submission.watched:
+        submission = await _watched(ctx, proposal, verdict, root, submission)
     quorum = await _quorum(ctx, proposal)
     return outcome_of(
         proposal,
@@ -70,6 +74,51 @@ async def score_proposal(ctx: Context, request: ProposalRequest) -> ScoreOutcome
 async def _quorum(ctx: Context, proposal: Proposal) -> Quorum | None:
     """Read the DAO's quorum, last of all: it is reported and decides nothing."""
     return await patiently(ctx, read_quorum, proposal) if has_quorum(proposal) else None
+
+
+async def _watched(
+    ctx: Context, proposal: Proposal, verdict: Verdict, root: str, submission: Submission
+) -> Submission:
+    """Follow what becomes of the verdict; in the shadow that is the result, else it goes on by itself.
+
+    The evidence has to be there while the verdict can still be challenged, so nobody waits for the end.
+    """
+    if submission.status is SubmissionStatus.SHADOW:
+        followed = Followed(proposal=proposal, verdict=verdict, root=root, round=0)
+        return shadow_of(await follow_rounds(ctx, followed))
+    followed = Followed(proposal=proposal, verdict=verdict, root=root, round=submission.round)
+    ctx.options(id=rounds_id(ctx.id)).detached(follow_rounds, followed)
+    return submission
+
+
+def rounds_id(promise_id: str) -> str:
+    """Return the id of what follows the rounds of a proposal, in the tree of its scoring."""
+    return f"{promise_id}:rounds"
+
+
+def shadow_of(end: RoundsEnd) -> Submission:
+    """Return the submission of another scorer that stands for ours, and how it compares."""
+    differing = f"; {len(end.differing)} submissions differ" if end.differing else ""
+    if end.agrees is None:
+        told = "cancelled before a verdict was final"
+    elif end.agrees:
+        told = f"the final verdict of round {end.round} is the same"
+    else:
+        told = f"the final verdict of round {end.round} is another: {end.verdict}"
+    ending = {
+        None: SubmissionStatus.CANCELLED,
+        True: SubmissionStatus.SUBMITTED,
+        False: SubmissionStatus.OUTVOTED,
+    }
+    voice = end.voice if end.agrees else None
+    return Submission(
+        status=ending[end.agrees],
+        scorer=voice.scorer if voice else None,
+        transaction_hash=voice.transaction_hash if voice else None,
+        block_number=voice.block_number if voice else None,
+        block_hash=voice.block_hash if voice else None,
+        detail=f"in the shadow, nothing was submitted: {told}{differing}",
+    )
 
 
 async def judge(ctx: Context, proposal: Proposal, policy: AnyPolicy) -> Verdict:
@@ -126,6 +175,7 @@ _ENDINGS = {
     SubmissionStatus.CANCELLED: ScoreStatus.CANCELLED,
     SubmissionStatus.CONFLICT: ScoreStatus.CONFLICT,
     SubmissionStatus.FAILED: ScoreStatus.FAILED,
+    SubmissionStatus.OUTVOTED: ScoreStatus.OUTVOTED,
 }
 
 

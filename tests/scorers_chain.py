@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -12,6 +12,7 @@ from eth_utils.address import to_checksum_address
 from contracts.artifacts import load
 from contracts.bindings import Function, deploy_data, proposal_scores, reputation_dao
 from contracts.bindings.reputation_dao import ClockUnit, Support
+from contracts.deployment import RegistryTerms
 from contracts.rpc import Node, Receipt
 from contracts.transactions import SendingPolicy, Signer
 from hardhat_free_chain import ChainServer, ChainSettings, deterministic_accounts
@@ -20,6 +21,7 @@ from orchestrator import Constant, Orchestrator
 from scorers.batches.gathering import Batching
 from scorers.policy import AnyPolicy
 from scorers.registration import register_scoring
+from scorers.rounds.metrics import AgreementMetrics
 
 GWEI = 10**9
 GAS = 8_000_000
@@ -43,13 +45,13 @@ class World:
     def signer(self) -> Signer:
         return Signer.from_key(ACCOUNTS[1][1])
 
-    async def send(self, index: int, to: str | None, data: bytes) -> Receipt:
+    async def send(self, index: int, to: str | None, data: bytes, *, value: int = 0) -> Receipt:
         nonce = await self.node.nonce(ACCOUNTS[index][0], "pending")
         fields: dict[str, object] = {
             "type": 2,
             "chainId": self.chain_id,
             "nonce": nonce,
-            "value": 0,
+            "value": value,
             "data": data,
             "gas": GAS,
             "maxFeePerGas": 100 * GWEI,
@@ -66,15 +68,21 @@ class World:
     async def execute(self, index: int, to: str, function: Function[object], *arguments: object) -> Receipt:
         return await self.send(index, to, function.encode(*arguments))
 
-    async def deploy(self, clock: ClockUnit, period: int) -> None:
-        admin = ACCOUNTS[0][0]
+    async def deploy(
+        self,
+        clock: ClockUnit,
+        period: int,
+        terms: RegistryTerms | None = None,
+        scorers: Sequence[int] = (1,),
+    ) -> None:
+        admin, terms = ACCOUNTS[0][0], terms or RegistryTerms()
         self.dao = await self._deployed("ReputationDao", admin, period, int(clock))
         self.registry = await self._deployed(
-            "ProposalScores", self.dao, admin, 0, 1, 0, proposal_scores.Rules()
+            "ProposalScores", self.dao, admin, 0, terms.quorum, terms.challenge_window_s, terms.rules
         )
-        await self.execute(
-            0, self.registry, proposal_scores.GRANT_ROLE, proposal_scores.SCORER_ROLE, ACCOUNTS[1][0]
-        )
+        for scorer in scorers:
+            arguments = (proposal_scores.SCORER_ROLE, ACCOUNTS[scorer][0])
+            await self.execute(0, self.registry, proposal_scores.GRANT_ROLE, *arguments)
 
     async def _deployed(self, name: str, *arguments: object) -> str:
         created = (await self.send(0, None, deploy_data(load(name), *arguments))).contract_address
@@ -122,16 +130,19 @@ class World:
         policy: AnyPolicy | None = None,
         batching: Batching | None = None,
         sending: SendingPolicy = FAST,
+        scorer: int | None = 1,
+        agreement: AgreementMetrics | None = None,
     ) -> AsyncIterator[Orchestrator]:
         app = Orchestrator.local(store, group="proposal-scorers")
         register_scoring(
             app,
             node=node or self.node,
-            signer=self.signer,
+            signer=None if scorer is None else Signer.from_key(ACCOUNTS[scorer][1]),
             policy=policy,
             sending=sending,
             retry=RETRY,
             batching=batching,
+            agreement=agreement,
         )
         async with app:
             yield app
@@ -139,9 +150,14 @@ class World:
 
 @asynccontextmanager
 async def world(
-    clock: ClockUnit = ClockUnit.BLOCK_NUMBER, period: int = 20, *, finality_lag: int = 0
+    clock: ClockUnit = ClockUnit.BLOCK_NUMBER,
+    period: int = 20,
+    *,
+    finality_lag: int = 0,
+    terms: RegistryTerms | None = None,
+    scorers: Sequence[int] = (1,),
 ) -> AsyncIterator[World]:
     async with ChainServer(ChainSettings(finality_lag=finality_lag)) as server, Node(server.url) as node:
         made = World(server=server, node=node, chain_id=await node.chain_id())
-        await made.deploy(clock, period)
+        await made.deploy(clock, period, terms, scorers)
         yield made

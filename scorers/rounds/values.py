@@ -1,0 +1,77 @@
+"""What the following of a proposal's rounds records. Pure; roots and hashes are 0x text, times seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scorers.values import Proposal, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """A verdict as the registry holds it."""
+
+    status: int
+    score: int
+    root: str
+
+    def __str__(self) -> str:
+        return f"status {self.status}, score {self.score}, root {self.root}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voice:
+    """What one scorer submitted in one round, and where."""
+
+    scorer: str
+    round: int
+    said: Said
+    transaction_hash: str
+    block_number: int
+    block_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """A proposal with our verdict; `round` is the last one in which it was submitted, 0 in the shadow."""
+
+    proposal: Proposal
+    verdict: Verdict
+    root: str
+    round: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a finalised block shows of a proposal. `until` is when its stage may end, 0 if nothing is due.
+
+    `voices` are the submissions since the last look. `sender` is the key that acts for this worker, None in
+    the shadow; `admitted` tells whether it may submit in the current round. `verdict` is what was agreed.
+    """
+
+    block_number: int
+    now: int
+    stage: int
+    round: int
+    rounds_max: int
+    until: int
+    cancelled: bool
+    voices: tuple[Voice, ...]
+    sender: str | None = None
+    admitted: bool = False
+    verdict: Said | None = None
+    verdict_round: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundsEnd:
+    """How the rounds of a proposal ended; `agrees` is None where it was cancelled before a final verdict.
+
+    `voice` is the submission that was final, or the first that said the same; None for the admin's verdict.
+    """
+
+    agrees: bool | None
+    verdict: Said | None
+    round: int | None
+    differing: tuple[Voice, ...]
+    voice: Voice | None = None
