@@ -265,6 +265,11 @@ class Settings(BaseSettings):
     gas_budget_period: Duration = Field(
         default=86_400, ge=1, description="What the gas budget is for (1d, 12h)."
     )
+    shadow: bool = Field(
+        default=False,
+        description="Score and prove, submit nothing, and compare with what other scorers submit; no key is "
+        "needed.",
+    )
     batch: bool = Field(default=False, description="Submit scores that are ready together, by submitScores.")
     batch_size: int = Field(default=150, ge=1, le=1000, description="Scores that go together at most.")
     batch_wait: float = Field(

@@ -30,6 +30,7 @@ from scorers.listening import check_sources, listening_of, status_served
 from scorers.policies.configuration import policy_from
 from scorers.readiness import check_registry, check_scorer
 from scorers.ready import announce
+from scorers.rounds.metrics import AgreementMetrics
 from scorers.settings import Settings, require
 from scorers.tracing import process_tracing, traced
 
@@ -58,6 +59,7 @@ LISTENING = ("dao", "registry", "start_block", "finality", "poll_interval")
 CHAIN = ("rpc", "chain_id", "rpc_quorum", "rpc_rate")
 """The settings of whatever reads the chain."""
 SENDING = (
+    "shadow",
     "rpc_broadcast",
     "keystore",
     "keystore_password_file",
@@ -101,14 +103,14 @@ async def worker(
 ) -> None:
     """Run a scorer: take proposals, score them, submit the scores."""
     with _stop_signals() as stop:
-        async with composition.signers_of(settings) as signers, composition.node_of(settings) as node:
+        async with _signers(settings) as signers, composition.node_of(settings) as node:
             await _check_scorers(settings, node, signers)
             app = composition.remote(settings, name=name, worker=True)
             metrics = _register(app, settings, node, signers)
             async with traced(app), _started(app, stop):
-                with composition.metrics_served(settings, [metrics, PoolCollector(node.pool)]):
+                with composition.metrics_served(settings, [*metrics, PoolCollector(node.pool)]):
                     if not stop.is_set():
-                        announce(f"{app.group}/{app.pid} as {', '.join(signers.active)}")
+                        announce(f"{app.group}/{app.pid} {_as_whom(signers)}")
                     await stop.wait()
 
 
@@ -153,7 +155,7 @@ async def up(settings: Settings) -> None:
         raise SettingsError("up listens to one DAO: run serve, listen and workers for several sources")
     with _stop_signals() as stop:
         async with AsyncExitStack() as stack:
-            signers = await stack.enter_async_context(composition.signers_of(settings))
+            signers = await stack.enter_async_context(_signers(settings))
             node = await stack.enter_async_context(composition.node_of(settings))
             await _check_registry(settings, node)
             await _check_scorers(settings, node, signers)
@@ -161,7 +163,7 @@ async def up(settings: Settings) -> None:
             tracing = await stack.enter_async_context(process_tracing())
             app = _embedded(engine, settings)
             collectors: list[Collector] = [
-                _register(app, settings, node, signers),
+                *_register(app, settings, node, signers),
                 PoolCollector(node.pool),
             ]
             heard = await stack.enter_async_context(listening_of(settings, app, node))
@@ -170,8 +172,8 @@ async def up(settings: Settings) -> None:
             await stack.enter_async_context(traced(app, tracing))
             await stack.enter_async_context(app)
             announce(url)
-            scorers = ", ".join(signers.active)
-            output.say(f"listening to {settings.dao}, scoring as {scorers}: see dao-scorer promise search")
+            scoring = f"scoring {_as_whom(signers)}"
+            output.say(f"listening to {settings.dao}, {scoring}: see dao-scorer promise search")
             await heard.run(stop)
 
 
@@ -194,14 +196,30 @@ async def _started(app: Orchestrator, stop: asyncio.Event) -> AsyncIterator[None
             await asyncio.gather(starting, return_exceptions=True)
 
 
-async def _check_scorers(settings: Settings, node: Node, signers: Signers) -> None:
-    for address in signers.active:
+@asynccontextmanager
+async def _signers(settings: Settings) -> AsyncIterator[Signers | None]:
+    """Hold the configured keys, none in the shadow, where nothing is signed. Raises SignerError."""
+    if settings.shadow:
+        yield None
+        return
+    async with composition.signers_of(settings) as signers:
+        yield signers
+
+
+def _as_whom(signers: Signers | None) -> str:
+    return "in the shadow" if signers is None else f"as {', '.join(signers.active)}"
+
+
+async def _check_scorers(settings: Settings, node: Node, signers: Signers | None) -> None:
+    for address in signers.active if signers else ():
         await check_scorer(node, address, settings.registry)
 
 
-def _register(app: Orchestrator, settings: Settings, node: Node, signers: Signers) -> SendingMetrics:
+def _register(
+    app: Orchestrator, settings: Settings, node: Node, signers: Signers | None
+) -> tuple[SendingMetrics, AgreementMetrics]:
     """Make an application a scorer, as the settings say; return what it counts."""
-    metrics = SendingMetrics()
+    metrics, agreement = SendingMetrics(), AgreementMetrics()
     composition.register_scoring(
         app,
         node=node,
@@ -210,8 +228,9 @@ def _register(app: Orchestrator, settings: Settings, node: Node, signers: Signer
         sending=composition.sending_policy(settings),
         batching=composition.batching(settings),
         metrics=metrics,
+        agreement=agreement,
     )
-    return metrics
+    return metrics, agreement
 
 
 async def _check_registry(settings: Settings, node: Node) -> None:
