@@ -58,6 +58,7 @@ class WholeLines(io.TextIOWrapper):
         self._begun.text = begun
         if whole:
             super().write("".join(f"{line}\n" for line in whole))
+            self.flush()
         return len(text)
 
 

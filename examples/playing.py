@@ -72,11 +72,17 @@ def _inner_kills(made: Stage, fate: Fate) -> int:
     return max(0, begun - 1)
 
 
-def fate_by_chance(known: Course, chance: Random, kills: int, spawn: Spawn) -> Fate:
-    """Return a fate in which programs are killed so often, each at a moment of its known life."""
+def fate_by_chance(known: Course, chance: Random, kills: int, spawn: Spawn, part: float = 1.0) -> Fate:
+    """Return a fate in which programs are killed so often, each at a moment of its known life.
+
+    What goes on where it was killed has less left: its next life is drawn from a shorter time. `part` is how
+    much of a life is drawn from, should the machine be faster than it was.
+    """
     lives_s: dict[int, list[float]] = {}
     for number in chance.choices(sorted(known.lives_s), k=kills):
-        lives_s.setdefault(number, []).append(chance.uniform(LIFE_S_MIN, known.lives_s[number]))
+        lives = lives_s.setdefault(number, [])
+        most_s = known.lives_s[number] * part / (1 + len(lives))
+        lives.append(chance.uniform(LIFE_S_MIN, max(LIFE_S_MIN, most_s)))
     return Fate(lives_s=lives_s, spawn=spawn)
 
 

@@ -66,12 +66,14 @@ async def kill_at_random(
     """Kill an example's programs so often, in as many plays as that takes; return what came of it."""
     known = await play(example, folders.mktemp("undisturbed"), crashing=False)
     killed = plays = again = 0
+    part = 1.0
     while killed < kills:
         plays += 1
-        fate = fate_by_chance(known, chance, min(KILLS_A_PLAY, kills), forked)
+        fate = fate_by_chance(known, chance, min(KILLS_A_PLAY, kills), forked, part)
         came = await course(example, folders.mktemp("killed"), fate)
         assert not faults(came, known), f"{example.folder}, play {plays}: lives of {fate.lives_s} s"
         killed, again = killed + came.kills, again + came.repeated
+        part = 1.0 if came.kills else part * 0.7
     return (
         f"{example.folder}: {killed} kills in {plays} plays; {again} steps that were cut off were executed"
         " again, none that had ended"
