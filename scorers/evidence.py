@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from contracts.bindings import BindingError, proposal_scores
-from contracts.dao import DaoError
+from contracts.bindings.governor import ProposalState
+from contracts.dao import DaoError, probe
 from contracts.rpc import CallReverted, Node, RpcError
 from orchestrator.commitments import Bundle, Check, LeafRecord
 from scorers.claim import Claim, EvidenceError, hash_in, read_claim, same, text_of
@@ -55,7 +56,7 @@ async def examine(node: Node, bundle: Bundle) -> Examination:
         verdict = rebuilt.verdict
         return f"{verdict.counted} votes read from the chain give {verdict.status} {verdict.score}"
 
-    checks = await _checks(node, bundle, (*_PLACES, ("score", score)))
+    checks = await _checks(node, bundle, (*_PLACES, ("standing", _standing), ("score", score)))
     return Examination(checks=checks, differences=differences)
 
 
@@ -170,6 +171,16 @@ async def _steps(node: Node, claim: Claim) -> str:
         if not verify.decode(answer):
             raise EvidenceError(f"the registry refuses leaf {leaf.index} ({leaf.function})")
     return f"the registry accepts {len(calls)} leaves"
+
+
+async def _standing(node: Node, claim: Claim) -> str:
+    """Tell what became of the proposal since; a score that was submitted is never rewritten."""
+    dao = await probe(node, claim.section.dao, claim.at)
+    read = dao.state(claim.proposal_id)
+    state = read.decode(await node.call(*read.call, claim.at))
+    if state is ProposalState.CANCELED:
+        return "the DAO has cancelled the proposal since its score was submitted: the score stands as it was"
+    return f"the DAO says that the proposal is {state.name.lower()}"
 
 
 def _proof(leaf: LeafRecord) -> list[bytes]:

@@ -34,7 +34,7 @@ from tests.scorers_chain import ACCOUNTS, FAST, RETRY, World, world
 AWAY = "http://127.0.0.1:9"
 OFFLINE = ["shape", "completeness", "order", "values", "leaves", "proofs", "root"]
 MEANING = ["scoring", "votes", "tally"]
-ON_CHAIN = ["chain", "domain", "registry", "transaction", "steps", "score"]
+ON_CHAIN = ["chain", "domain", "registry", "transaction", "steps", "standing", "score"]
 
 
 @dataclass(frozen=True)

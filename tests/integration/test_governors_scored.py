@@ -359,6 +359,8 @@ async def test_cancelled_after_it_was_submitted(chain: Governance, name: str) ->
     assert (outcome.score, await submissions(case)) == (10_000, 1)
     assert bundle is not None
     await verified(case, bundle)
+    standing = {check.name: check.detail for check in (await audit(chain.node, bundle)).checks}["standing"]
+    assert standing.startswith("the DAO has cancelled the proposal since")
     assert (await scored(case))[0].status is ScoreStatus.SCORED
 
 

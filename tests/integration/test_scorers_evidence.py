@@ -20,7 +20,7 @@ from scorers.values import ScoreOutcome
 from scorers.workflow import score_proposal
 from tests.scorers_chain import World, world
 
-CHECKS = ["chain", "domain", "registry", "transaction", "steps", "score"]
+CHECKS = ["chain", "domain", "registry", "transaction", "steps", "standing", "score"]
 
 
 @dataclass(frozen=True)

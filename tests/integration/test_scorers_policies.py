@@ -208,7 +208,7 @@ async def test_every_policy_scores_exactly_and_passes_the_audit(clock: ClockUnit
             assert outcome.policy == policy
             found = await audit(on.made.node, bundle)
             assert found.ok, (name, found)
-            assert [check.name for check in found.checks][-7] == "policy", name
+            assert [check.name for check in found.checks][-8] == "policy", name
             if name == "rules":
                 votes: Any = bundle.sections["votes"]
                 assert {v["voter"]: v["reason"] for v in votes["leaves"] if not v["counted"]} == REASONS
