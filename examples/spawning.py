@@ -27,6 +27,7 @@ LINE_LIMIT = 2**20
 PRELOADED = (
     *("scorers.cli", "orchestrator.engine", "orchestrator.store", "orchestrator.server"),
     *("orchestrator.transport.http", "orchestrator.transport.local", "fastapi", "flask", "uvicorn"),
+    *("mcp", "mcp.server", "nats"),
 )
 """What a fork has imported already."""
 

@@ -64,10 +64,14 @@ async def monitor(stage: Stage) -> str:
 
 
 async def queue_countdown(stage: Stage) -> str:
-    """Crash the worker at the second number."""
+    """Crash the worker at the second number of two countdowns, of which Bob's ends well after Ada's."""
     program, where = "queue_countdown/countdown.py", ("--broker", await stage.broker())
     await stage.keep(program, *where, "work", crash=Crash(step="tell", number=2))
-    return await (await stage.start(program, *where, "put", "ada", "3", "--pause-s", "0.2")).result()
+    put = [
+        await stage.start(program, *where, "put", name, start, "--pause-s", "0.2")
+        for name, start in (("ada", "3"), ("bob", "8"))
+    ]
+    return "; ".join([await one.result() for one in put])
 
 
 EXAMPLES = (
