@@ -24,7 +24,7 @@ from orchestrator import Context, Info
 from scorers.batches.sorting import single_intent
 from scorers.batches.values import Item, Place
 from scorers.batches.workflow import send_in_batch
-from scorers.rounds.course import COURSE_CALLS, course_calls, read_course
+from scorers.rounds.course import COURSE_CALLS, course_calls, push_intent, read_course, stagger_s
 from scorers.rounds.sealing import Phase, Sealing, draw_salt, sealed_intent, sealing_of
 from scorers.steps.votes import dao_of
 from scorers.values import Proposal, ScoreStatus, Verdict
@@ -64,8 +64,12 @@ class Standing:
     round: int = proposal_scores.FIRST_ROUND
     watched: bool = False
     """Whether rounds may follow, or another verdict stands there already: then it has to be followed."""
-    outside: bool = False
-    """The verdict is final, and our key is none of its last round's scorers."""
+    decided: bool = False
+    """Rounds have come to a final verdict: who has not submitted by then may not be able to any more."""
+    admitted: bool = True
+    """Whether our key may submit in the current round."""
+    overdue: str | None = None
+    """The function that takes the rounds on and that nobody has called yet, long after anybody could."""
     shadow: bool = False
     sealing: Sealing | None = None
 
@@ -132,6 +136,7 @@ async def read_standing(info: Info, proposal: Proposal) -> Standing:
     ]
     scorer = done[0] if done else chosen
     entry = await _entry(node, proposal, scorer, course.round, finalized.number) if done else None
+    due = course.due(finalized.timestamp, stagger_s(scorer))
     return Standing(
         scorer=scorer,
         cancelled=state.decode(answers[0]) is ProposalState.CANCELED,
@@ -139,7 +144,9 @@ async def read_standing(info: Info, proposal: Proposal) -> Standing:
         batched=mode.batched,
         round=course.round,
         watched=course.has_rounds or (course.final and entry is None),
-        outside=course.has_rounds and course.final and not course.admitted,
+        decided=course.has_rounds and course.final,
+        admitted=course.admitted or not course.has_rounds,
+        overdue=due.name if due else None,
         sealing=await sealing_of(node, place, course, scorer, finalized),
     )
 
@@ -210,6 +217,11 @@ async def submit(ctx: Context, proposal: Proposal, verdict: Verdict, root: str) 
             ended = judge_sent(standing, sent, reverts)
             if ended is not None:
                 return ended
+        elif standing.decided:
+            return too_late(standing)
+        if standing.overdue is not None:
+            name = f"r{standing.round}-submitting-{attempt + 1}"
+            await send_detached(ctx, push_intent(standing.overdue, proposal, standing.scorer, name))
         # Refused by a state of the chain that is not final yet, or that an operator can change.
         await ctx.sleep(park_s(attempt))
     raise AssertionError("count() does not end")
@@ -241,14 +253,20 @@ def judge_standing(standing: Standing, verdict: Verdict, root: str) -> Submissio
         return Submission(
             status=SubmissionStatus.CANCELLED, scorer=standing.scorer, detail="cancelled before submission"
         )
-    if standing.outside:
-        return Submission(
-            status=SubmissionStatus.FAILED,
-            scorer=standing.scorer,
-            detail=f"the verdict is final, and {standing.scorer} is no scorer of round {standing.round}",
-            watched=True,
-        )
+    if standing.decided and not standing.admitted:
+        return too_late(standing)
     return None
+
+
+def too_late(standing: Standing) -> Submission:
+    """Return the end of a submission that the rounds have passed by."""
+    return Submission(
+        status=SubmissionStatus.FAILED,
+        scorer=standing.scorer,
+        detail=f"the verdict is final, and {standing.scorer} had no part in round {standing.round}",
+        round=standing.round,
+        watched=True,
+    )
 
 
 def item_of(proposal: Proposal, verdict: Verdict, root: str, standing: Standing, attempt: int) -> Item:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from itertools import count
 
-from contracts.bindings import Function, proposal_scores
 from contracts.bindings.proposal_scores import Stage
-from contracts.transactions import Intent, patiently, send_detached
+from contracts.transactions import patiently, send_detached
 from orchestrator import Context
+from scorers.rounds.course import push_intent
 from scorers.rounds.reading import look_at_rounds, said_by
 from scorers.rounds.values import Followed, Look, RoundsEnd, Said, Voice
 from scorers.submission import submit
@@ -22,9 +22,6 @@ from scorers.submission import submit
 LOOK_S = 5.0
 LOOK_S_MAX = 600.0
 """Seconds between looks: doubling while nothing happens. A window has to be some of the longest."""
-STAGGER_S = 15
-STAGGERS = 8
-"""By its address each scorer waits so many times so many seconds before it does what any of them could."""
 
 
 async def follow_rounds(ctx: Context, followed: Followed) -> RoundsEnd:
@@ -41,44 +38,14 @@ async def follow_rounds(ctx: Context, followed: Followed) -> RoundsEnd:
         if look.stage == Stage.OPEN and look.admitted and look.round > submitted:
             await submit(ctx, followed.proposal, followed.verdict, followed.root)
             submitted = look.round
-        elif look.sender is not None:
-            await _push(ctx, followed, look, look.sender, attempt)
+        elif look.due is not None and look.sender is not None:
+            # Another one's being first is a refusal, and as good.
+            name = f"r{look.round}-{attempt + 1}"
+            await send_detached(ctx, push_intent(look.due, followed.proposal, look.sender, name))
         quiet = 0 if _has_moved(before, look) else quiet + 1
         before = look
         await ctx.sleep(wait_s(look, quiet))
     raise AssertionError("count() does not end")
-
-
-async def _push(ctx: Context, followed: Followed, look: Look, sender: str, attempt: int) -> None:
-    """Do what is due and anybody may do. Another one's being first is a refusal, and as good."""
-    function = due(look, stagger_s(sender))
-    if function is None:
-        return
-    proposal = followed.proposal
-    place = f"{proposal.chain_id}-{proposal.registry}-{proposal.proposal_id}"
-    intent = Intent(
-        chain_id=proposal.chain_id,
-        sender=sender,
-        to=proposal.registry,
-        data_hex="0x" + function.encode(proposal.proposal_id).hex(),
-        logical_id=f"{function.name}-{place}-{sender}-r{look.round}-{attempt + 1}",
-    )
-    await send_detached(ctx, intent)
-
-
-def due(look: Look, late_s: int) -> Function[None] | None:
-    """Return what may be done now by anybody; None if nothing is due, or others may still do it first."""
-    if look.until == 0 or look.now < look.until + late_s:
-        return None
-    if look.stage in (Stage.AGREED, Stage.DISPUTED):
-        return proposal_scores.FINALIZE
-    # After the last round the admin resolves.
-    return proposal_scores.OPEN_ROUND if look.round < look.rounds_max else None
-
-
-def stagger_s(sender: str) -> int:
-    """Return how long this key lets others go first."""
-    return int(sender, 16) % STAGGERS * STAGGER_S
 
 
 def wait_s(look: Look, quiet: int) -> float:
@@ -98,7 +65,7 @@ def end_of(ours: Said, look: Look, voices: list[Voice]) -> RoundsEnd:
     return RoundsEnd(
         agrees=None if look.verdict is None else look.verdict == ours,
         verdict=look.verdict,
-        round=look.verdict_round,
+        round=None if look.verdict is None else look.round,
         differing=tuple(voice for voice in voices if voice.said != ours),
         voice=alike[0] if alike else None,
     )

@@ -11,9 +11,11 @@ import structlog
 from contracts.bindings import proposal_scores
 from contracts.bindings.governor import ProposalState
 from contracts.bindings.proposal_scores import Course, Stage
+from contracts.bindings.score_values import NOBODY
 from contracts.rpc import Node, logs_between
 from contracts.transactions import Signers
 from orchestrator import Info
+from scorers.rounds.course import course_calls, read_course, stagger_s
 from scorers.rounds.metrics import AgreementMetrics
 from scorers.rounds.values import Followed, Look, Said, Voice
 from scorers.steps.votes import dao_of
@@ -37,32 +39,26 @@ async def look_at_rounds(info: Info, followed: Followed, since: int) -> Look:
     sender = signers.chosen_for(str(proposal.proposal_id)) if signers else None
     header = await node.header("finalized")
     state = dao_of(proposal).state(proposal.proposal_id)
-    registry, number = proposal.registry, proposal.proposal_id
-    course_of, may_score = proposal_scores.COURSE_OF, proposal_scores.MAY_SCORE
-    calls = [
-        state.call,
-        (registry, course_of.encode(number)),
-        (registry, proposal_scores.ROUNDS_MAX.encode()),
-        (registry, may_score.encode(number, sender or proposal.registry)),
-    ]
+    place = (proposal.registry, proposal.proposal_id)
+    calls = [state.call, *course_calls(place, sender or NOBODY)]
     answers = await node.call_many(calls, header.number)
-    course = course_of.decode(answers[1])
+    found = read_course(answers[1:])
     voices = await _voices(node, proposal, since, header.number)
     ours = signers.addresses if signers else ()
     _tell(info, followed, [voice for voice in voices if voice.scorer not in ours])
+    due = found.due(header.timestamp, stagger_s(sender)) if sender else None
     look = Look(
         block_number=header.number,
         now=header.timestamp,
-        stage=int(course.stage),
-        round=course.round,
-        rounds_max=proposal_scores.ROUNDS_MAX.decode(answers[2]),
-        until=course.until,
+        stage=int(found.course.stage),
+        round=found.round,
+        until=found.course.until,
         cancelled=state.decode(answers[0]) is ProposalState.CANCELED,
         voices=tuple(voices),
         sender=sender,
-        admitted=sender is not None and may_score.decode(answers[3]),
-        verdict=_verdict(course),
-        verdict_round=None if course.stage is Stage.OPEN else course.round,
+        admitted=sender is not None and found.admitted,
+        due=due.name if due else None,
+        verdict=_verdict(found.course),
     )
     _tell_end(info, followed, look)
     return look

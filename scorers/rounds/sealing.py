@@ -59,7 +59,7 @@ async def sealing_of(
     found = read.decode(answer)
     return Sealing(
         commitment=None if found == NO_COMMITMENT else "0x" + found.hex(),
-        reveal_at=course.started_at + course.commit_window if course.started_at else 0,
+        reveal_at=course.reveal_at,
         now=block.timestamp,
     )
 

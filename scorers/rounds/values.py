@@ -46,21 +46,21 @@ class Look:
     """What a finalised block shows of a proposal. `until` is when its stage may end, 0 if nothing is due.
 
     `voices` are the submissions since the last look. `sender` is the key that acts for this worker, None in
-    the shadow; `admitted` tells whether it may submit in the current round. `verdict` is what was agreed.
+    the shadow; `admitted` tells whether it may submit in the current round, and `due` names the function that
+    anybody may call now. `verdict` is what was agreed.
     """
 
     block_number: int
     now: int
     stage: int
     round: int
-    rounds_max: int
     until: int
     cancelled: bool
     voices: tuple[Voice, ...]
     sender: str | None = None
     admitted: bool = False
+    due: str | None = None
     verdict: Said | None = None
-    verdict_round: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

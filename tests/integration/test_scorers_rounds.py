@@ -23,6 +23,7 @@ from orchestrator.server import fetch_bundle
 from scorers import registration, workflow
 from scorers.audit import audit
 from scorers.composition import PROOFS
+from scorers.rounds import course as course_module
 from scorers.rounds import following
 from scorers.rounds.metrics import AgreementMetrics
 from scorers.rounds.values import RoundsEnd
@@ -51,7 +52,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(votes_module, "READ_PAUSE_S", 0.01)
     monkeypatch.setattr(following, "LOOK_S", 0.05)
     monkeypatch.setattr(following, "LOOK_S_MAX", 0.2)
-    monkeypatch.setattr(following, "STAGGER_S", 0)
+    monkeypatch.setattr(course_module, "STAGGER_S", 0)
 
 
 @dataclass(frozen=True)
