@@ -58,7 +58,7 @@ OFFLINE = [
     "votes",
     "tally",
 ]
-ONLINE = ["node", "chain", "domain", "registry", "transaction", "log", "weights", "standing"]
+ONLINE = ["node", "chain", "domain", "registry", "transaction", "scorers", "log", "weights", "standing"]
 JSON = {"Content-Type": "application/json"}
 HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
 
