@@ -24,7 +24,8 @@ class Course:
 
     `printed` counts the lines of the programs' steps, `steps` is what was executed: `started ID`,
     `finished ID`. `lives_s` tells how long those programs lived that may be killed, by number, `kills` how
-    often one was. `root` is the invocation to draw.
+    often one was. `root` is the invocation to draw, `unseen` how many steps may have
+    been cut off of which no log knows.
     """
 
     result: str
@@ -33,12 +34,13 @@ class Course:
     lives_s: Mapping[int, float]
     kills: int
     root: str
+    unseen: int
 
     @property
     def repeated(self) -> int:
         """How many executions there were of steps that had been started before."""
         started = [line for line in self.steps if line.startswith("started ")]
-        return len(started) - len(set(started))
+        return len(started) - len(set(started)) + self.unseen
 
 
 async def course(example: Example, folder: Path, fate: Fate) -> Course:
@@ -46,13 +48,15 @@ async def course(example: Example, folder: Path, fate: Fate) -> Course:
     async with stage(folder, fate) as made:
         result = await example.play(made)
     log = folder / STEPS
+    kills = sum(program.killed for program in made.programs) + _inner_kills(made, fate)
     return Course(
         result=result,
         printed=Counter(line for line in made.printed if line and not line.startswith(CHATTER)),
         steps=log.read_text(encoding="utf-8").splitlines() if log.exists() else [],
         lives_s=_lives_s(made),
-        kills=sum(program.killed for program in made.programs) + _inner_kills(made, fate),
+        kills=kills,
         root=made.root or example.root,
+        unseen=example.unseen * max(kills, made.crashing),
     )
 
 

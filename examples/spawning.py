@@ -54,13 +54,16 @@ Spawn = Callable[[Sequence[str], Path, Mapping[str, str]], Awaitable[Running]]
 
 
 class _Fresh:
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, *, grouped: bool = False) -> None:
         self._process = process
+        self._grouped = grouped
         assert process.stdout is not None  # noqa: S101 - the process was started with a pipe
         self.output = process.stdout
 
     def kill(self) -> None:
-        if self._process.returncode is None:
+        if self._process.returncode is None and self._grouped:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        elif self._process.returncode is None:
             self._process.kill()
 
     async def ended(self) -> int:
@@ -72,8 +75,10 @@ async def afresh(command: Sequence[str], folder: Path, environment: Mapping[str,
     return await launched([sys.executable, *command], folder, environment)
 
 
-async def launched(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Running:
-    """Start any program."""
+async def launched(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], *, grouped: bool = False
+) -> Running:
+    """Start any program. With `grouped` what it starts itself is killed with it."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdout=asyncio.subprocess.PIPE,
@@ -81,8 +86,9 @@ async def launched(command: Sequence[str], folder: Path, environment: Mapping[st
         cwd=folder,
         env={**os.environ, **_variables(), **environment},
         limit=LINE_LIMIT,
+        start_new_session=grouped,
     )
-    return _Fresh(process)
+    return _Fresh(process, grouped=grouped)
 
 
 def _variables() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import socket
 import sys
@@ -20,6 +21,14 @@ from scorers import ready
 EXAMPLES = Path(__file__).parent
 STAND_INS = "stand_ins/"
 BROKER = "nats-server"
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+CHROMIUM_FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+)
 INNER = -1
 """Stands for the number of a program that is started by another one."""
 TIMEOUT_S = 60.0
@@ -259,6 +268,16 @@ class Stage:
         await started.line("Server is ready")
         return f"nats://127.0.0.1:{port}"
 
+    async def browse(self, url: str) -> Program:
+        """Open a page in a browser without a window, with a profile of its own in this folder."""
+        home = {"HOME": str(self.folder)}
+        flags = (*CHROMIUM_FLAGS, f"--user-data-dir={self.folder / 'profile'}", url)
+
+        async def start(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Running:
+            return await launched(command, folder, environment, grouped=True)
+
+        return await self._begin("browser", [chromium() or CHROMIUMS[0], *flags], home, spawn=start)
+
     def inner(self, program: str, *arguments: str, crash: Crash) -> list[str]:
         """Return the command line of a program that another one starts, and starts again when it dies."""
         if self._fate.lives_s:
@@ -293,9 +312,10 @@ class Stage:
         command: Sequence[str],
         environment: Mapping[str, str] | None = None,
         again: Sequence[str] | None = None,
+        spawn: Spawn | None = None,
     ) -> Program:
         def starting(command: Sequence[str]) -> Start:
-            return lambda: self._fate.spawn(command, self.folder, environment or {})
+            return lambda: (spawn or self._fate.spawn)(command, self.folder, environment or {})
 
         begun = Program(
             name,
@@ -310,7 +330,7 @@ class Stage:
 
     async def _finish(self, program: Program) -> None:
         await program.kill()
-        if not program.name.startswith("dao-scorer serve"):
+        if not program.name.startswith(("dao-scorer serve", "browser")):
             self.printed.extend(program.lines)
 
 
@@ -324,6 +344,11 @@ def _crashing(program: str, arguments: Sequence[str], crash: Crash | None) -> li
 
 def _named(arguments: Sequence[str]) -> str:
     return " ".join(("dao-scorer", *arguments))
+
+
+def chromium() -> str | None:
+    """Return the path of a Chromium, if there is one."""
+    return next((path for name in CHROMIUMS if (path := shutil.which(name))), None)
 
 
 def free_port() -> int:

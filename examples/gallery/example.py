@@ -18,7 +18,7 @@ class Example:
 
     `root` is the invocation to draw, in the store `store` of the stage's folder; `crash` tells where the
     crash falls, `caption` what the drawing does not. `lacking` tells what this machine lacks
-    for it.
+    for it, `unseen` how many steps a crash may cut off of which our log does not know.
     """
 
     folder: str
@@ -28,6 +28,7 @@ class Example:
     store: str
     play: Callable[[Stage], Awaitable[str]]
     caption: str = ""
+    unseen: int = 0
     lacking: Callable[[], str | None] = _nothing
 
 

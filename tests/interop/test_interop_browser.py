@@ -24,7 +24,7 @@ from tests.interop.conftest import require, serve
 from tests.interop.members import BUNDLE, CHROMIUM, INSTALLED
 
 pytestmark = pytest.mark.timeout(120)
-PAGES = Path(__file__).parent / "browser"
+PAGES = Path(__file__).parents[2] / "examples" / "browser_tab"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 PAUSE_MS = 25
 NUMBERS = (12, 15, 18)
