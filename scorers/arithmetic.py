@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import zip_longest
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET
 
 from orchestrator.client import codec
-from orchestrator.commitments import Bundle, CanonicalError, Check, ProofError, jcs
+from orchestrator.commitments import Bundle, CanonicalError, Check, ProofError, canonical, jcs
 from scorers.claim import EvidenceError, section_in
-from scorers.policies.errors import PolicyError
+from scorers.policies.errors import PolicyError, UnnamedInput
 from scorers.policy import ANY_POLICY, AnyPolicy, Policy, policy_hash
 from scorers.sections import (
     SECTION,
@@ -38,6 +38,7 @@ from scorers.steps.score import ABSTAIN, AGAINST, FOR, calculate_score, score_of
 from scorers.steps.votes import fetch_votes
 from scorers.values import (
     AppliedPolicy,
+    Eligibility,
     Proposal,
     Reputation,
     ScoreStatus,
@@ -79,16 +80,14 @@ def value_in(
 ) -> Kind:
     """Return what a step of a bundle put out, or was given as `argument`.
 
-    Raises EvidenceError if the bundle does not show it, DecodingError if it is something else.
+    Raises EvidenceError if the bundle does not show it, or it is something else.
     """
-    decoded: Kind = codec.decode(*_shown(bundle, step, argument, kind))
-    return decoded
+    found: Kind = _shown(bundle, step, argument, kind)
+    return found
 
 
-def _shown(
-    bundle: Bundle, step: Callable[..., object], argument: str | None, kind: object
-) -> tuple[object, object, str]:
-    """Return a value as the bundle shows it, with what it should be and where it stands."""
+def _shown(bundle: Bundle, step: Callable[..., object], argument: str | None, kind: object) -> Any:
+    """Return a value as the bundle shows it, of exactly the type that it should be."""
     leaf = next((each for each in bundle.leaves if each.function == step.__name__), None)
     text = None if leaf is None else leaf.output if argument is None else leaf.input
     if leaf is None or text is None:
@@ -96,7 +95,16 @@ def _shown(
     content = jcs.parse(text)
     if argument is not None:
         content = content.get(argument) if isinstance(content, dict) else None
-    return content, kind, f"leaf {leaf.index} ({leaf.function})"
+    place = f"leaf {leaf.index} ({leaf.function})"
+    found = codec.decode(content, kind, place)
+    # Reading is generous, and writing is not: what is written back is what was meant.
+    try:
+        same = jcs.parse(canonical(found, kind).decode()) == content
+    except CanonicalError as error:
+        raise EvidenceError(f"{place}: {error}") from error
+    if not same:
+        raise EvidenceError(f"{place} shows something else than a value of {step.__name__}")
+    return found
 
 
 def _scoring(bundle: Bundle) -> str:
@@ -156,9 +164,7 @@ def _stated(bundle: Bundle) -> AnyPolicy:
 
 
 def _applied(bundle: Bundle) -> Policy | AppliedPolicy:
-    given: object = codec.decode(*_shown(bundle, check_eligibility, "policy", Policy | AppliedPolicy))
-    if not isinstance(given, Policy | AppliedPolicy):
-        raise EvidenceError("the input of check_eligibility has no policy")
+    given: Policy | AppliedPolicy = _shown(bundle, check_eligibility, "policy", Policy | AppliedPolicy)
     return given
 
 
@@ -168,13 +174,21 @@ def _policy(bundle: Bundle) -> str:
     votes = value_in(bundle, fetch_votes, Votes)
     reputations = value_in(bundle, score_reputations, list[Reputation])
     shown = value_in(bundle, check_eligibility, Weighing)
-    found = check_eligibility(applied, votes.ballots, reputations, proposal.form.counting)
+    try:
+        found = check_eligibility(applied, votes.ballots, reputations, proposal.form.counting)
+        _compare_votes(shown, found)
+    except (AttributeError, LookupError, TypeError, ValueError, UnnamedInput) as error:
+        # Values that nobody committed to may be anything.
+        raise EvidenceError(f"the policy cannot be applied to what the steps show: {error!r}") from error
+    return f"{_stated(bundle).name} counts {len(shown.counted)} votes and leaves out {len(shown.excluded)}"
+
+
+def _compare_votes(shown: Weighing, found: Eligibility | Weighing) -> None:
     for there, here in zip_longest(vote_leaves(shown), vote_leaves(found)):
         if there != here:
             raise EvidenceError(f"by the policy {_treated(here)}, the bundle says {_treated(there)}")
     if shown != found:
         raise EvidenceError("the policy gives these votes in another order")
-    return f"{_stated(bundle).name} counts {len(shown.counted)} votes and leaves out {len(shown.excluded)}"
 
 
 def _treated(vote: VoteLeaf | None) -> str:

@@ -14,11 +14,11 @@ import msgspec
 from contracts.dao import probe
 from contracts.rpc import Node, logs_between
 from listener.invocation import ProposalRequest, request_of
-from orchestrator.commitments import Bundle, canonical_arguments, canonical_result
+from orchestrator.commitments import Bundle, CanonicalError, canonical_arguments, canonical_result
 from scorers.claim import Claim, EvidenceError
 from scorers.policies.errors import PolicyError
 from scorers.policies.statement import parts_of
-from scorers.policy import AnyPolicy, Policy, check_bound
+from scorers.policy import AnyPolicy, Policy, check_bound, policy_hash
 from scorers.registration import version_of
 from scorers.sections import policy_of
 from scorers.steps.eligibility import check_eligibility
@@ -143,8 +143,9 @@ def _policy(claim: Claim) -> AnyPolicy:
     """Return the policy that the bundle names. Raises EvidenceError for one that cannot be applied here."""
     try:
         policy = policy_of(claim.section.policy)
+        policy_hash(policy)
         if not isinstance(policy, Policy):
             parts_of(policy)
-    except (ValueError, PolicyError) as error:
+    except (ValueError, CanonicalError, PolicyError) as error:
         raise EvidenceError(f"the policy in the bundle is none that can be applied: {error}") from error
     return policy

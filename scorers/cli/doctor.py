@@ -28,6 +28,7 @@ MARKS = {State.OK: output.mark(True), State.FAILED: output.mark(False), State.SK
     "server",
     "store",
     "cursor",
+    "policy",
     "keystore",
     "keystore_password_file",
     reports_faults=True,

@@ -19,6 +19,7 @@ from orchestrator import OrchestratorError
 from orchestrator.store.inspection import inspect_database, inspect_file
 from scorers import composition
 from scorers.doctor import keys
+from scorers.doctor.policy import policy
 from scorers.doctor.server import TIMEOUT_S, server
 from scorers.doctor.values import Fault, Finding, Question, Skipped, State, Surroundings, configured
 from scorers.errors import ScorerError
@@ -261,6 +262,7 @@ QUESTIONS: tuple[tuple[str, Question], ...] = (
     ("DAO", _dao),
     ("history", _history),
     ("registry", _registry),
+    ("policy", policy),
     ("archive", _archive),
     ("key", keys.key),
     ("retiring keys", keys.retiring),

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from contracts.bindings import Log, governor
-from contracts.rpc import Node, Topic, logs_between
+from contracts.dao import Read
+from contracts.rpc import Node, RpcError, Topic, logs_between
 from scorers.policies.inputs import Participations
 from scorers.steps.votes import dao_of, votes_of
 from scorers.values import Ballot, ClosedProposal, FirstVote, Participation, Proposal, Tally
+
+R = TypeVar("R")
 
 VOTERS_ASKED_MAX = 64
 """So many voters are named in the filter of a log query; of more, all votes are read."""
@@ -56,10 +60,7 @@ async def closed_proposals(node: Node, proposal: Proposal, asked: Participations
     logs = await logs_between(node, dao.address, [dao.creation_topic], asked.since_block, proposal.last_block)
     blocks = {dao.proposal_of(log): log.block_number for log in logs}
     blocks.pop(proposal.proposal_id, None)
-    reads = [dao.deadline(proposal_id) for proposal_id in blocks]
-    at = (await node.header("finalized")).number
-    answers = await node.call_many([read.call for read in reads], at)
-    deadlines = [read.decode(answer) for read, answer in zip(reads, answers, strict=True)]
+    deadlines = await _read_all(node, [dao.deadline(proposal_id) for proposal_id in blocks])
     closed = [
         Closed(
             proposal=ClosedProposal(proposal_id=proposal_id, deadline=deadline),
@@ -92,13 +93,12 @@ async def _votes_on(
     if not closed:
         return []
     dao = dao_of(proposal)
-    first, at = min(each.block_number for each in closed), (await node.header("finalized")).number
+    first = min(each.block_number for each in closed)
     logs = await logs_between(node, dao.address, [list(dao.vote_topics)], first, proposal.last_block)
-    reads = [dao.votes(each.proposal.proposal_id) for each in closed]
-    answers = await node.call_many([read.call for read in reads], at)
+    tallies = await _read_all(node, [dao.votes(each.proposal.proposal_id) for each in closed])
     found = []
-    for each, read, answer in zip(closed, reads, answers, strict=True):
-        proposal_id, tally = each.proposal.proposal_id, read.decode(answer)
+    for each, tally in zip(closed, tallies, strict=True):
+        proposal_id = each.proposal.proposal_id
         # Its own blocks do not matter: what is logged of it before the end of this vote is all that there is.
         votes = votes_of(replace(proposal, proposal_id=proposal_id, first_block=first), logs)
         counted = Tally(for_votes=tally.for_, against_votes=tally.against, abstain_votes=tally.abstain)
@@ -106,6 +106,17 @@ async def _votes_on(
             raise HistoryIncomplete(proposal_id, votes.tally, counted)
         found.append((votes.ballots, counted))
     return found
+
+
+async def _read_all(node: Node, reads: Sequence[Read[R]]) -> list[R]:
+    """Ask what is closed at a finalised block: many questions, few requests."""
+    at = (await node.header("finalized")).number
+    answers = []
+    for outcome in await node.multicall([read.call for read in reads], at):
+        if isinstance(outcome, RpcError):
+            raise outcome
+        answers.append(outcome)
+    return [read.decode(answer) for read, answer in zip(reads, answers, strict=True)]
 
 
 async def first_votes(

@@ -23,6 +23,8 @@ from orchestrator.server import ServerSettings, create_app, listening
 from orchestrator.store import open_store
 from scorers import doctor
 from scorers.doctor import Finding, State, examine
+from scorers.policies.configuration import PolicySettings, policy_from
+from scorers.policy import policy_hash
 from scorers.settings import Settings
 from tests.cli_stage import TOKEN
 from tests.governors import ADMIN, governance
@@ -103,6 +105,20 @@ async def test_each_of_several_nodes_is_asked(ward: Ward) -> None:
 async def test_nothing_is_created_by_looking(ward: Ward) -> None:
     assert await failed(ward.settings()) == {"server"}
     assert list(ward.directory.iterdir()) == []
+
+
+async def test_the_policy_is_the_registered_one(ward: Ward) -> None:
+    chosen = {"name": "quadratic", "rules": [{"name": "first-vote-before"}]}
+    settings = ward.settings(policy=chosen)
+    assert "binds none" in (await found(settings, "policy")).detail
+    bound = policy_hash(policy_from(PolicySettings.model_validate(chosen)))
+    await ward.made.execute(0, ward.made.registry, proposal_scores.REGISTER_POLICY, bytes.fromhex(bound[2:]))
+    assert (await found(settings, "policy")).detail.endswith("as the registry binds it")
+    other = await found(ward.settings(policy="token-weighted"), "policy")
+    assert other.state is State.FAILED
+    assert f"policy {bound} and token-weighted here is 0x" in other.detail
+    nowhere = {"name": "reputation-weighted", "contract": ACCOUNTS[8][0]}
+    assert "is no contract" in (await found(ward.settings(policy=nowhere), "policy")).detail
 
 
 async def test_a_paused_registry(ward: Ward) -> None:

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import random
+import secrets
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -322,6 +326,41 @@ async def test_each_tampered_part_of_a_policy_is_named() -> None:
             assert checks <= failed, (name, found)
             places = [each.place for each in found.differences]
             assert place is None or any(each.startswith(place) for each in places), (name, places)
+
+
+def spoilt(value: Any, chance: random.Random, worse: object) -> Any:
+    """Put something else in one place of a value, by chance."""
+    if isinstance(value, dict) and value and chance.random() < 0.9:
+        key = chance.choice(sorted(value))
+        return {**value, key: spoilt(value[key], chance, worse)}
+    if isinstance(value, list) and value and chance.random() < 0.9:
+        place = chance.randrange(len(value))
+        return [*value[:place], spoilt(value[place], chance, worse), *value[place + 1 :]]
+    return worse
+
+
+async def test_spoilt_values_are_told_and_never_a_fault_of_the_verifier() -> None:
+    seed = int(os.environ.get("DAO_SCORER_SEED", secrets.randbelow(10**6)))
+    sys.stdout.write(f"DAO_SCORER_SEED={seed}\n")
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    async with stage() as on:
+        policy = state(ParticipationAdjusted(last=2), [MinimumWeight(), FirstVoteBefore()])
+        _, bundle = await on.scored(policy)
+        for turn in range(120):
+            content = json.loads(bundle_to_json(bundle))
+            worse = chance.choice([None, "", "x", -1, 2**52, [], {}, True, "1" * 5_000])
+            leaf, side = chance.choice(content["leaves"]), chance.choice(["input", "output"])
+            if chance.random() < 0.2:
+                place = content["sections"]["scoring"]
+                place["policy"] = spoilt(place["policy"], chance, worse)
+            else:
+                value = json.loads(leaf[side])
+                leaf[side] = jcs.encode(spoilt(value, chance, worse))
+            read = bundle_from_json(json.dumps(content))
+            told = [*verify_bundle(read), *verify_scoring(read)]
+            if turn % 10 == 0:
+                told += (await audit(on.made.node, read)).checks
+            assert content == json.loads(bundle_to_json(bundle)) or not all(check.ok for check in told)
 
 
 async def test_a_registered_policy_is_the_only_one_that_scores() -> None:

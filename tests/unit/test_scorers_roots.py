@@ -15,13 +15,27 @@ from contracts.rpc import BlockHeader, Node
 from listener.invocation import ProposalRequest
 from orchestrator.client.registry import describe
 from orchestrator.commitments import Commitment, close
-from scorers.policy import Policy, policy_hash
+from scorers.policies import DenyList, FirstVoteBefore, MinimumWeight, ParticipationAdjusted
+from scorers.policies.statement import state
+from scorers.policy import Policy, PolicyStatement, policy_hash
 from scorers.registration import COMMITTED_DECISIONS, COMMITTED_READS, version_of
 from scorers.steps.eligibility import check_eligibility
 from scorers.steps.proposal import last_block_until
 from scorers.steps.reputation import voters_of
 from scorers.steps.score import calculate_score, tally_of
-from scorers.values import Ballot, Proposal, Reputation, Votes
+from scorers.values import (
+    AppliedPolicy,
+    Ballot,
+    BlockTime,
+    ClosedProposal,
+    FirstVote,
+    Participation,
+    PolicyInputs,
+    Proposal,
+    Reputation,
+    VoterReputation,
+    Votes,
+)
 from scorers.vote_leaves import domain_of
 from tests.unit.test_scorers_score import ballot, proposal, reputations
 
@@ -156,3 +170,68 @@ async def test_the_last_block_of_a_vote_whatever_the_timestamps(gaps: list[int],
     found = await last_block_until(cast("Node", blocks), deadline, first=first, beyond=len(timestamps) - 1)
     assert found == expected
     assert blocks.reads <= 2 * len(timestamps).bit_length()
+
+
+WEIGHED = state(
+    ParticipationAdjusted(last=2), [MinimumWeight(), FirstVoteBefore(), DenyList(voters=("0x" + "aa" * 20,))]
+)
+READ = PolicyInputs(
+    reputations=[],
+    closed_proposals=[ClosedProposal(proposal_id=7, deadline=8), ClosedProposal(proposal_id=8, deadline=9)],
+    participations=[
+        Participation(voter=CAST[0].voter, proposals=[0]),
+        Participation(voter=CAST[1].voter, proposals=[1]),
+    ],
+    first_votes=[FirstVote(voter=each.voter, block_number=3) for each in CAST],
+    block_times=[],
+)
+
+
+def weighed_root(policy: PolicyStatement = WEIGHED, inputs: PolicyInputs = READ) -> str:
+    """Return the root of a scoring by a policy of its own, as the workflow closes it."""
+    ballots, weights, raw = CAST, reputations(*CAST), tally_of(CAST)
+    applied = AppliedPolicy(statement=policy, inputs=inputs)
+    eligibility = check_eligibility(applied, ballots, weights)
+    calls: list[tuple[str, tuple[object, ...], object]] = [
+        ("read_proposal", (REQUEST,), FACTS),
+        ("fetch_votes", (FACTS,), Votes(ballots=ballots, tally=raw)),
+        ("score_reputations", (FACTS, voters_of(ballots)), weights),
+        ("read_policy_inputs", (policy, FACTS, ballots), inputs),
+        ("check_eligibility", (applied, ballots, weights), eligibility),
+        ("calculate_score", (FACTS, raw, eligibility), calculate_score(FACTS, raw, eligibility)),
+    ]
+    commitments = []
+    for name, arguments, result in calls:
+        committer = STEPS[name]
+        assert committer is not None
+        commitment = Commitment.from_headers(committer.bind(arguments, {}).headers(result))
+        assert commitment is not None
+        commitments.append(commitment)
+    return close(domain_of(FACTS), commitments).root.hex()
+
+
+def test_every_part_of_a_policy_and_every_input_is_in_the_root() -> None:
+    deny = DenyList(voters=("0x" + "aa" * 20,))
+    policies = [
+        WEIGHED,
+        state(ParticipationAdjusted(last=3), [MinimumWeight(), FirstVoteBefore(), deny]),
+        state(ParticipationAdjusted(last=2), [MinimumWeight(weight=2), FirstVoteBefore(), deny]),
+        state(ParticipationAdjusted(last=2), [FirstVoteBefore(), MinimumWeight(), deny]),
+        state(ParticipationAdjusted(last=2), [MinimumWeight(), FirstVoteBefore()]),
+        state(
+            ParticipationAdjusted(last=2),
+            [MinimumWeight(), FirstVoteBefore(), DenyList(voters=("0x" + "ab" * 20,))],
+        ),
+    ]
+    inputs = [
+        replace(
+            READ, closed_proposals=[*READ.closed_proposals[:1], ClosedProposal(proposal_id=8, deadline=10)]
+        ),
+        replace(READ, participations=READ.participations[:1]),
+        replace(READ, first_votes=[replace(each, block_number=4) for each in READ.first_votes]),
+        replace(READ, block_times=[BlockTime(block_number=1, timestamp=2)]),
+        replace(READ, reputations=[VoterReputation(voter=CAST[0].voter, weight=1)]),
+    ]
+    roots = [weighed_root(policy) for policy in policies] + [weighed_root(inputs=each) for each in inputs]
+    assert len({*roots, root_of()}) == len(roots) + 1
+    assert weighed_root() == roots[0]
