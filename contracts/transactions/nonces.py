@@ -8,6 +8,7 @@ A key with which somebody else signs is halted by a promise, too: an operator se
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 
@@ -15,6 +16,9 @@ from contracts.transactions.values import Wait
 from orchestrator import Orchestrator, PromiseRecord, PromiseState, Refused, Value
 
 SCAN_MAX = 10_000
+READ_TOGETHER = 100
+SERVED_MAX = 64
+"""So many who stand in line are served by one of them."""
 OWNER_HEADER = "logical-transaction"
 """The header of a claim's param that names its owner; plain, so that anyone who reads the store sees it."""
 WORKFLOW_HEADER = "workflow"
@@ -99,6 +103,26 @@ class Limits:
     since_ms: int = 0
 
 
+class _Asking:
+    """Who stands in line for a nonce of a key, and the one that was claimed for it."""
+
+    __slots__ = ("claim", "first", "limits", "nonce")
+
+    def __init__(self, claim: Claim, first: int, limits: Limits) -> None:
+        self.claim = claim
+        self.first = first
+        self.limits = limits
+        self.nonce: int | None = None
+
+    def may_follow(self, owners: Mapping[int, str], free: int, border: int) -> bool:
+        """Tell whether it may have one from `free` to `border`, has none, and has no budget to be counted."""
+        limits, own = self.limits, self.claim.logical_id
+        if limits.budget is not None or limits.border < border or self.first > free:
+            return False
+        below = all(owners.get(nonce, own) != own for nonce in range(self.first, free))
+        return below and all(owners.get(nonce) != own for nonce in range(free, border))
+
+
 class NonceBook:
     """The claims on nonces, in the store of the application itself.
 
@@ -110,6 +134,7 @@ class NonceBook:
         self._owners: dict[tuple[int, str], dict[int, str]] = {}
         self._spent: dict[str, tuple[int, int]] = {}
         self._locks: dict[tuple[int, str], asyncio.Lock] = {}
+        self._lines: dict[tuple[int, str], list[_Asking]] = {}
 
     async def reserve(self, claim: Claim, *, first: int, limits: Limits) -> int | Wait:
         """Return the lowest nonce from `first` on that is, or becomes, this logical transaction's.
@@ -118,18 +143,74 @@ class NonceBook:
         by then; they only keep it from claiming another. Raises TooManyClaims.
         """
         key = (claim.chain_id, claim.address)
-        async with self._locks.setdefault(key, asyncio.Lock()):
-            owners = self._known(key, first)
-            for nonce in range(first, first + SCAN_MAX):
-                if owners.get(nonce, claim.logical_id) != claim.logical_id:
-                    continue
-                found = await self._claimed(claim, nonce, limits)
-                if isinstance(found, Wait):
-                    return found
-                owners[nonce] = found
-                if found == claim.logical_id:
-                    return nonce
+        asking = _Asking(claim, first, limits)
+        line = self._lines.setdefault(key, [])
+        line.append(asking)
+        try:
+            async with self._locks.setdefault(key, asyncio.Lock()):
+                if asking.nonce is None:
+                    found = await self._reserved(key, asking)
+                    if isinstance(found, Wait):
+                        return found
+                    asking.nonce = found
+                    line.remove(asking)
+                    await self._serve(key, asking, found + 1)
+        finally:
+            if asking in line:
+                line.remove(asking)
+        return asking.nonce
+
+    async def _reserved(self, key: tuple[int, str], asking: _Asking) -> int | Wait:
+        claim, first = asking.claim, asking.first
+        owners = self._known(key, first)
+        await self._look_around(owners, asking)
+        # Looked for first: below it may be a nonce whose claim failed while a later one was made.
+        for nonce in range(first, asking.limits.border):
+            if owners.get(nonce) == claim.logical_id:
+                return nonce
+        for nonce in range(first, first + SCAN_MAX):
+            if nonce in owners and owners[nonce] != claim.logical_id:
+                continue
+            found = await self._claimed(claim, nonce, asking.limits)
+            if isinstance(found, Wait):
+                return found
+            owners[nonce] = found
+            if found == claim.logical_id:
+                return nonce
         raise TooManyClaims(claim.address, first)
+
+    async def _look_around(self, owners: dict[int, str], asking: _Asking) -> None:
+        """Read whose the nonces are that may be claimed now, as far as that is not known."""
+        unknown = [nonce for nonce in range(asking.first, asking.limits.border) if nonce not in owners]
+        for start in range(0, len(unknown), READ_TOGETHER):
+            chunk = unknown[start : start + READ_TOGETHER]
+            found = await asyncio.gather(*(self._owner(asking.claim, nonce) for nonce in chunk))
+            owners.update(
+                (nonce, owner) for nonce, owner in zip(chunk, found, strict=True) if owner is not None
+            )
+
+    async def _serve(self, key: tuple[int, str], leader: _Asking, free: int) -> None:
+        """Claim for those who stand in line, too, from `free` on: together they cost one commit.
+
+        Only where the leader has just seen nothing claimed from there on, and for whom nothing is: no logical
+        transaction gets a second nonce. Whoever is not served, for whatever reason, comes to its own turn.
+        """
+        owners, border = self._owners.get(key, {}), leader.limits.border
+        if any(nonce in owners for nonce in range(free, border)):
+            return
+        waiting = [each for each in self._lines[key] if each.nonce is None]
+        # By name: one whose lease was lost may stand here twice.
+        ready = {each.claim.logical_id: each for each in waiting if each.may_follow(owners, free, border)}
+        served = list(zip(range(free, border), list(ready.values())[:SERVED_MAX], strict=False))
+        made = await asyncio.gather(
+            *(self._claim(each.claim, nonce) for nonce, each in served), return_exceptions=True
+        )
+        for (nonce, asking), record in zip(served, made, strict=True):
+            if isinstance(record, BaseException):
+                continue
+            owners[nonce] = _header(record, OWNER_HEADER) or ""
+            if owners[nonce] == asking.claim.logical_id:
+                asking.nonce = nonce
 
     def _known(self, key: tuple[int, str], first: int) -> dict[int, str]:
         known = self._owners.get(key, {})
