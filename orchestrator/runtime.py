@@ -25,7 +25,7 @@ from orchestrator.domain.errors import Refused, Unavailable
 from orchestrator.protocol.commands import Describe
 from orchestrator.protocol.transport import Transport
 from orchestrator.synchronous import SyncOrchestrator
-from orchestrator.transport.token import Token
+from orchestrator.transport.token import NoToken, Token
 from orchestrator.worker import (
     KEPT_MAX,
     PushResult,
@@ -44,6 +44,7 @@ ASK_PAUSE_S = 0.5
 AWAY_S = 2.0
 """A server that is away for longer than this at the start is told of."""
 START_ONE = "start one: dao-scorer serve"
+PUT_ONE = "put a token there, it is asked for again and again"
 CLIENTS = "-clients"
 LOCAL_REFRESH_S = 3_600.0
 """Within one process no message is lost on the way."""
@@ -316,9 +317,15 @@ class Orchestrator(Application):
             except Unavailable as error:
                 if loop.time() >= told_at:
                     told_at = float("inf")
-                    _log.warning("server_away", waiting=True, reason=str(error), remedy=START_ONE)
+                    away, remedy = _away(error)
+                    _log.warning(away, waiting=True, reason=str(error), remedy=remedy)
                 await asyncio.sleep(ASK_PAUSE_S)
         return frozenset()
+
+
+def _away(error: Unavailable) -> tuple[str, str]:
+    """Return what is away, as the log's event, and what to do."""
+    return ("token_away", PUT_ONE) if isinstance(error, NoToken) else ("server_away", START_ONE)
 
 
 def _borrowed(transport: Transport) -> Opening:

@@ -15,6 +15,10 @@ Token = str | Path | Callable[[], str] | Callable[[], Awaitable[str]]
 ASK_S = 30.0
 
 
+class NoToken(Unavailable):
+    """Where the token is to come from there is none, for now."""
+
+
 class TokenSource:
     """Gives the token, and asks for another one after a refusal. Use within one event loop."""
 
@@ -28,13 +32,13 @@ class TokenSource:
         return f"<TokenSource {kind}>"
 
     async def current(self) -> str | None:
-        """Return the token as last known. Raises Unavailable if there has been none and none is to be had."""
+        """Return the token as last known. Raises NoToken if there has been none and none is to be had."""
         if self._current is None and self._given is not None:
             await self.renewed(None)
         return self._current
 
     async def renewed(self, refused: str | None) -> bool:
-        """Ask for a token after `refused` was; tell whether it is another one. Raises Unavailable."""
+        """Ask for a token after `refused` was; tell whether it is another one. Raises NoToken."""
         if self._given is None or isinstance(self._given, str):
             return False
         async with self._asking:
@@ -54,7 +58,7 @@ class TokenSource:
                 return await answer if inspect.isawaitable(answer) else answer
         except Exception as error:
             # What an error of somebody else's says may hold the token: its type has to do.
-            raise Unavailable(
+            raise NoToken(
                 f"no token to be had from {_name(given)} ({type(error).__name__}); it is asked again"
             ) from error
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from orchestrator import Context, Orchestrator, Refused, Unavailable
 from orchestrator.engine import Engine
@@ -95,6 +96,24 @@ async def test_no_token_to_be_had_is_waited_for_and_its_error_repeats_nothing(tm
         with pytest.raises(Unavailable, match="no token to be had") as caught:
             await TokenSource(given).current()
         assert "secret" not in str(caught.value)
+
+
+async def test_a_token_that_is_not_there_yet_is_waited_for_and_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.runtime.AWAY_S", 0.0)
+    keys, file = ed_signer().file(tmp_path), tmp_path / "none"
+    async with Engine(MemoryStore()) as engine, served(engine, jwt=JwtSettings(public_key=keys)) as url:
+        app = Orchestrator.remote(url, token=file, worker=False)
+        starting = asyncio.create_task(app.start())
+        with capture_logs() as logs:
+            async with asyncio.timeout(PATIENCE_S):
+                while not logs:  # noqa: ASYNC110 - a line of the log is no event
+                    await asyncio.sleep(0.01)
+                assert (logs[0]["event"], str(file) in logs[0]["reason"]) == ("token_away", True)
+                file.write_text(good())
+                await starting
+        await app.stop()
 
 
 async def test_a_fixed_token_is_not_renewed_and_not_shown() -> None:
