@@ -39,7 +39,7 @@ async def mcp_workflow(stage: Stage) -> str:
 async def mcp_job(stage: Stage) -> str:
     """Crash the MCP server at the last page, while the job is awaited."""
     job = '{"job": "convert-atlas"}'
-    calls = ('start={"document": "atlas", "pages": 3}', f"probe={job}", f"await={job}")
+    calls = ('start={"document": "atlas", "pages": 3}', f"await={job}", f"probe={job}")
     return await _assisted(stage, calls, Crash(step="convert", number=3), "mcp_job", "--pause-s", "0.2")
 
 
