@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import UNSET
 
+from contracts.bindings import BindingError
 from orchestrator.client import codec
 from orchestrator.commitments import Bundle, CanonicalError, Check, ProofError, canonical, jcs
 from scorers.claim import EvidenceError, section_in
@@ -67,11 +68,17 @@ def verify_scoring(bundle: Bundle) -> list[Check]:
     return [ask(name, partial(question, bundle)) for name, question in questions]
 
 
+_FAULTS = (
+    *(EvidenceError, ProofError, CanonicalError, PolicyError, codec.DecodingError),
+    *(BindingError, ValueError),  # what is no address, no hash or out of range, wherever it is used first
+)
+
+
 def ask(name: str, question: Callable[[], str]) -> Check:
     """Return a check by what its question sees, or by why it does not hold."""
     try:
         return Check(name=name, ok=True, detail=question())
-    except (EvidenceError, ProofError, CanonicalError, PolicyError, codec.DecodingError) as error:
+    except _FAULTS as error:
         return Check(name=name, ok=False, detail=str(error))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from fractions import Fraction
 from hashlib import sha256
@@ -14,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scorers.policies
+import scorers.policies.template
 from orchestrator.client import codec
 from scorers.policies import (
     AllowList,
@@ -38,7 +41,9 @@ from scorers.policies.statement import parts_of, state
 from scorers.policies.template import CappedWeight, NoAbstention
 from scorers.policy import Policy, PolicyStatement, policy_hash
 from scorers.sections import policy_of, section_of_policy
+from scorers.settings import load_settings
 from scorers.testing import assert_policy, faults_of
+from tests.page_programs import ROOT, run_program, shown
 
 LISTED, OTHER = "0x" + "aa" * 20, "0x" + "bb" * 20
 amounts = st.integers(0, 2**208 - 1)
@@ -324,3 +329,27 @@ def test_the_kit_finds_what_is_wrong(
     if name == "Rooted":
         with pytest.raises(AssertionError, match="votes of seed 1"):
             assert_policy(cls(), cases=20)
+
+
+def test_the_page_about_scoring_shows_what_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_policy.py").write_text(inspect.getsource(scorers.policies.template))
+    monkeypatch.delitem(sys.modules, "my_policy", raising=False)
+    page = (ROOT / "docs/scoring.md").read_text(encoding="utf-8")
+    stated = []
+    for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL):
+        (tmp_path / "dao-scorer.toml").write_text(block)
+        policy = policy_from(load_settings().policy)
+        assert isinstance(policy, PolicyStatement)
+        stated.append((policy.name, [rule.name for rule in policy.rules]))
+    assert stated == [
+        ("participation-adjusted", ["minimum-weight", "first-vote-before", "deny-list"]),
+        ("my_policy:CappedWeight", ["minimum-weight", "my_policy:NoAbstention"]),
+    ]
+    for program in shown("docs/scoring.md"):
+        done = run_program(program, tmp_path)
+        assert (done.stderr, done.returncode) == ("", 0)
+    rows = re.findall(
+        r"^\| `([a-z-]+)` \|", page.partition("## Policies")[2].partition("### ")[0], re.MULTILINE
+    )
+    assert rows == [cls.NAME for cls in (*WEIGHTINGS, *RULES)]
