@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
 from math import floor, trunc
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +44,7 @@ from scorers.policies import (
     Weighting,
 )
 from scorers.policies.statement import state
+from scorers.policies.template import CappedWeight, NoAbstention
 from scorers.policy import PolicyStatement, policy_hash
 from scorers.values import ScoreOutcome, ScoreStatus
 from scorers.workflow import score_proposal
@@ -405,3 +407,30 @@ async def test_a_cancelled_proposal_is_closed_like_any_other_and_late_reputation
         outcome, bundle = await on.scored(state(ParticipationAdjusted(base_bps=0), [MinimumWeight()]))
         assert (outcome.for_votes, outcome.against_votes, outcome.counted) == (0, 37, 2)
         assert (await audit(made.node, bundle)).ok
+
+
+async def test_a_class_of_ones_own_runs_only_where_the_reader_lets_it(tmp_path: Path) -> None:
+    """What a bundle names is not imported: the command line is told which class may run."""
+    file = tmp_path / "bundle.json"
+    async with stage() as on:
+        _, bundle = await on.scored(state(CappedWeight(cap=100), [NoAbstention()]))
+        file.write_bytes(bundle_to_json(bundle))
+
+    async def verified(*flags: str) -> dict[str, Any]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "scorers", "proof", "verify", str(file), "--json", *flags),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=tmp_path,
+        )
+        out, _ = await process.communicate()
+        return {check["name"]: check for check in json.loads(out)["checks"]}
+
+    refused = (await verified())["policy"]
+    assert not refused["ok"]
+    assert "its module is not loaded here" in refused["detail"]
+    module = "scorers.policies.template"
+    allowed = await verified(
+        *("--policy-class", f"{module}:CappedWeight", "--policy-class", f"{module}:NoAbstention")
+    )
+    assert all(check["ok"] for check in allowed.values()), allowed
