@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from eth_abi.abi import encode
 
-from contracts.bindings import governor, governor_bravo
+from contracts.bindings import Function, governor, governor_bravo
 from contracts.bindings.governor import FRACTIONAL_SUPPORT, Support
 from contracts.bindings.proposal_scores import SCORE_SUBMITTED
 from contracts.dao import Dao
@@ -28,7 +28,13 @@ from orchestrator.commitments import Bundle
 from orchestrator.server import fetch_bundle
 from scorers.audit import audit
 from scorers.composition import PROOFS
-from scorers.policies import FirstVoteBefore, MinimumWeight, ParticipationAdjusted, Quadratic
+from scorers.policies import (
+    FirstVoteBefore,
+    MinimumWeight,
+    ParticipationAdjusted,
+    Quadratic,
+    ReputationWeighted,
+)
 from scorers.policies.statement import state
 from scorers.policy import AnyPolicy
 from scorers.registration import register_scoring
@@ -209,6 +215,36 @@ async def test_a_policy_is_fair_to_split_votes_and_the_quorum_stays_the_daos_own
     assert outcome.quorum == Quorum(required=100, counted=50 + 7 + 30, reached=False)
     assert bundle is not None
     await verified(case, bundle)
+
+
+TRANSFER = Function(name="transfer", inputs=("address", "uint256"), outputs=("bool",), result=bool)
+
+
+@pytest.mark.parametrize("seconds", [False, True], ids=["blocks", "seconds"])
+async def test_reputations_are_those_of_the_snapshot_however_they_are_asked(
+    chain: Governance, seconds: bool
+) -> None:
+    """The votes are delegated away before the snapshot and the balances moved after it."""
+    case = await proposed(
+        chain, "SimpleGovernor", delegates={5: 2}, seconds=seconds, period=3_600 if seconds else 20
+    )
+    await chain.vote(2, VOTE, case.number, FOR)
+    await chain.vote(3, VOTE, case.number, AGAINST)
+    await chain.sender(3).send(chain.token, TRANSFER.encode(ACCOUNTS[2][0], 200), gas=500_000)
+    await case.end()
+    delegated = (WEIGHTS[2] + WEIGHTS[5], WEIGHTS[3])
+    balances = (WEIGHTS[2], WEIGHTS[3])
+    asked: dict[str, tuple[int, int]] = {"getPastVotes": delegated, "balanceOf": balances}
+    if not seconds:
+        asked["getPriorVotes"] = delegated  # of this token it takes timepoints, which here are blocks
+    for function, (in_favour, against) in asked.items():
+        policy = state(ReputationWeighted(contract=chain.token, function=function), [MinimumWeight()])
+        snapshot = await chain.node.request("evm_snapshot", [])
+        outcome, bundle = await scored(case, policy=policy)
+        assert (outcome.for_votes, outcome.against_votes) == (in_favour, against), function
+        assert bundle is not None
+        await verified(case, bundle)
+        await chain.node.request("evm_revert", [snapshot])
 
 
 @pytest.mark.parametrize("name", ["OverridableGovernor", "BravoGovernor"])
