@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from contracts.bindings import Event, proposal_scores, reputation_dao
+from contracts.bindings import Event, Function, proposal_scores, reputation_dao
 from contracts.bindings import score_values as values
 from contracts.bindings.governor import ProposalState
 from contracts.bindings.proposal_scores import Challenged, Course, Rules, Stage, Status
@@ -59,6 +59,30 @@ def touched(deployment: Deployment, function: object, proposal: int, **named: ob
 def resolve(deployment: Deployment, proposal: int, score: int, root: bytes = ROOT) -> Receipt:
     arguments = (proposal, Status.SCORED, score, root)
     return deployment.chain.send(deployment.admin, deployment.scores, proposal_scores.RESOLVE, *arguments)
+
+
+def test_the_registry_tells_its_rules(rounds: Deployment) -> None:
+    chain, scores, receiver = rounds.chain, rounds.scores, rounds.chain.accounts[8]
+    told = {
+        proposal_scores.QUORUM: 2,
+        proposal_scores.CHALLENGE_WINDOW: WINDOW,
+        proposal_scores.ROUNDS_MAX: 2,
+        proposal_scores.ROUND_WINDOW: ROUND_S,
+        proposal_scores.COMMIT_WINDOW: 0,
+        proposal_scores.BOND: BOND,
+        proposal_scores.BOND_RECEIVER: receiver,
+    }
+    assert {function: chain.call(scores, function) for function in told} == told
+    constants = {"MAX_SCORE": 10_000, "FIRST_ROUND": 1, "ROUNDS_LIMIT": 16}
+    for name, value in constants.items():
+        kind = "int32" if name == "MAX_SCORE" else "uint32"
+        assert chain.call(scores, Function(name=name, outputs=(kind,), result=int)) == value
+    role = Function(name="SCORER_ROLE", outputs=("bytes32",), result=bytes)
+    assert chain.call(scores, role) == proposal_scores.SCORER_ROLE
+    # Before a round has begun the set is that of now.
+    proposal = rounds.ended()
+    members = [chain.call(scores, proposal_scores.MAY_SCORE, proposal, each) for each in chain.accounts[:5]]
+    assert members == [False, True, True, True, False]
 
 
 def test_an_agreement_is_final_only_after_its_window(rounds: Deployment) -> None:

@@ -89,6 +89,7 @@ async def live(made: World, node: DyingNode, store: Path, request: ProposalReque
     return None
 
 
+@pytest.mark.timeout(1_800 if RECORDS else 120)
 async def test_killed_while_rounds_pass(tmp_path: Path) -> None:
     chance = random.Random(SEED)  # noqa: S311 - chance, not secrecy
     places = range(1, REQUESTS + 1) if RECORDS else sorted(chance.sample(range(1, REQUESTS + 1), DEATHS))
