@@ -12,6 +12,9 @@ from contracts.dao import Dao, DaoKind
 from contracts.direct import DirectSender
 from contracts.rpc import Receipt
 
+GRANT_GAS = 250_000
+"""Enough for a grant. No estimate serves: two of one second share what two of two seconds write twice."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryTerms:
@@ -81,7 +84,7 @@ async def _registry(
     registry = _created(await sender.deploy(proposal_scores.NAME, *arguments))
     for scorer in scorers:
         grant = proposal_scores.GRANT_ROLE.encode(proposal_scores.SCORER_ROLE, scorer)
-        await sender.send(registry, grant)
+        await sender.send(registry, grant, gas=GRANT_GAS)
     return registry
 
 

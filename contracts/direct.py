@@ -30,12 +30,12 @@ class DirectSender:
         """Show the address, never the key."""
         return f"DirectSender({self.address})"
 
-    def sign(self, nonce: int, to: str | None, data: bytes, *, gas: int, fee: int) -> bytes:
+    def sign(self, nonce: int, to: str | None, data: bytes, *, gas: int, fee: int, value: int = 0) -> bytes:
         """Return the raw bytes of one EIP-1559 transaction; `fee` is the most wei a gas may cost."""
         fields = {
             "chainId": self._chain_id,
             "nonce": nonce,
-            "value": 0,
+            "value": value,
             "data": data,
             "gas": gas,
             "maxFeePerGas": fee,
@@ -45,18 +45,19 @@ class DirectSender:
             fields["to"] = to
         return self._signer.sign_fields(fields)[1]
 
-    async def send(self, to: str | None, data: bytes, *, gas: int | None = None) -> Receipt:
-        """Send one transaction and wait until it is mined.
+    async def send(self, to: str | None, data: bytes, *, gas: int | None = None, value: int = 0) -> Receipt:
+        """Send one transaction, with `value` wei, and wait until it is mined.
 
         Raises CallReverted when it would revert or did, TimeoutError when it was not mined in time.
         """
         if gas is None:
-            estimate = await self._node.estimate_gas(self.address, to, data)
+            estimate = await self._node.estimate_gas(self.address, to, data, value)
             gas = estimate * GAS_MARGIN_PERCENT // 100
         if self._nonce is None:
             self._nonce = await self._node.nonce(self.address, "pending")
         fees = await self._node.fees()
-        raw = self.sign(self._nonce, to, data, gas=gas, fee=2 * fees.base_fee + fees.priority_fee + 10**9)
+        fee = 2 * fees.base_fee + fees.priority_fee + 10**9
+        raw = self.sign(self._nonce, to, data, gas=gas, fee=fee, value=value)
         self._nonce += 1
         receipt = await self._mined(await self._node.send_raw(raw))
         if receipt.status != 1:

@@ -26,6 +26,7 @@ from scorers.cli import (
     promise,
     proof,
     replay,
+    rounds,
     schedule,
     services,
     task,
@@ -84,6 +85,7 @@ app.add_typer(db.app, name="db")
 app.add_typer(cursor.app, name="cursor")
 app.add_typer(incident.app, name="incident")
 app.add_typer(tx.app, name="tx")
+app.add_typer(rounds.app, name="rounds")
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import typer
 from contracts.deployment import deploy_dao
 from contracts.direct import DirectSender
 from scorers import composition
-from scorers.cli import options, output
+from scorers.cli import options, output, terms
 from scorers.cli.flags import configured
 from scorers.cli.session import command
 from scorers.ready import announce
@@ -56,10 +56,28 @@ async def deploy(
     scorer: Annotated[
         list[str] | None, typer.Option(help="Address that may submit scores; by default the deployer.")
     ] = None,
+    quorum: terms.Quorum = 1,
+    rounds: terms.RoundsMax = 1,
+    round_window: terms.RoundWindow = "0",
+    commit_window: terms.CommitWindow = "0",
+    challenge_window: terms.ChallengeWindow = "0",
+    bond: terms.Bond = "0",
+    bond_receiver: terms.BondReceiver = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Deploy a ReputationDao and its registry. The account that signs is their admin."""
     signer = composition.signer_of(settings)
+    agreed = terms.terms_of(
+        quorum=quorum,
+        rounds=rounds,
+        windows=(
+            terms.seconds(round_window, "--round-window"),
+            terms.seconds(commit_window, "--commit-window"),
+            terms.seconds(challenge_window, "--challenge-window"),
+        ),
+        bond=bond,
+        receiver=bond_receiver or signer.address,
+    )
     async with composition.node_of(settings) as node:
         sender = DirectSender(node, signer, await node.chain_id())
         deployed = await deploy_dao(
@@ -67,6 +85,7 @@ async def deploy(
             voting_period=voting_period,
             scorers=scorer or [signer.address],
             admin_delay_s=admin_delay,
+            terms=agreed,
         )
     if as_json:
         output.emit(deployed)
