@@ -213,6 +213,15 @@ async def test_a_refused_push_is_repeated_by_the_retry_timer() -> None:
         assert engine.statistics.pushes["failed"] == 1
 
 
+async def test_a_task_that_a_function_did_not_take_is_posted_again_before_its_timer() -> None:
+    """The clock stands still: it is not the retry timer that does it."""
+    endpoint, clock = Endpoint(False), ManualClock()
+    async with _pushing(endpoint, clock) as engine:
+        await engine.handle(create("p", target=URL))
+        await endpoint.hear(2)
+        assert endpoint.pushed[0] == endpoint.pushed[1]
+
+
 async def test_a_refused_notification_is_repeated() -> None:
     endpoint, clock = Endpoint(False), ManualClock()
     async with _pushing(endpoint, clock, retry_timeout_ms=20) as engine:

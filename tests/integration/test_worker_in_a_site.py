@@ -42,7 +42,7 @@ def test_the_programs_of_the_page_can_be_loaded(
 
 async def test_a_site_starts_and_stops_its_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    source = next(program for program in programs("workers.md") if "cleanup_ctx" in program)
+    source = next(program for program in programs("workers.md") if "attach(" in program)
     for life in range(2):
         # The second life finds the order in the store, whatever the first left of it.
         program = loaded(source, monkeypatch)
