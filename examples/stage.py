@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import signal
 import socket
@@ -31,6 +32,7 @@ CHROMIUM_FLAGS = (
 )
 INNER = -1
 """Stands for the number of a program that is started by another one."""
+LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[")
 TIMEOUT_S = 60.0
 ASK_PAUSE_S = 0.1
 STEPS = "steps.log"
@@ -100,10 +102,14 @@ class Program:
             raise ProgramFailed(f"{self.name} did not end: {self.last_words}") from None
 
     async def result(self) -> str:
-        """Wait for the end and return the last line. Raises ProgramFailed unless it ended well."""
-        if await self.end() != 0 or not self.lines:
+        """Wait for the end and return the last line that is none of the log.
+
+        Raises ProgramFailed unless it ended well.
+        """
+        said = [line for line in self.lines if not LOGGED.match(line)] if await self.end() == 0 else []
+        if not said:
             raise ProgramFailed(f"{self.name} failed: {self.last_words}")
-        return self.lines[-1]
+        return said[-1]
 
     async def kill(self) -> None:
         """End it (SIGKILL), if it still runs, for good."""
