@@ -16,6 +16,7 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
+from contracts.bindings import proposal_scores
 from orchestrator.commitments import bundle_to_json
 from orchestrator.server import ProofSource
 from scorers.policies import DenyList, MinimumWeight, ParticipationAdjusted
@@ -35,6 +36,7 @@ from tests.integration.test_scorers_audit import (
 )
 from tests.integration.test_scorers_policies import NAMES, POLICIES, stage
 from tests.integration.test_scorers_policies import TAMPERED as PARTS_TAMPERED
+from tests.scorers_chain import ACCOUNTS
 
 PARTS_FAIL = {
     "a parameter of the steps": {"leaves", "root", "scoring"},
@@ -175,6 +177,21 @@ async def _compared(scored: Scored, page: Page, rpc: str) -> None:  # noqa: F811
     listed(at("leaves", 1, "weight", value="21"))(content)
     await page.failed(content, rpc)
     await _pictures(page, "tampered")
+
+
+@pytest.mark.timeout(180)
+async def test_what_other_scorers_submitted_is_told(scored: Scored, page: Page) -> None:  # noqa: F811
+    """One that differs is named and changes nothing: it is outvoted, and the final verdict holds."""
+    made, other = scored.made, ACCOUNTS[6][0]
+    grant = (proposal_scores.SCORER_ROLE, other)
+    await made.execute(0, made.registry, proposal_scores.GRANT_ROLE, *grant)
+    number = int(scored.content["sections"]["scoring"]["proposal_id"])
+    await made.execute(6, made.registry, proposal_scores.SUBMIT_SCORE, number, 1, -77, b"\x07" * 32)
+    async with TestServer(_allowing(scored.node.endpoint)) as node:
+        checks = await page.check(json.dumps(scored.content).encode(), str(node.make_url("/")))
+    assert set(checks.values()) == {"true"}, await page.told()
+    told = await page.tab.evaluate("document.getElementById('check-scorers').textContent")
+    assert f"1 of 2 submitted this verdict; another: {other}" in told
 
 
 async def _pictures(page: Page, name: str = "right") -> None:
