@@ -16,7 +16,7 @@ from orchestrator import DecryptionError, PromiseRecord, PromiseState
 from orchestrator.client.codec import DecodingError
 from orchestrator.client.outcomes import result_of
 from orchestrator.commitments.leaf import FUNCTION_HEADER
-from scorers.policy import AnyPolicy, Policy, PolicyStatement
+from scorers.policy import POLICY_NAME, POLICY_VERSION, AnyPolicy, Policy, PolicyStatement
 from scorers.steps.eligibility import check_eligibility
 from scorers.steps.score import calculate_score
 from scorers.values import Eligibility, Quorum, ScoreOutcome, Verdict, Weighing
@@ -196,6 +196,8 @@ def policy_of(section: PolicySection) -> AnyPolicy:
     """Return the policy that a bundle shows. Raises ValueError for what is none."""
     if section.minimum_weight is not UNSET:
         weight = number_in(section.minimum_weight)
+        if (section.name, section.version) != (POLICY_NAME, POLICY_VERSION):
+            raise ValueError(f"{section.name[:80]} of version {section.version} is not weighed by this alone")
         found: AnyPolicy = Policy(name=section.name, version=section.version, minimum_weight=weight)
     else:
         found = msgspec.convert(section, PolicyStatement, from_attributes=True)

@@ -126,6 +126,7 @@ POLICY = {"name": "reputation-weighted", "version": 1, "minimum_weight": "15"}
         (section(proposal_id="2"), {"domain", "registry", "transaction", "steps", "score"}),
         (section(score="much"), {"section"}),
         (section(policy={**POLICY, "minimum_weight": "0"}), {"score"}),
+        (section(policy={**POLICY, "name": "quadratic"}), {"score"}),
         (without_section, {"section"}),
         (leaf_missing, {"completeness", "root", "score"}),
         (other_value, {"values", "leaves", "proofs", "root", "steps", "score"}),
