@@ -173,3 +173,23 @@ def test_a_proposal_is_named_by_every_event_of_its_life() -> None:
     assert seen.proposal_of(extended) == PROPOSAL
     with pytest.raises(DecodeError):
         seen.proposal_of(cast(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "sides"),
+    [
+        (DaoKind.GOVERNOR, "support=bravo&quorum=for,abstain", {"for", "abstain"}),
+        (DaoKind.GOVERNOR, "support=bravo&quorum=bravo", {"for"}),
+        (DaoKind.GOVERNOR, "support=bravo,fractional&quorum=for&params=fractional", {"for"}),
+        (DaoKind.GOVERNOR, "support=bravo&quorum=against,for,abstain", {"against", "for", "abstain"}),
+        (DaoKind.GOVERNOR, "support=bravo", set()),
+        (DaoKind.REPUTATION, "support=bravo", set()),
+        (DaoKind.BRAVO, "", {"for"}),
+    ],
+)
+def test_which_votes_count_toward_the_quorum(kind: DaoKind, mode: str, sides: set[str]) -> None:
+    told = Dao(address=ADDRESS, form=DaoForm(kind=kind, counting_mode=mode, clock_mode=BLOCK_CLOCK))
+    assert told.quorum_sides == sides
+    asked = told.quorum(77).data
+    bravo = kind is DaoKind.BRAVO
+    assert asked == (governor_bravo.QUORUM_VOTES.encode() if bravo else governor.QUORUM.encode(77))
