@@ -107,7 +107,7 @@ def accepted(
     return deployment.chain.call(deployment.scores, proposal_scores.VERIFY_VOTER, *arguments)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 5, 1_000])
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 1_000, 10_001])
 def test_every_vote_is_accepted_with_its_treatment(deployment: Deployment, count: int) -> None:
     made = counted(deployment, count)
     for index in {0, 1, 2, count // 2, count - 1}:
