@@ -70,9 +70,20 @@ AnyPolicy = Policy | PolicyStatement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenPolicy:
-    """The policy that this worker was configured with."""
+    """The policy that this worker was configured with, and others that a registry may bind proposals to."""
 
     policy: AnyPolicy
+    others: tuple[AnyPolicy, ...] = ()
+
+    def bound_to(self, proposal_id: int, bound: str) -> AnyPolicy:
+        """Return the policy for a proposal: where the registry binds one, that of them which has its hash.
+
+        Raises PolicyMismatch if none has.
+        """
+        same = (each for each in (self.policy, *self.others) if policy_hash(each) == bound)
+        policy = next(same, self.policy)
+        check_bound(policy, proposal_id=proposal_id, bound=bound)
+        return policy
 
 
 class PolicyMismatch(Exception):

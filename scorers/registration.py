@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from contracts.rpc import Node
 from contracts.transactions import SendingMetrics, SendingPolicy, Signers, Signing, register_transactions
@@ -59,6 +59,7 @@ def register_scoring(
     node: Node,
     signer: Signing | Signers | None,
     policy: AnyPolicy | None = None,
+    other_policies: Sequence[AnyPolicy] = (),
     sending: SendingPolicy | None = None,
     retry: RetryPolicy = STEP_RETRY,
     batching: Batching | None = None,
@@ -67,13 +68,14 @@ def register_scoring(
 ) -> None:
     """Register the scoring workflow, its committed steps and the sending of transactions.
 
-    Without a policy the one without configuration holds. With `batching` scores that are ready go together;
+    Without a policy the one without configuration holds; of `other_policies` is one that the registry binds a
+    proposal to. With `batching` scores that are ready go together;
     without, each goes by itself. Without a signer it is a shadow: it scores, submits nothing, and compares
     with what others submit.
 
     The node must stay open while the application runs. Names and versions are part of every proof.
     """
-    app.set_dependency(ChosenPolicy(policy=policy or Policy()))
+    app.set_dependency(ChosenPolicy(policy=policy or Policy(), others=tuple(other_policies)))
     app.observe(StepAlarm())
     for reading in COMMITTED_READS:
         app.register(reading, version=version_of(reading), commit=True, retry=retry)

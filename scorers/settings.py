@@ -212,6 +212,7 @@ class Settings(BaseSettings):
         description="How votes are weighed, and which: a policy's name, or its table as JSON. "
         "reputation-weighted by default.",
     )
+    policies: tuple[PolicySettings, ...] = ()
 
     private_key: SecretStr | None = None
     keystore: Path | None = Field(

@@ -16,7 +16,7 @@ from typing import cast
 from contracts.transactions import patiently
 from listener.invocation import EndReason, ProposalRequest, VotingEnded
 from orchestrator import Context, Info
-from scorers.policy import ANY_POLICY, AnyPolicy, ChosenPolicy, Policy, PolicyStatement, check_bound
+from scorers.policy import ANY_POLICY, AnyPolicy, ChosenPolicy, Policy, PolicyStatement
 from scorers.rounds.following import follow_rounds
 from scorers.rounds.values import Followed, RoundsEnd
 from scorers.steps.eligibility import check_eligibility
@@ -146,10 +146,11 @@ async def _applied(
 
 
 async def policy_in_force(info: Info, proposal: Proposal) -> Policy | PolicyStatement:
-    """Return the configured policy. Raises PolicyMismatch, and so waits, where the registry binds another."""
-    policy = info.dependency(ChosenPolicy).policy
-    check_bound(policy, proposal_id=proposal.proposal_id, bound=proposal.policy_hash)
-    return policy
+    """Return the configured policy, or that of several which the registry binds.
+
+    Raises PolicyMismatch, and so waits, where it binds another.
+    """
+    return info.dependency(ChosenPolicy).bound_to(proposal.proposal_id, proposal.policy_hash)
 
 
 def cancelled_outcome(request: ProposalRequest) -> ScoreOutcome:

@@ -225,6 +225,7 @@ def _register(
         node=node,
         signer=signers,
         policy=policy_from(settings.policy),
+        other_policies=[policy_from(each) for each in settings.policies],
         sending=composition.sending_policy(settings),
         batching=composition.batching(settings),
         metrics=metrics,

@@ -15,8 +15,9 @@ async def policy(around: Surroundings) -> str:
     """Compare the configured policy with the one that the registry binds to new proposals."""
     chosen = policy_from(around.settings.policy)
     ours = policy_hash(chosen)
-    if isinstance(chosen, PolicyStatement):
-        source = parts_of(chosen).asked.reputation
+    others = [policy_from(each) for each in around.settings.policies]
+    for each in (chosen, *others):
+        source = parts_of(each).asked.reputation if isinstance(each, PolicyStatement) else None
         if source is not None:
             await _reputation(around, source)
     if around.settings.registry is None:
@@ -26,6 +27,9 @@ async def policy(around: Surroundings) -> str:
     bound = "0x" + read.decode(answer).hex()
     if bound == ANY_POLICY:
         return f"{chosen.name}, {ours}; the registry binds none: its admin may call registerPolicy({ours})"
+    other = next((each for each in others if policy_hash(each) == bound), None)
+    if other is not None:
+        return f"{other.name}, {bound}, as the registry binds it, among {len(others) + 1} policies"
     if bound != ours:
         raise Fault(
             f"the registry binds new proposals to policy {bound} and {chosen.name} here is {ours}: "

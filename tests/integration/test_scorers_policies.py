@@ -11,7 +11,7 @@ import os
 import random
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -45,7 +45,7 @@ from scorers.policies import (
 )
 from scorers.policies.statement import state
 from scorers.policies.template import CappedWeight, NoAbstention
-from scorers.policy import PolicyStatement, policy_hash
+from scorers.policy import AnyPolicy, Policy, policy_hash
 from scorers.values import ScoreOutcome, ScoreStatus
 from scorers.workflow import score_proposal
 from tests.scorers_chain import ACCOUNTS, World, world
@@ -68,8 +68,10 @@ class Stage:
     reputation: str
     ages: dict[int, int]
 
-    async def scored(self, policy: PolicyStatement) -> tuple[ScoreOutcome, Bundle]:
-        async with self.made.scoring(policy=policy) as app:
+    async def scored(
+        self, policy: AnyPolicy, *, others: Sequence[AnyPolicy] = ()
+    ) -> tuple[ScoreOutcome, Bundle]:
+        async with self.made.scoring(policy=policy, other_policies=others) as app:
             await self.made.end(app, self.request)
             async with asyncio.timeout(30):
                 outcome = await app.rpc(self.request.promise_id, score_proposal, self.request)
@@ -381,7 +383,8 @@ async def test_a_registered_policy_is_the_only_one_that_scores() -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.5):
                     await app.rpc(request.promise_id, score_proposal, request)
-        outcome, bundle = await Stage(made=made, request=request, reputation="", ages={}).scored(policy)
+        on = Stage(made=made, request=request, reputation="", ages={})
+        outcome, bundle = await on.scored(Policy(), others=[other, policy])
         assert (outcome.policy_hash, outcome.for_votes) == (policy_hash(policy), 31)
         assert (await audit(made.node, bundle)).ok
         content = json.loads(bundle_to_json(bundle))

@@ -345,7 +345,9 @@ def test_the_page_about_scoring_shows_what_works(tmp_path: Path, monkeypatch: py
     assert stated == [
         ("participation-adjusted", ["minimum-weight", "first-vote-before", "deny-list"]),
         ("my_policy:CappedWeight", ["minimum-weight", "my_policy:NoAbstention"]),
+        ("quadratic", ["minimum-weight"]),
     ]
+    assert [policy_from(each) for each in load_settings().policies] == [Policy()]
     for program in shown("docs/scoring.md"):
         done = run_program(program, tmp_path)
         assert (done.stderr, done.returncode) == ("", 0)
