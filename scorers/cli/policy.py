@@ -73,10 +73,13 @@ async def show(settings: Settings, as_json: options.AsJson = False) -> None:
         output.emit({"hash": policy_hash(policy), "policy": stated})
         return
     rules = stated.pop("rules", [])
-    output.record(
-        "policy",
-        {"hash": policy_hash(policy), **stated, **{f"rule {n}": each for n, each in enumerate(rules)}},
-    )
+    parts = {**stated, **{f"rule {number}": rule for number, rule in enumerate(rules)}}
+    shown = {name: part if isinstance(part, str | int) else _json(part) for name, part in parts.items()}
+    output.record("policy", {"hash": policy_hash(policy), **shown})
+
+
+def _json(part: object) -> str:
+    return msgspec.json.encode(part).decode()
 
 
 @app.command("template")
