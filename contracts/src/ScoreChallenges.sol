@@ -46,7 +46,8 @@ abstract contract ScoreChallenges is ScoreRounds {
 
     constructor(Rules memory rules_) {
         bool challengeable = challengeWindow > 0;
-        if (challengeable != (rules_.bond > 0) || challengeable != (rules_.bondReceiver != address(0))) {
+        bool priced = challengeable == (rules_.bond > 0) && challengeable == (rules_.bondReceiver != address(0));
+        if (!priced || challengeWindow > WINDOW_LIMIT) {
             revert UnsupportedChallengeWindow(challengeWindow, rules_.bond, rules_.bondReceiver);
         }
         bond = rules_.bond;

@@ -77,6 +77,9 @@ abstract contract ScoreRounds is IScoreRegistry, ScorerSet, Pausable {
     /// @notice The most rounds that a registry may have: finality looks at each one's challenge.
     uint32 public constant ROUNDS_LIMIT = 16;
 
+    /// @dev No window is longer: whoever waits for its end must live to see it, and no sum of times overflows.
+    uint48 internal constant WINDOW_LIMIT = 365 days;
+
     /// @notice How many scorers must submit the same verdict in one round.
     uint32 public immutable quorum;
 
@@ -138,7 +141,8 @@ abstract contract ScoreRounds is IScoreRegistry, ScorerSet, Pausable {
         bool lasting = quorum_ > 1 || challengeWindow_ > 0 || rules_.roundsMax > 1;
         // Scorers that never agree, and a dispute, need a way on: a time-out, and somebody who may resolve.
         bool endless = lasting && rules_.roundWindow == 0;
-        if (rules_.roundsMax == 0 || rules_.roundsMax > ROUNDS_LIMIT || endless) {
+        bool beyond = rules_.roundsMax > ROUNDS_LIMIT || rules_.roundWindow > WINDOW_LIMIT;
+        if (rules_.roundsMax == 0 || beyond || endless) {
             revert UnsupportedRounds(rules_.roundsMax, rules_.roundWindow);
         }
         quorum = quorum_;

@@ -12,6 +12,7 @@ from contracts.bindings.reputation_dao import ProposalState
 from tests.contracts_chain import only, refusal
 from tests.contracts_registry import OTHER_ROOT, PERIOD, ROOT, Deployment, new_deployment, unauthorized
 
+YEAR_S = 365 * 86_400
 UNKNOWN = 77
 
 
@@ -62,13 +63,20 @@ def test_the_constructor_refuses_what_can_never_work(deployment: Deployment) -> 
         ((dao, admin, 0, 1, 1, none), rounds(none)),
         *(
             ((dao, admin, 0, 1, 0, rules), rounds(rules))
-            for rules in (Rules(rounds_max=0), Rules(rounds_max=2), Rules(rounds_max=17, round_window=9))
+            for rules in (
+                Rules(rounds_max=0),
+                Rules(rounds_max=2),
+                Rules(rounds_max=17, round_window=9),
+                Rules(round_window=YEAR_S + 1),
+                Rules(round_window=2**48 - 1),
+            )
         ),
         *(
             ((dao, admin, 0, 1, window, rules), challenge(window, rules))
             for window, rules in (
                 (0, bonded),
                 (1, once),
+                (YEAR_S + 1, bonded),
                 (1, replace(bonded, bond=0)),
                 (1, replace(bonded, bond_receiver=nobody)),
             )
