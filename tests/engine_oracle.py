@@ -263,8 +263,10 @@ class Oracle:
         self.fenced(data)
         told = {"cancelled": True} if "cancelled" in self.tasks[data["id"]] else {}
         self.touch(data["id"])
-        self.attempts[data["id"]] = 0
+        before = self.promises.get(action["id"], {}).get("state")
         status, inner = self.one({"kind": kind, "data": action})
+        if self.promises.get(action["id"], {}).get("state") != before:
+            self.attempts[data["id"]] = 0
         return 200, {"action": (kind, status, inner), "preload": [], **told}
 
     def task_heartbeat(self, data: Json) -> tuple[int, Any]:

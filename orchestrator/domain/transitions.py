@@ -102,6 +102,8 @@ class TaskEvent(StrEnum):
     STAY_AWAKE = "stay_awake"
     """task.suspend, and something it awaits has settled."""
     FENCE = "fence"
+    PROGRESS = "progress"
+    """Something that was fenced has changed a promise: a repetition that is sent again changes none."""
     RENEW = "renew"
     RENEW_UNNAMED = "renew_unnamed"
     """An empty heartbeat, which renews all that its pid holds."""
@@ -127,6 +129,7 @@ FENCED = frozenset(
         TaskEvent.SUSPEND,
         TaskEvent.STAY_AWAKE,
         TaskEvent.FENCE,
+        TaskEvent.PROGRESS,
         TaskEvent.RENEW,
         TaskEvent.RENEW_UNNAMED,
     }
@@ -190,6 +193,7 @@ TASK_TRANSITIONS: dict[tuple[TaskState, TaskEvent], Outcome] = {
     (_S.PENDING, _V.SUSPEND): _REFUSED,
     (_S.PENDING, _V.STAY_AWAKE): _REFUSED,
     (_S.PENDING, _V.FENCE): _REFUSED,
+    (_S.PENDING, _V.PROGRESS): _REFUSED,
     (_S.PENDING, _V.RENEW): _REFUSED,
     (_S.PENDING, _V.RENEW_UNNAMED): _REFUSED,
     (_S.PENDING, _V.CANCEL): Outcome(state=_S.PENDING, timer=Timer.DISPATCH, cancels=True),
@@ -216,9 +220,8 @@ TASK_TRANSITIONS: dict[tuple[TaskState, TaskEvent], Outcome] = {
     (_S.ACQUIRED, _V.STAY_AWAKE): Outcome(
         state=_S.ACQUIRED, resumes=Count.CLEAR, releases=Count.CLEAR, attempts=Count.CLEAR, touches=True
     ),
-    (_S.ACQUIRED, _V.FENCE): Outcome(
-        state=_S.ACQUIRED, releases=Count.CLEAR, attempts=Count.CLEAR, touches=True
-    ),
+    (_S.ACQUIRED, _V.FENCE): Outcome(state=_S.ACQUIRED, touches=True),
+    (_S.ACQUIRED, _V.PROGRESS): Outcome(state=_S.ACQUIRED, releases=Count.CLEAR, attempts=Count.CLEAR),
     (_S.ACQUIRED, _V.RENEW): Outcome(state=_S.ACQUIRED, timer=Timer.LEASE, touches=True),
     (_S.ACQUIRED, _V.RENEW_UNNAMED): Outcome(state=_S.ACQUIRED, timer=Timer.LEASE),
     (_S.ACQUIRED, _V.CANCEL): Outcome(state=_S.ACQUIRED, cancels=True),
@@ -236,6 +239,7 @@ TASK_TRANSITIONS: dict[tuple[TaskState, TaskEvent], Outcome] = {
     (_S.SUSPENDED, _V.SUSPEND): _REFUSED,
     (_S.SUSPENDED, _V.STAY_AWAKE): _REFUSED,
     (_S.SUSPENDED, _V.FENCE): _REFUSED,
+    (_S.SUSPENDED, _V.PROGRESS): _REFUSED,
     (_S.SUSPENDED, _V.RENEW): _REFUSED,
     (_S.SUSPENDED, _V.RENEW_UNNAMED): _REFUSED,
     (_S.SUSPENDED, _V.CANCEL): Outcome(state=_S.PENDING, timer=Timer.DISPATCH, cancels=True),
@@ -253,6 +257,7 @@ TASK_TRANSITIONS: dict[tuple[TaskState, TaskEvent], Outcome] = {
     (_S.HALTED, _V.SUSPEND): _REFUSED,
     (_S.HALTED, _V.STAY_AWAKE): _REFUSED,
     (_S.HALTED, _V.FENCE): _REFUSED,
+    (_S.HALTED, _V.PROGRESS): _REFUSED,
     (_S.HALTED, _V.RENEW): _REFUSED,
     (_S.HALTED, _V.RENEW_UNNAMED): _REFUSED,
     (_S.HALTED, _V.CANCEL): Outcome(state=_S.HALTED, cancels=True),
@@ -270,6 +275,7 @@ TASK_TRANSITIONS: dict[tuple[TaskState, TaskEvent], Outcome] = {
     (_S.FULFILLED, _V.SUSPEND): _REFUSED,
     (_S.FULFILLED, _V.STAY_AWAKE): _REFUSED,
     (_S.FULFILLED, _V.FENCE): _REFUSED,
+    (_S.FULFILLED, _V.PROGRESS): _REFUSED,
     (_S.FULFILLED, _V.RENEW): _REFUSED,
     (_S.FULFILLED, _V.RENEW_UNNAMED): _REFUSED,
     (_S.FULFILLED, _V.CANCEL): _same(_S.FULFILLED),

@@ -39,6 +39,21 @@ async def test_it_is_tried_ever_more_rarely(w: World) -> None:
     assert await give_back(w, ear, 1) == 5 * MINUTE_MS
 
 
+async def test_what_is_only_sent_again_is_no_progress(w: World) -> None:
+    """A workflow that is refused at every repetition makes its first calls again each time."""
+    ear = Ear()
+    w.engine.connect(GROUP, "w1", ear)
+    await w.do(create("changed", target=TARGET))
+    await ear.hear(1)
+    for version in range(8):
+        await w.do(acquire("changed", version))
+        await w.do(fence("changed", version + 1, create("changed:1")))
+        await w.do(c.TaskRelease(id="changed", version=version + 1))
+    assert len(ear.executes) == 2, "once when created, once when given back for the first time"
+    await w.pass_time(MINUTE_MS)
+    assert len(ear.executes) == 3
+
+
 async def test_a_newcomer_is_asked_at_once_and_before_the_others(w: World) -> None:
     old = Ear()
     w.engine.connect(GROUP, "old", old)

@@ -95,6 +95,17 @@ async def test_progress_gives_all_attempts_back(w: World) -> None:
     assert (await w.task("p")).state is TaskState.HALTED
 
 
+async def test_what_is_only_sent_again_gives_no_attempts_back(w: World) -> None:
+    await w.do(g.GroupSet(id=GROUP, attempts=2))
+    await w.do(create("p", target=TARGET))
+    for version in range(2):
+        assert (await w.task("p")).state is TaskState.PENDING
+        await w.do(acquire("p", version, ttl=10))
+        await w.do(fence("p", version + 1, create("p:1")))
+        await w.pass_time(10)
+    assert (await w.task("p")).state is TaskState.HALTED
+
+
 async def test_the_tag_of_an_invocation_wins(w: World) -> None:
     await w.do(g.GroupSet(id=GROUP, attempts=2))
     await w.do(create("fragile", target=TARGET, attempts="1"))

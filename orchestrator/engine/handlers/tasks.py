@@ -136,6 +136,7 @@ def fence(workspace: Workspace, command: c.TaskFence) -> c.FenceAnswer:
     expire_named(workspace, [command.id, action.id])
     task = _existing(workspace, command.id)
     apply(workspace, task, TaskEvent.FENCE, version=command.version)
+    before = workspace.promise(action.id)
     if isinstance(action, c.PromiseCreate | c.PromiseRecordStep):
         _check_not_forgotten(workspace, task, action.id)
     match action:
@@ -150,6 +151,8 @@ def fence(workspace: Workspace, command: c.TaskFence) -> c.FenceAnswer:
             promise = promises.settle_existing(workspace, action) if known else None
         case c.PromiseProgress():
             promise = promises.note_progress(workspace, action)
+    if workspace.promise(action.id) is not before:
+        apply(workspace, _existing(workspace, command.id), TaskEvent.PROGRESS, version=command.version)
     return c.FenceAnswer(promise=promise, preload=[], cancelled=task.cancelled)
 
 
