@@ -16,7 +16,7 @@ from examples.gallery import EXAMPLES, Example
 from examples.index import PAGE, graphs_of, page, without_durations
 from examples.playing import Course, course, drawing, fate_by_chance, faults
 from examples.spawning import forked
-from examples.stage import Fate, stage
+from examples.stage import Fate, free_port, stage
 
 ROOT = Path(__file__).parents[2]
 INDEX = PAGE.read_text(encoding="utf-8")
@@ -159,10 +159,29 @@ async def test_a_program_refuses_wrong_arguments_with_a_sentence(program: Path, 
     assert not os.listdir(tmp_path)
 
 
+NEEDING_A_SERVER = (
+    ("human_in_the_loop/purchase.py", "work"),
+    ("hello_cli/hello.py",),
+    ("stateless_function/function.py", "--port", "PORT"),
+    ("rpc_gateway/gateway.py", "service", "stock"),
+    ("rpc_gateway/gateway.py", "gateway", "--port", "PORT"),
+    ("executors/faas.py", "executor", "upper"),
+    ("executors/faas.py", "router", "--port", "PORT"),
+    ("load_balanced/group.py", "work"),
+    ("load_balanced/group.py", "submit", "june", "3"),
+    ("worker_shapes/shapes.py", "process"),
+    ("worker_shapes/shapes.py", "server", "--port", "PORT"),
+)
+
+
 async def test_a_program_without_its_server_says_what_to_start(tmp_path: Path, unused_tcp_port: int) -> None:
+    url = f"http://127.0.0.1:{unused_tcp_port}"
     async with stage(tmp_path, Fate(spawn=forked)) as made:
-        url = f"http://127.0.0.1:{unused_tcp_port}"
-        waiting = await made.start("human_in_the_loop/purchase.py", "--at", url, "work")
-        said = await waiting.line("server_away")
-        assert url in said
-        assert "dao-scorer serve" in said
+        waiting = []
+        for program, *command in NEEDING_A_SERVER:
+            given = [str(free_port()) if argument == "PORT" else argument for argument in command]
+            waiting.append(await made.start(program, "--at", url, *given))
+        for one in waiting:
+            said = await one.line("server_away")
+            assert url in said, one.name
+            assert "dao-scorer serve" in said, one.name
