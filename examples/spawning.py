@@ -103,14 +103,18 @@ class _Fork:
     ) -> None:
         self._process = process
         self._transport = transport
+        self._ended = False
         self.output = output
 
     def kill(self) -> None:
-        if self._process.is_alive():
-            self._process.kill()
+        # Not by the process object: it may be asked for its end by one thread at a time only.
+        if not self._ended and self._process.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
 
     async def ended(self) -> int:
         await asyncio.to_thread(self._process.join)
+        self._ended = True
         self._transport.close()
         code = self._process.exitcode
         assert code is not None  # noqa: S101 - it was joined

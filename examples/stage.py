@@ -210,6 +210,7 @@ class Stage:
         self.programs: list[Program] = []
         self.root: str | None = None
         self.holds_inner = False
+        self._spared: set[int] = set()
         self._fate = fate
         self._stack = stack
 
@@ -222,11 +223,20 @@ class Stage:
         return [
             number
             for number, program in enumerate(self.programs)
-            if not program.name.startswith((STAND_INS, "dao-scorer serve")) and "--port 0" not in program.name
+            if number not in self._spared
+            and not program.name.startswith((STAND_INS, "dao-scorer serve"))
+            and "--port 0" not in program.name
         ]
 
-    async def start(self, program: str, *arguments: str, crash: Crash | None = None) -> Program:
-        """Start a program of an example (`folder/file.py`), to be crashed if this stage crashes."""
+    async def start(
+        self, program: str, *arguments: str, crash: Crash | None = None, spared: bool = False
+    ) -> Program:
+        """Start a program of an example (`folder/file.py`), to be crashed if this stage crashes.
+
+        One that is `spared` is the outside world for the others: it is not killed at random, either.
+        """
+        if spared:
+            self._spared.add(len(self.programs))
         command = _crashing(program, arguments, crash if self.crashing else None)
         return await self._begin(" ".join((program, *arguments)), command)
 

@@ -38,7 +38,7 @@ async def browser_tab(stage: Stage) -> str:
     port = str(free_port())
     origin = f"http://127.0.0.1:{port}"
     url = await stage.server(environment={"DAO_SCORER_CORS_ORIGINS": origin})
-    site = await stage.start("browser_tab/site.py", "--at", url, "--port", port)
+    site = await stage.start("browser_tab/site.py", "--at", url, "--port", port, spared=True)
     await stage.ask("GET", f"{origin}/index.html")
     await stage.browse(f"{origin}/index.html")
     async with Orchestrator.remote(url, group="asking", worker=False) as client:
