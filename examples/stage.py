@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 import shutil
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ INNER = -1
 """Stands for the number of a program that is started by another one."""
 LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[")
 TIMEOUT_S = 60.0
+PORTS = range(20_000, 32_000)
 ASK_PAUSE_S = 0.1
 STEPS = "steps.log"
 """What was executed, in the stage's folder."""
@@ -368,11 +370,15 @@ def chromium() -> str | None:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on now, for what is to be found there again."""
-    with socket.socket() as tried:
-        tried.bind(("127.0.0.1", 0))
-        port: int = tried.getsockname()[1]
-        return port
+    """Return a port of this machine that nobody listens on now, for what is to be found there again.
+
+    None of those that the system gives to whoever connects: one could be taken while a program is restarted.
+    """
+    for port in secrets.SystemRandom().sample(PORTS, len(PORTS)):
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
+    raise ProgramFailed(f"none of the ports from {PORTS.start} to {PORTS.stop} is free")
 
 
 @asynccontextmanager
