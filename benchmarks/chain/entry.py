@@ -17,7 +17,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.chain import backfill, events, local, reads, submissions
+from benchmarks.chain import backfill, events, large, local, reads, submissions
 from benchmarks.chain.stage import Figure
 from scorers.cli import logs
 
@@ -25,6 +25,7 @@ ROUNDS = 5
 SHAPES: Mapping[str, Callable[[int], Awaitable[list[Figure]]]] = {
     "backfill": backfill.measure,
     "events": events.measure,
+    "large": large.measure,
     "local": local.measure,
     "reads": reads.measure,
     "submissions": submissions.measure,
