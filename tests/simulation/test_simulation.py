@@ -18,13 +18,15 @@ import pytest
 
 from orchestrator.protocol import commands as c
 from tests.simulation.server import Server
-from tests.simulation.world import Plan, faults_of, simulate
+from tests.simulation.world import Interrupted, Plan, faults_of, simulate
 from tests.workflow_programs import ASKING, NESTED, SIMPLE, Program
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "300"))
 FIRST = int(os.environ.get("SIMULATION_FIRST", "0"))
 LOTS = min(10, SEEDS)
 PROGRESS_EVERY = 100
+INTERRUPTED_PART = 3
+"""So much fewer seeds are interrupted."""
 ROOT = Path(__file__).parents[2]
 EVENTFUL = 11
 
@@ -37,6 +39,14 @@ def test_the_invariants_hold_whatever_goes_wrong(lot: int) -> None:
         assert not faults, f"SIMULATION_FIRST={seed} SIMULATION_SEEDS=1: {faults}"
         if number % PROGRESS_EVERY == 0:
             print(f"lot {lot}: {number} seeds hold", file=sys.__stderr__, flush=True)
+
+
+@pytest.mark.timeout(60 + SEEDS)
+@pytest.mark.parametrize("lot", range(LOTS))
+def test_all_comes_to_an_end_whoever_is_cancelled_or_terminated(lot: int) -> None:
+    for seed in range(FIRST + lot, FIRST + SEEDS // INTERRUPTED_PART, LOTS):
+        violations = simulate(Plan.of(seed), world=Interrupted).violations
+        assert not violations, f"SIMULATION_FIRST={seed}: {violations}"
 
 
 def test_the_seeds_mix_every_operation() -> None:

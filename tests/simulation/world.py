@@ -39,6 +39,7 @@ CALM_AFTER_S = 240.0
 PATIENCE_S = 4 * 3600.0
 """Virtual seconds within which a calm world must come to its end (the longest back-off is five minutes)."""
 PAUSE_S = 1.0
+WISHES_MAX = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -391,14 +392,39 @@ async def outcome_of(handle: Handle[Any]) -> object:
         return (error.type_name, error.message)
 
 
-def simulate(plan: Plan, server_kind: type[Server] = Server) -> Seen:
+class Interrupted(World):
+    """A world in which somebody asks roots and called workflows to end, or ends them, at any moment."""
+
+    async def trouble(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.interrupt())
+            await super().trouble()
+
+    async def interrupt(self) -> None:
+        chance, line = Random(self.plan.seed), self.line()  # noqa: S311 - a seed makes the case repeatable
+        async with self.application(line, "impatient", 0, worker=False) as client:
+            for number in range(len(self.plan.programs)):
+                await asyncio.sleep(self.plan.chaos_s * chance.random() / len(self.plan.programs))
+                tasks = [key for key in self.store._tables.tasks if key.startswith(root_of(number))]
+                end = chance.choice(
+                    [client.promises.cancel, client.promises.cancel, client.promises.terminate]
+                )
+                for _ in range(WISHES_MAX):
+                    try:
+                        await end(chance.choice([root_of(number), *tasks]))
+                        break
+                    except OrchestratorError:  # not begun yet, or the server is away
+                        await asyncio.sleep(PAUSE_S)
+
+
+def simulate(plan: Plan, server_kind: type[Server] = Server, world: type[World] = World) -> Seen:
     """Run a plan to its end."""
     clock, chance = VirtualClock(), Random(plan.seed)  # noqa: S311 - a seed makes the case repeatable
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
     async def main() -> Seen:
-        return await World(plan, chance, clock, server_kind).run()
+        return await world(plan, chance, clock, server_kind).run()
 
     try:
         return clock.run(main(), SeededLoop(chance, lateness_s=0.001))
