@@ -18,7 +18,7 @@ from orchestrator.client import codec
 from orchestrator.commitments import Bundle, CanonicalError, Check, ProofError, canonical, jcs
 from scorers.claim import EvidenceError, section_in
 from scorers.policies.errors import PolicyError, UnnamedInput
-from scorers.policy import ANY_POLICY, AnyPolicy, Policy, policy_hash
+from scorers.policy import ANY_POLICY, AnyPolicy, Policy, PolicyStatement, policy_hash
 from scorers.sections import (
     SECTION,
     VOTES_SECTION,
@@ -40,6 +40,7 @@ from scorers.steps.votes import fetch_votes
 from scorers.values import (
     AppliedPolicy,
     Eligibility,
+    PolicyInputs,
     Proposal,
     Reputation,
     ScoreStatus,
@@ -119,6 +120,7 @@ def _scoring(bundle: Bundle) -> str:
     proposal = value_in(bundle, read_proposal, Proposal)
     verdict = value_in(bundle, calculate_score, Verdict)
     policy = _stated(bundle)
+    _check_inputs(bundle)
     shown, stated = (msgspec.to_builtins(each) for each in (section.policy, section_of_policy(policy)))
     told: tuple[tuple[str, object, object], ...] = (
         ("chain_id", section.chain_id, proposal.chain_id),
@@ -163,6 +165,17 @@ def _check_quorum(section: ScoringSection, proposal: Proposal) -> None:
         raise EvidenceError(
             f"quorum is {expected} by the DAO's tally, section {SECTION!r} says {section.quorum}"
         )
+
+
+def _check_inputs(bundle: Bundle) -> None:
+    """Hold what was applied against the step that read it: the policy itself could not tell the difference."""
+    applied = _applied(bundle)
+    if not isinstance(applied, AppliedPolicy):
+        return
+    if value_in(bundle, read_policy_inputs, PolicyStatement, "policy") != applied.statement:
+        raise EvidenceError("the policy's inputs were read for another policy than the one that counted")
+    if value_in(bundle, read_policy_inputs, PolicyInputs) != applied.inputs:
+        raise EvidenceError("the policy's inputs are not those that read_policy_inputs put out")
 
 
 def _stated(bundle: Bundle) -> AnyPolicy:

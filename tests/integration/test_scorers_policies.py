@@ -277,6 +277,24 @@ def taken_part_less(content: Any) -> None:
     forged(content, "check_eligibility", "input", into)
 
 
+def read_otherwise(content: Any) -> None:
+    def change(given: Any) -> None:
+        given["fields"]["participations"][0]["fields"]["proposals"] = [0]
+
+    forged(content, "read_policy_inputs", "output", change)
+
+
+def read_for_another(content: Any) -> None:
+    def change(given: Any) -> None:
+        given["policy"]["fields"]["parameters"]["last"] = "5"
+
+    forged(content, "read_policy_inputs", "input", change)
+
+
+def never_read(content: Any) -> None:
+    content["leaves"].remove(step(content, "read_policy_inputs"))
+
+
 def heavier(content: Any) -> None:
     content["sections"]["votes"]["leaves"][0]["counted_weight"] = "1000000"
 
@@ -313,6 +331,17 @@ TAMPERED = {
         {"leaves", "policy"},
         "leaf 3 (read_policy_inputs), output: participations",
     ),
+    "an input, where it was read": (
+        read_otherwise,
+        {"leaves", "scoring"},
+        "leaf 3 (read_policy_inputs), output: participations",
+    ),
+    "a parameter, where it was read for": (
+        read_for_another,
+        {"leaves", "scoring"},
+        "leaf 3 (read_policy_inputs), input: policy.parameters.last",
+    ),
+    "the whole reading": (never_read, {"completeness", "scoring"}, "the number of steps"),
     "a weight": (heavier, {"leaves", "votes", "policy"}, "leaf 4 (check_eligibility), output: counted"),
 }
 
