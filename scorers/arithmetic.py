@@ -168,7 +168,7 @@ def _check_quorum(section: ScoringSection, proposal: Proposal) -> None:
 
 
 def _check_inputs(bundle: Bundle) -> None:
-    """Hold what was applied against the step that read it: the policy itself could not tell the difference."""
+    """Hold what was applied against the step that read it: the policy could not tell the difference."""
     applied = _applied(bundle)
     if not isinstance(applied, AppliedPolicy):
         return

@@ -238,8 +238,8 @@ async def _sealed(
     if intent is None:
         return None
     sent = await send_detached(ctx, intent)
-    # A commitment is no submission: what it is good for shows when it is revealed.
-    return sent if phase is Phase.REVEAL else None
+    # A commitment is no submission: what it is good for shows when it is revealed, unless it was given up.
+    return sent if phase is Phase.REVEAL or sent.status is SentStatus.CANCELLED else None
 
 
 def judge_standing(standing: Standing, verdict: Verdict, root: str) -> Submission | None:

@@ -242,7 +242,8 @@ async def _another(ctx: Context, intent: Intent, delivery: Delivery, policy: Sen
 async def _ended(ctx: Context, intent: Intent, delivery: Delivery) -> Sent:
     final = delivery.seen
     filler = delivery.final_filler()
-    if filler is not None and filler.cancelled:
+    # Whichever empty transfer was mined: one may have been signed before the operator gave it up.
+    if filler is not None and any(each.cancelled for each in delivery.signed):
         return Sent(
             status=SentStatus.CANCELLED,
             logical_id=intent.logical_id,

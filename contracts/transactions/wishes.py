@@ -6,6 +6,7 @@ is settled, so that a death in between signs again what nobody has seen.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import count
 
@@ -15,6 +16,7 @@ from orchestrator import PromiseRecord, Promises, Refused, Value
 KIND_HEADER = "wish"
 MAX_FEE_HEADER = "max-fee-per-gas"
 KINDS = frozenset(WishKind)
+_WEI = re.compile(r"[1-9][0-9]{0,77}")
 _NOT_FOUND = 404
 
 
@@ -72,7 +74,7 @@ def _headers(wish: Wish) -> dict[str, str]:
 def _read(record: PromiseRecord) -> Wish | None:
     headers = record.param.headers or {}
     kind, fee = headers.get(KIND_HEADER), headers.get(MAX_FEE_HEADER)
-    if kind not in KINDS:
+    if kind not in KINDS or not (fee is None or _WEI.fullmatch(fee)):
         return None
     return Wish(
         kind=WishKind(kind),

@@ -25,8 +25,8 @@ from contracts.transactions import (
 )
 from contracts.transactions.nonces import follower_id, nonce_promise_id
 from contracts.transactions.values import Wish, WishKind
-from contracts.transactions.wishes import WishBook, wish_promise_id
-from orchestrator import Context, Orchestrator
+from contracts.transactions.wishes import KIND_HEADER, MAX_FEE_HEADER, WishBook, wish_promise_id
+from orchestrator import Context, Orchestrator, Value
 from orchestrator.engine import Engine
 from orchestrator.server import ServerSettings, create_app, listening
 from orchestrator.store.memory import MemoryStore
@@ -42,7 +42,7 @@ from tests.integration.test_transactions_pipeline import (
     send,
     until,
 )
-from tests.transactions_weather import CHAIN_ID, GWEI, REGISTRY, WeatherNode
+from tests.transactions_weather import CHAIN_ID, GWEI, REGISTRY, WeatherNode, refused
 
 PATIENT = replace(FAST, bump_after_watches=10_000)
 """Replaces nothing by itself."""
@@ -142,6 +142,25 @@ async def test_one_that_is_mined_before_its_cancellation_is_confirmed() -> None:
     assert [each.to for each, _ in node.mined()] == [REGISTRY]
 
 
+async def test_a_cancellation_holds_whichever_empty_transfer_is_mined() -> None:
+    """No node took it, so that its nonce was to be used up anyhow, before an operator gave it up."""
+    node = stuck()
+    node.refusal = refused("transaction type not supported")
+    async with running(node) as app, asyncio.timeout(TIMEOUT_S):
+        sending = asyncio.create_task(send(app))
+        await until(lambda: node.broadcasts[-1:] != [] and node.broadcasts[-1].to == SENDER)
+        node.refusal = None
+        await until(lambda: bool(node.pool))
+        node.drops = 1.0
+        asked = await WishBook(lambda: app.promises).ask(FIRST, Wish(kind=WishKind.CANCEL))
+        (before,) = node.pool.values()
+        while (await app.promises.get(asked.promise_id or "")).pending:  # noqa: ASYNC110 - a worker's doing
+            await asyncio.sleep(0.005)
+        unstuck(node)
+        assert (await sending).status is SentStatus.CANCELLED
+    assert [each for each, _ in node.mined()] == [before]
+
+
 async def test_what_was_told_as_confirmed_is_sent_again_though_its_nonce_is_used_up() -> None:
     """A reorg takes it back, and an operator cancels what is stuck then: its caller has long gone on."""
     node = WeatherNode(finality_lag=3)
@@ -162,11 +181,14 @@ async def test_what_was_told_as_confirmed_is_sent_again_though_its_nonce_is_used
     assert [(each.nonce, each.data) for each in node.succeeded()] == [(1, b"\x00\x01")]
 
 
-async def test_a_promise_that_says_nothing_is_no_wish() -> None:
+@pytest.mark.parametrize(
+    "headers", [None, {KIND_HEADER: "dance"}, {KIND_HEADER: "cancel", MAX_FEE_HEADER: "40 gwei"}]
+)
+async def test_a_promise_that_says_nothing_is_no_wish(headers: dict[str, str] | None) -> None:
     node = stuck()
     async with running(node, policy=PATIENT) as app, asyncio.timeout(TIMEOUT_S):
         sending = asyncio.create_task(send(app))
-        await app.promises.create(wish_promise_id(FIRST, 1))
+        await app.promises.create(wish_promise_id(FIRST, 1), param=Value(headers=headers))
         await until(lambda: len(node.broadcasts) > 3)
         unstuck(node)
         assert (await sending).status is SentStatus.CONFIRMED

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
+from unittest.mock import AsyncMock
 
 import pytest
 
 from contracts.bindings.proposal_scores import Course, Stage, Status, commitment_for
 from contracts.bindings.score_values import NOBODY
+from contracts.transactions import Sent, SentStatus
+from orchestrator import Context
 from orchestrator.commitments import ProofError
+from scorers import submission
 from scorers.batches.values import Item, Place
 from scorers.onchain_proof import verdict_proof
 from scorers.rounds import following
@@ -16,7 +21,7 @@ from scorers.rounds.course import STAGGER_S, STAGGERS, CourseOf, stagger_s
 from scorers.rounds.following import end_of, wait_s
 from scorers.rounds.sealing import Phase, Sealing, sealed_intent
 from scorers.rounds.values import Look, Said, Voice
-from scorers.submission import SubmissionStatus
+from scorers.submission import Standing, SubmissionStatus, judge_sent
 from scorers.workflow import shadow_of
 
 SCORER, REGISTRY = "0x" + "12" * 20, "0x" + "34" * 20
@@ -142,6 +147,27 @@ def test_a_verdict_is_committed_in_time_and_revealed_after_it() -> None:
     assert sealed(replace(made, now=600)) is Phase.REVEAL
     # What another salt sealed cannot be shown with this one.
     assert sealed(replace(made, now=600), OTHER_SALT) is Phase.WAIT
+
+
+@pytest.mark.parametrize(
+    ("status", "heard"),
+    [(SentStatus.CONFIRMED, False), (SentStatus.REVERTED, False), (SentStatus.CANCELLED, True)],
+)
+async def test_a_commitment_that_an_operator_gives_up_is_not_made_again(
+    monkeypatch: pytest.MonkeyPatch, status: SentStatus, heard: bool
+) -> None:
+    item = Item(logical_id="submitScore-1", proposal_id=7, status=1, score=5, root="0x" + "01" * 32)
+    sent = Sent(status=status, logical_id=item.logical_id, reason="an operator cancelled it")
+    monkeypatch.setattr(submission, "send_detached", AsyncMock(return_value=sent))
+    sealing = Sealing(commitment=None, reveal_at=0, now=500)
+    standing = Standing(scorer=SCORER, cancelled=False, entry=None, sealing=sealing)
+    place = Place(chain_id=1, registry=REGISTRY, scorer=SCORER)
+    found = await submission._sealed(cast("Context", None), place, item, standing, {1: SALT})
+    assert found == (sent if heard else None)
+    if found is not None:
+        ended = judge_sent(standing, found, 0)
+        assert ended is not None
+        assert ended.status is SubmissionStatus.FAILED
 
 
 @pytest.mark.parametrize("output", ["{}", '{"votes_root":"0x12"}', '{"votes_root":"0x' + "g" * 64 + '"}'])
