@@ -230,7 +230,10 @@ async def submit(ctx: Context, proposal: Proposal, verdict: Verdict, root: str) 
 async def _sealed(
     ctx: Context, place: Place, item: Item, standing: Standing, salts: dict[int, str]
 ) -> Sent | None:
-    """Commit, or reveal what was committed; None where only time or the next round helps."""
+    """Commit, or reveal what was committed; None where only time or the next round helps.
+
+    A commitment that stands is no submission yet; one that an operator gave up or that reverts ends like one.
+    """
     assert standing.sealing is not None  # noqa: S101 - asked by the caller
     if standing.round not in salts:
         salts[standing.round] = await ctx.run(draw_salt)
@@ -238,8 +241,7 @@ async def _sealed(
     if intent is None:
         return None
     sent = await send_detached(ctx, intent)
-    # A commitment is no submission: what it is good for shows when it is revealed, unless it was given up.
-    return sent if phase is Phase.REVEAL or sent.status is SentStatus.CANCELLED else None
+    return None if phase is Phase.COMMIT and sent.status is SentStatus.CONFIRMED else sent
 
 
 def judge_standing(standing: Standing, verdict: Verdict, root: str) -> Submission | None:
@@ -251,7 +253,10 @@ def judge_standing(standing: Standing, verdict: Verdict, root: str) -> Submissio
         return replace(judged, round=standing.round, watched=standing.watched)
     if standing.cancelled:
         return Submission(
-            status=SubmissionStatus.CANCELLED, scorer=standing.scorer, detail="cancelled before submission"
+            status=SubmissionStatus.CANCELLED,
+            scorer=standing.scorer,
+            detail="cancelled before submission",
+            round=standing.round,
         )
     if standing.decided and not standing.admitted:
         return too_late(standing)
@@ -315,7 +320,12 @@ def judge_sent(standing: Standing, sent: Sent, reverts: int) -> Submission | Non
             watched=standing.watched,
         )
     if sent.status is SentStatus.CANCELLED:
-        return Submission(status=SubmissionStatus.FAILED, scorer=standing.scorer, detail=sent.reason)
+        return Submission(
+            status=SubmissionStatus.FAILED,
+            scorer=standing.scorer,
+            detail=sent.reason,
+            round=standing.round,
+        )
     refusal = decode_error(bytes.fromhex((sent.revert_hex or "0x")[2:]))
     hopeless = refusal is not None and refusal.name in HOPELESS
     # What a revert means is asked of the registry first: the score may stand there already.
@@ -328,4 +338,5 @@ def judge_sent(standing: Standing, sent: Sent, reverts: int) -> Submission | Non
         block_number=sent.block_number,
         block_hash=sent.block_hash,
         detail=str(refusal or sent.reason or "the transaction reverted without a reason"),
+        round=standing.round,
     )

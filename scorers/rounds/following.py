@@ -31,13 +31,15 @@ async def follow_rounds(ctx: Context, followed: Followed) -> RoundsEnd:
     before: Look | None = None
     for attempt in count():
         look = await patiently(ctx, look_at_rounds, followed, since)
-        since = look.block_number + 1
+        # A node that lags may show an older block: what was told of later ones is not told again.
+        since = max(since, look.block_number + 1)
         voices += look.voices
         if look.stage == Stage.FINAL or (look.cancelled and look.stage == Stage.OPEN):
             return end_of(said_by(followed), look, voices)
         if look.stage == Stage.OPEN and look.admitted and look.round > submitted:
-            await submit(ctx, followed.proposal, followed.verdict, followed.root)
-            submitted = look.round
+            submission = await submit(ctx, followed.proposal, followed.verdict, followed.root)
+            # By its own look, which a node that lags may have answered with the round before.
+            submitted = max(submitted, submission.round)
         elif look.due is not None and look.sender is not None:
             # Another one's being first is a refusal, and as good.
             name = f"r{look.round}-{attempt + 1}"
