@@ -34,7 +34,8 @@ def said_by(followed: Followed) -> Said:
 async def look_at_rounds(info: Info, followed: Followed, since: int) -> Look:
     """Return what the finalised block shows, with the submissions from block `since` on."""
     node, proposal = info.dependency(Node), followed.proposal
-    shadow = info.dependency(SubmissionMode).shadow
+    # What began in the shadow stays there, whoever goes on with it: its outcome says that nothing was sent.
+    shadow = followed.round == 0 or info.dependency(SubmissionMode).shadow
     signers = None if shadow else info.dependency(Signers)
     sender = signers.chosen_for(str(proposal.proposal_id)) if signers else None
     header = await node.header("finalized")

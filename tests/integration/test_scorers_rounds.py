@@ -288,3 +288,31 @@ async def test_a_shadow_sends_nothing_and_compares(tmp_path: Path, agrees: bool)
         else:
             assert outcome.status is ScoreStatus.OUTVOTED
             assert outcome.transaction_hash is None
+
+
+async def test_what_began_in_the_shadow_is_not_submitted_by_a_worker_with_a_key(tmp_path: Path) -> None:
+    async with voted(RegistryTerms()) as (made, request), AsyncExitStack() as stack:
+        async with operator(made, tmp_path / "store.db", None) as shadow:
+            scoring = asyncio.create_task(shadow.score(made, request))
+            await looked_again(made)
+            scoring.cancel()
+            await asyncio.gather(scoring, return_exceptions=True)
+        keyed = await stack.enter_async_context(operator(made, tmp_path / "store.db", SCORERS[0]))
+        scoring = asyncio.create_task(keyed.score(made, request))
+        await looked_again(made)
+        arguments = (int(request.proposal_id), 1, 77, b"\x07" * 32)
+        await made.execute(SCORERS[1], made.registry, proposal_scores.SUBMIT_SCORE, *arguments)
+        outcome = await scoring
+        assert outcome.status is ScoreStatus.OUTVOTED
+        head, topic = await made.node.header("latest"), proposal_scores.SCORE_SUBMITTED.topic0
+        assert len(await made.node.logs(made.registry, [topic], 0, head.number)) == 1
+
+
+async def looked_again(made: World) -> None:
+    """Wait until the registry's rounds were looked at twice."""
+    counts = made.node.requests_by_method
+    before = counts["eth_getLogs"]
+    async with asyncio.timeout(TIMEOUT_S):
+        while counts["eth_getLogs"] < before + 2:
+            await made.mine()
+            await asyncio.sleep(0.05)
