@@ -22,7 +22,7 @@ from scorers.settings import ADDRESS, Settings, require
 
 SIGNING = ("registry", "rpc", "chain_id", "keystore", "keystore_password_file")
 READING = ("registry", "rpc", "chain_id", "start_block")
-ROOT_DIGITS = 64
+ROOT_BYTES = 32
 R = TypeVar("R")
 Proposal = Annotated[str, typer.Argument(metavar="PROPOSAL", help="The proposal's id, in decimal.")]
 
@@ -124,13 +124,12 @@ def _place(settings: Settings, proposal: str) -> tuple[str, int]:
 
 
 def _root_of(text: str) -> bytes:
-    digits = text.removeprefix("0x")
     try:
-        root = bytes.fromhex(digits)
+        root = bytes.fromhex(text.removeprefix("0x"))
     except ValueError:
         root = b""
-    if len(digits) != ROOT_DIGITS or not root:
-        output.fail(f"--root {text[:80]!r} is no root: 0x and {ROOT_DIGITS} hexadecimal digits")
+    if len(root) != ROOT_BYTES:
+        output.fail(f"--root {text[:80]!r} is no root: 0x and {2 * ROOT_BYTES} hexadecimal digits")
     return root
 
 

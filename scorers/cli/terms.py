@@ -33,7 +33,10 @@ BondReceiver = Annotated[
 
 def seconds(text: str, flag: str) -> int:
     """Read a duration of whole seconds; 0 is none."""
-    return 0 if text == "0" else milliseconds_of(text, flag) // 1_000
+    milliseconds = 0 if text == "0" else milliseconds_of(text, flag)
+    if milliseconds % 1_000:
+        output.fail(f"{flag} {text[:40]!r} is no number of whole seconds: the chain's time has no parts of one")
+    return milliseconds // 1_000
 
 
 def terms_of(
@@ -69,4 +72,7 @@ def _wei(text: str) -> int:
         amount = Decimal(-1)
     if not amount.is_finite() or not 0 <= amount < 10**9:
         output.fail(f"--bond {text[:40]!r} is no amount of ether: write 0.1")
-    return int(amount * WEI_PER_ETHER)
+    wei = amount * WEI_PER_ETHER
+    if wei != int(wei):
+        output.fail(f"--bond {text[:40]!r} has parts of a wei: ether has 18 decimals")
+    return int(wei)

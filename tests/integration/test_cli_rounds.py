@@ -144,6 +144,8 @@ def test_a_verdict_is_made_final_by_hand(stage: Stage) -> None:
         (("--challenge-window", "1h"), "belong together"),
         (("--bond", "0.1"), "belong together"),
         (("--bond", "much"), "no amount of ether"),
+        (("--challenge-window", "1h", "--bond", "1.0000000000000000001"), "parts of a wei"),
+        (("--round-window", "1h500ms"), "whole seconds"),
         (("--round-window", "long"), "no duration"),
         (("--bond-receiver", "0x12"), "no address"),
         (("--rounds", "2"), "UnsupportedRounds"),
@@ -163,6 +165,7 @@ def test_terms_that_cannot_work_are_refused(stage: Stage, terms: tuple[str, ...]
         (("show", str(2**256)), "no id of a proposal"),
         (("resolve", "1", "--score", "0", "--root", "0x12"), "is no root"),
         (("resolve", "1", "--score", "0", "--root", "z" * 64), "is no root"),
+        (("resolve", "1", "--score", "0", "--root", "01 " * 20 + "0101"), "is no root"),
         (("withdraw", "0x12"), "no address"),
     ],
 )
