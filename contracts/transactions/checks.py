@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from contracts.bindings import proposal_scores
 from contracts.rpc import Node
 
-# A commitment with its reveal takes up to 224,556 gas with OpenZeppelin 5.7 and solc 0.8.37, a submission without
-# one up to 146,519; the rest is room to move.
+# With OpenZeppelin 5.7 and solc 0.8.37 a commitment with its reveal takes up to 224,556 gas, and a submission
+# without one up to 146,519; the rest is room to move.
 SUBMISSION_GAS = 280_000
 
 

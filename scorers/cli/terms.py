@@ -35,7 +35,7 @@ def seconds(text: str, flag: str) -> int:
     """Read a duration of whole seconds; 0 is none."""
     milliseconds = 0 if text == "0" else milliseconds_of(text, flag)
     if milliseconds % 1_000:
-        output.fail(f"{flag} {text[:40]!r} is no number of whole seconds: the chain's time has no parts of one")
+        output.fail(f"{flag} {text[:40]!r} is no number of whole seconds, as the chain counts them")
     return milliseconds // 1_000
 
 

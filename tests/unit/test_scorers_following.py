@@ -75,7 +75,7 @@ def look(block: int, *, round_: int = 1, stage: Stage = Stage.OPEN) -> Look:
 async def followed(
     monkeypatch: pytest.MonkeyPatch, looks: list[Look], submitted_in: list[int]
 ) -> tuple[RoundsEnd, list[int]]:
-    """Follow these looks; submissions come to be in these rounds. Return the end, and the first blocks read."""
+    """Follow these looks; submissions are made in these rounds. Return the end, and the first blocks read."""
     first_blocks: list[int] = []
     left = iter(looks)
 
