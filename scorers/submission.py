@@ -230,10 +230,7 @@ async def submit(ctx: Context, proposal: Proposal, verdict: Verdict, root: str) 
 async def _sealed(
     ctx: Context, place: Place, item: Item, standing: Standing, salts: dict[int, str]
 ) -> Sent | None:
-    """Commit, or reveal what was committed; None where only time or the next round helps.
-
-    A commitment that stands is no submission yet; one that an operator gave up or that reverts ends like one.
-    """
+    """Commit, or reveal what was committed; None where only time or the next round helps."""
     assert standing.sealing is not None  # noqa: S101 - asked by the caller
     if standing.round not in salts:
         salts[standing.round] = await ctx.run(draw_salt)
@@ -241,7 +238,8 @@ async def _sealed(
     if intent is None:
         return None
     sent = await send_detached(ctx, intent)
-    return None if phase is Phase.COMMIT and sent.status is SentStatus.CONFIRMED else sent
+    # A commitment is no submission: what it is good for shows when it is revealed, unless it was given up.
+    return sent if phase is Phase.REVEAL or sent.status is SentStatus.CANCELLED else None
 
 
 def judge_standing(standing: Standing, verdict: Verdict, root: str) -> Submission | None:
