@@ -30,6 +30,21 @@ async def saga(stage: Stage) -> str:
     return f"{said}; {kept} bookings kept"
 
 
+async def food_delivery(stage: Stage) -> str:
+    """Crash as the second order, which nobody drives, is undone; a driver has taken the first one."""
+    bank = await stage.start("stand_ins/bank.py", "--port", "0")
+    where = ("--bank", (await bank.line("http://")).split()[3])
+    url = await stage.server()
+    program = "food_delivery/delivery.py"
+    await stage.keep(program, "--at", url, "work", crash=Crash(step="discard"))
+    await (await stage.start(program, "--at", url, "accept", "7", "eve")).result()
+    brought = await stage.start(program, "--at", url, "place", "7", "ada", "30", *where)
+    said = await brought.result()
+    left = await stage.start(program, "--at", url, "place", "8", "ada", "40", "--patience-s", "0.5", *where)
+    said = f"{said}; {await left.result()}"
+    return f"{said}; {await bank.line('+40')}"
+
+
 async def mutual_exclusion(stage: Stage) -> str:
     """Crash the worker that has the printer, in the middle of a job; another one takes its place."""
     url = await stage.server()
@@ -127,6 +142,15 @@ EXAMPLES = (
         root="trip-1",
         store="trips.db",
         play=saga,
+    ),
+    Example(
+        folder="food_delivery",
+        problem="An order that is undone if nobody comes for it",
+        crash="of the worker, as an order without a driver is undone",
+        root="delivery-8",
+        store="server.db",
+        play=food_delivery,
+        caption="The promise that a driver settles stands beside the tree: `driver-8`.",
     ),
     Example(
         folder="event_sourcing",
