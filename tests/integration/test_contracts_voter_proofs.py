@@ -10,7 +10,7 @@ import pytest
 
 from contracts.bindings import proposal_scores
 from contracts.bindings.proposal_scores import Step, VerdictProof, Vote
-from orchestrator.commitments import Commitment, MerkleTree, canonical_result
+from orchestrator.commitments import Commitment, MerkleTree, MultiProof, canonical_result
 from orchestrator.commitments import tree_of as tree_of_steps
 from scorers.onchain_proof import onchain_vote, verdict_proof
 from scorers.steps.score import calculate_score
@@ -107,12 +107,29 @@ def accepted(
     return deployment.chain.call(deployment.scores, proposal_scores.VERIFY_VOTER, *arguments)
 
 
+def several(made: Counted, indices: list[int]) -> tuple[MultiProof, list[Vote]]:
+    """Return one proof of several votes, and these in the order in which it takes them."""
+    proof = made.tree.multi_proof(indices)
+    hashes = {made.tree.multi_proof([index]).leaves[0]: index for index in indices}
+    return proof, [made.leaf(hashes[leaf]) for leaf in proof.leaves]
+
+
+def together(deployment: Deployment, made: Counted, proof: MultiProof, votes: list[Vote]) -> bool:
+    arguments = (made.proposal, made.verdict, proof.proof, proof.flags, votes)
+    return deployment.chain.call(deployment.scores, proposal_scores.VERIFY_VOTERS, *arguments)
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 1_000, 10_001])
 def test_every_vote_is_accepted_with_its_treatment(deployment: Deployment, count: int) -> None:
+    """One by one, and several with one proof: some of all places, and a dozen neighbours."""
     made = counted(deployment, count)
-    for index in {0, 1, 2, count // 2, count - 1}:
-        if index < count:
-            assert accepted(deployment, made, index, made.leaf(index)), index
+    shown = sorted({0, 1, 2, count // 2, count - 1} & set(range(count)))
+    for index in shown:
+        assert accepted(deployment, made, index, made.leaf(index)), index
+    for indices in (shown, list(range(min(count, 12)))):
+        proof, votes = several(made, indices)
+        assert together(deployment, made, proof, votes), indices
+        assert not together(deployment, made, proof, [replace(votes[0], weight=1), *votes[1:]]), indices
 
 
 def test_a_vote_said_to_be_treated_otherwise_is_refused(deployment: Deployment) -> None:
@@ -171,17 +188,10 @@ def test_nothing_is_proved_before_the_score_is_final(deployment: Deployment) -> 
 @pytest.mark.parametrize("indices", [[0], [0, 1], [4, 2, 0], [0, 1, 2, 3, 4]])
 def test_several_votes_with_one_proof(deployment: Deployment, indices: list[int]) -> None:
     made = counted(deployment, 5)
-    proof = made.tree.multi_proof(indices)
-    hashes = {made.tree.multi_proof([index]).leaves[0]: index for index in indices}
-    leaves = [made.leaf(hashes[leaf]) for leaf in proof.leaves]
-
-    def ask(votes: list[Vote], flags: list[bool]) -> bool:
-        arguments = (made.proposal, made.verdict, proof.proof, flags, votes)
-        return deployment.chain.call(deployment.scores, proposal_scores.VERIFY_VOTERS, *arguments)
-
-    assert ask(leaves, proof.flags)
-    assert not ask([replace(leaves[0], weight=1), *leaves[1:]], proof.flags)
-    assert not ask([replace(leaves[0], index=9), *leaves[1:]], proof.flags)
+    proof, votes = several(made, indices)
+    assert together(deployment, made, proof, votes)
+    assert not together(deployment, made, proof, [replace(votes[0], weight=1), *votes[1:]])
+    assert not together(deployment, made, proof, [replace(votes[0], index=9), *votes[1:]])
 
 
 def test_a_proof_of_no_votes_is_none(deployment: Deployment) -> None:
