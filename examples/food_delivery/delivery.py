@@ -1,4 +1,4 @@
-"""Deliver food: the customer pays, the kitchen cooks, a driver is found. Without a driver all of it is undone."""
+"""Deliver food: the customer pays, the kitchen cooks, a driver comes. Without a driver all is undone."""
 
 import argparse
 import asyncio
@@ -43,7 +43,9 @@ def hand_over(order: int, driver: str) -> str:
     return f"order {order} is brought by {driver}"
 
 
-async def deliver(ctx: Context, bank: str, order: int, customer: str, price: int, patience_s: float) -> str:
+async def deliver(
+    ctx: Context, order: int, *, bank: str, customer: str, price: int, patience_s: float
+) -> str:
     async with Saga(ctx) as saga:
         await ctx.run(change, bank, customer, -price)
         saga.undo(change, bank, customer, price)
@@ -66,10 +68,9 @@ async def work(at: str) -> None:
         await asyncio.Event().wait()
 
 
-async def place(at: str, order: int, customer: str, price: int, bank: str, patience_s: float) -> None:
+async def place(at: str, order: int, **wanted: str | float) -> None:
     async with Orchestrator.remote(at, group="kitchen", worker=False) as app:
-        arguments = (bank, order, customer, price, patience_s)
-        handle = await app.begin_rpc(f"delivery-{order}", "deliver", *arguments)
+        handle = await app.begin_rpc(f"delivery-{order}", "deliver", order, **wanted)
         failure = await handle.exception()
         print(f"paid back: {failure}" if failure else await handle.result())
 
