@@ -17,7 +17,7 @@ from contracts.bindings.reputation_dao import Support
 from contracts.deployment import RegistryTerms
 from contracts.transactions import patience
 from listener.invocation import ProposalRequest
-from orchestrator import Orchestrator
+from orchestrator import Orchestrator, Refused
 from orchestrator.commitments import Bundle
 from orchestrator.server import fetch_bundle
 from scorers import registration, workflow
@@ -96,8 +96,10 @@ async def operator(made: World, store: Path | str, scorer: int | None) -> AsyncI
 
 
 @asynccontextmanager
-async def voted(terms: RegistryTerms) -> AsyncIterator[tuple[World, ProposalRequest]]:
-    async with world(terms=terms, scorers=SCORERS) as made:
+async def voted(
+    terms: RegistryTerms, *, finality_lag: int = 0
+) -> AsyncIterator[tuple[World, ProposalRequest]]:
+    async with world(terms=terms, scorers=SCORERS, finality_lag=finality_lag) as made:
         await made.reputations({2: 10, 3: 20, 4: 2**200})
         request = await made.propose()
         await made.mine()
@@ -306,6 +308,43 @@ async def test_what_began_in_the_shadow_is_not_submitted_by_a_worker_with_a_key(
         assert outcome.status is ScoreStatus.OUTVOTED
         head, topic = await made.node.header("latest"), proposal_scores.SCORE_SUBMITTED.topic0
         assert len(await made.node.logs(made.registry, [topic], 0, head.number)) == 1
+
+
+@pytest.mark.parametrize("round_window", [0, ROUND_S])
+async def test_two_verdicts_within_the_time_of_finality_are_compared_where_there_are_rounds(
+    tmp_path: Path, round_window: int
+) -> None:
+    terms = RegistryTerms(rules=Rules(round_window=round_window))
+    async with voted(terms, finality_lag=8) as (made, request), AsyncExitStack() as stack:
+        ours = await stack.enter_async_context(operator(made, tmp_path / "store.db", SCORERS[0]))
+        arguments = (int(request.proposal_id), 1, 77, b"\x07" * 32)
+        await made.execute(SCORERS[1], made.registry, proposal_scores.SUBMIT_SCORE, *arguments)
+        # Final at once, though not yet in a block that is: the vote's last ones are.
+        assert (await course(made, request)).stage is Stage.FINAL
+        scoring = asyncio.create_task(ours.score(made, request))
+        await submitted(made, 2)
+        await made.mine(10)
+        assert (await scoring).status is ScoreStatus.SCORED
+        followed = rounds_id(request.promise_id)
+        if round_window:
+            end = await ours.ended(request)
+            assert (end.agrees, [each.scorer for each in end.differing]) == (False, [ACCOUNTS[SCORERS[1]][0]])
+            assert ours.counted()["scores_final_total differs"] == 1
+        else:
+            with pytest.raises(Refused):
+                await ours.app.promises.get(followed)
+            assert ours.counted() == {}
+
+
+async def submitted(made: World, count: int) -> None:
+    """Wait until so many submissions are mined, final or not."""
+    topic = proposal_scores.SCORE_SUBMITTED.topic0
+    async with asyncio.timeout(TIMEOUT_S):
+        while True:
+            head = await made.node.header("latest")
+            if len(await made.node.logs(made.registry, [topic], 0, head.number)) == count:
+                return
+            await asyncio.sleep(0.05)
 
 
 async def looked_again(made: World) -> None:
