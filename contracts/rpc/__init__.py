@@ -4,7 +4,7 @@
 """
 
 from contracts.rpc import bloom
-from contracts.rpc.call_reader import Call
+from contracts.rpc.call_reader import Call, answers_of
 from contracts.rpc.errors import (
     BlockMissing,
     BlockReplaced,
@@ -53,6 +53,7 @@ __all__ = [
     "TagUnsupported",
     "Topic",
     "WrongChain",
+    "answers_of",
     "bloom",
     "logs_between",
 ]

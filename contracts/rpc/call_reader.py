@@ -42,6 +42,16 @@ async def read_calls(pool: Pool, calls: Sequence[Call], block: q.BlockReference)
         return seen
 
 
+def answers_of(outcomes: Sequence[bytes | RpcError]) -> list[bytes]:
+    """Return the answers of calls, in their order; the first failure is raised."""
+    answers = []
+    for outcome in outcomes:
+        if isinstance(outcome, RpcError):
+            raise outcome
+        answers.append(outcome)
+    return answers
+
+
 def _request(to: str, data: bytes, block: q.BlockReference) -> Request:
     return METHOD, [{"to": q.encode_address(to), "data": q.encode_data(data)}, q.encode_block(block)]
 

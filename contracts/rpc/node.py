@@ -18,7 +18,7 @@ from eth_utils.crypto import keccak
 from contracts.bindings import Log
 from contracts.rpc import log_reader, refusals
 from contracts.rpc import quantities as q
-from contracts.rpc.call_reader import Call, read_calls
+from contracts.rpc.call_reader import Call, answers_of, read_calls
 from contracts.rpc.connection import Outcome
 from contracts.rpc.errors import NoCode, RpcError, RpcRefused, WrongChain
 from contracts.rpc.examination import Examined, examine
@@ -168,12 +168,7 @@ class Node:
 
     async def call_many(self, calls: Sequence[Call], block: q.BlockReference = "latest") -> list[bytes]:
         """Return the answers of many calls at one block, in their order; the first failure is raised."""
-        answers: list[bytes] = []
-        for outcome in await self.call_each(calls, block):
-            if isinstance(outcome, RpcError):
-                raise outcome
-            answers.append(outcome)
-        return answers
+        return answers_of(await self.call_each(calls, block))
 
     async def call_each(
         self, calls: Sequence[Call], block: q.BlockReference = "latest"

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from contracts.bindings import Log, governor
 from contracts.dao import Read
-from contracts.rpc import Node, RpcError, Topic, logs_between
+from contracts.rpc import Node, Topic, answers_of, logs_between
 from scorers.policies.inputs import Participations
 from scorers.steps.votes import dao_of, votes_of
 from scorers.values import Ballot, ClosedProposal, FirstVote, Participation, Proposal, Tally
@@ -111,11 +111,7 @@ async def _votes_on(
 async def _read_all(node: Node, reads: Sequence[Read[R]]) -> list[R]:
     """Ask what is closed at a finalised block: many questions, few requests."""
     at = (await node.header("finalized")).number
-    answers = []
-    for outcome in await node.multicall([read.call for read in reads], at):
-        if isinstance(outcome, RpcError):
-            raise outcome
-        answers.append(outcome)
+    answers = answers_of(await node.multicall([read.call for read in reads], at))
     return [read.decode(answer) for read, answer in zip(reads, answers, strict=True)]
 
 
