@@ -29,7 +29,7 @@ from scorers.policies.facts import NamedInputs, VoteFacts
 from scorers.policies.inputs import Participations
 from scorers.policies.statement import PolicyParts, parts_of, state
 from scorers.policy import PolicyStatement
-from scorers.steps.weighing import weight_of
+from scorers.steps.weighing import objection_of, weight_of
 
 CASES = 200
 CHILD_TIMEOUT_S = 60
@@ -42,6 +42,8 @@ ALLOWED = frozenset(
 """What the file of a policy may import."""
 EXACT = frozenset({"ceil", "comb", "factorial", "floor", "gcd", "isqrt", "lcm", "perm", "prod"})
 """What it may take from `math`; `floor` and `ceil` are exact for fractions."""
+DIVISIONS = frozenset({"truediv", "itruediv", "__truediv__", "__rtruediv__", "__float__"})
+"""What makes a float of integers under another name than `/`."""
 REFUSED = frozenset(
     (
         *("breakpoint", "compile", "complex", "delattr", "eval", "exec", "float", "getattr", "globals"),
@@ -78,6 +80,8 @@ def faults_of(
         faults += _elsewhere(statement, cases, seed, before)
     except (PolicyError, UnnamedInput) as error:
         faults.append(str(error))
+    except Exception as error:  # whatever it is, it would park every proposal
+        faults.append(f"it raises {type(error).__name__} for a vote: {error}")
     return faults
 
 
@@ -90,14 +94,14 @@ def votes_for(parts: PolicyParts, cases: int, seed: int) -> list[VoteFacts]:
 def treated(parts: PolicyParts, votes: Sequence[VoteFacts]) -> list[str]:
     """Return what a policy makes of each vote: its weight in decimal, or the objection.
 
-    Raises PolicyError for a weight that is none.
+    Raises PolicyError for a weight or an objection that is none, and whatever the policy itself raises.
     """
     return [_treated(parts, vote) for vote in votes]
 
 
 def _treated(parts: PolicyParts, vote: VoteFacts) -> str:
     weight = str(weight_of(parts.weighting, vote))
-    objections = [rule.objection(vote) for rule in parts.rules]
+    objections = [objection_of(rule, vote) for rule in parts.rules]
     return next((f"left out: {reason}" for reason in objections if reason is not None), weight)
 
 
@@ -183,16 +187,25 @@ def _source_faults(cls: type) -> Iterator[str]:
 def _faults_in(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Import):
         yield from (_not_allowed(alias.name) for alias in node.names if not _allowed(alias.name))
+        yield from (
+            f"it imports math as {each.asname}: leave it its name, or its functions cannot be told"
+            for each in node.names
+            if each.name == "math" and each.asname not in (None, "math")
+        )
     elif isinstance(node, ast.ImportFrom):
         module = node.module or "."
         if node.level or not _allowed(module):
             yield _not_allowed("." * node.level + module)
         elif module == "math":
             yield from (f"math.{each.name} is not exact" for each in node.names if each.name not in EXACT)
+        else:
+            yield from (_DIVIDES.format(each.name) for each in node.names if each.name in DIVISIONS)
     elif isinstance(node, ast.Constant) and isinstance(node.value, float | complex):
         yield f"{node.value!r} is no whole number"
     elif isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div):
-        yield "/ makes a float of integers: write //, or use fractions"
+        yield _DIVIDES.format("/")
+    elif isinstance(node, ast.Attribute) and node.attr in DIVISIONS:
+        yield _DIVIDES.format(node.attr)
     elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "math":
         if node.attr not in EXACT:
             yield f"math.{node.attr} is not exact"
@@ -200,6 +213,9 @@ def _faults_in(node: ast.AST) -> Iterator[str]:
         yield f"{node.id} is inexact, differs between runs, or reaches outside"
     elif isinstance(node, ast.Global | ast.Nonlocal | ast.AsyncFunctionDef | ast.Await):
         yield "a policy keeps nothing and awaits nothing"
+
+
+_DIVIDES = "{} makes a float of integers: write //, or use fractions"
 
 
 def _allowed(module: str) -> bool:

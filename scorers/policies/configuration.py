@@ -18,14 +18,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from scorers.policies.base import Rule, Weighting
 from scorers.policies.catalogue import load
 from scorers.policies.errors import PolicyError
 from scorers.policies.reputation_weighted import ReputationWeighted
 from scorers.policies.rules import MinimumWeight
-from scorers.policies.statement import build, state
+from scorers.policies.statement import build, state, whole_number
 from scorers.policy import AnyPolicy, Policy
 
 
@@ -62,6 +62,11 @@ class PolicySettings(PartSettings):
             return json.loads(given)
         except ValueError as error:
             raise ValueError(f"is no JSON ({error})") from None
+
+    @field_validator("minimum_weight", mode="before")
+    @classmethod
+    def _is_exact(cls, given: object) -> int:
+        return whole_number(given)  # a number with a point may have been rounded where it was read
 
     @model_validator(mode="after")
     def _exists(self) -> PolicySettings:

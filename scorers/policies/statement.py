@@ -154,7 +154,8 @@ def _hints(cls: type[Part]) -> dict[str, Any]:
     return {each.name: hints[each.name] for each in fields(cls)}
 
 
-def _integer(value: object) -> int:
+def whole_number(value: object) -> int:
+    """Return a number as a configuration gives it: an int, or its decimal text. Raises ValueError."""
     if isinstance(value, str) and value.removeprefix("-").isascii() and value.removeprefix("-").isdigit():
         return int(value)
     if type(value) is not int:
@@ -182,7 +183,7 @@ def _texts(value: object) -> TEXTS:
     return tuple(_text(each) for each in value)
 
 
-_READ: Mapping[Any, Callable[[object], object]] = {int: _integer, str: _text, bool: _truth, TEXTS: _texts}
+_READ: Mapping[Any, Callable[[object], object]] = {int: whole_number, str: _text, bool: _truth, TEXTS: _texts}
 _WRITTEN: Mapping[Any, Callable[[Any], str]] = {
     int: str,
     str: str,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.commitments import Uint256
-from scorers.policies.base import Weighting
+from scorers.policies.base import Rule, Weighting
 from scorers.policies.errors import PolicyError
 from scorers.policies.facts import NamedInputs, VoteFacts
 from scorers.policies.statement import Asked, PolicyParts, parts_of
@@ -36,14 +36,16 @@ def weigh_votes(policy: AppliedPolicy, examined: Sequence[Examined]) -> Weighing
 
 
 def _objection(parts: PolicyParts, facts: VoteFacts) -> str | None:
-    for rule in parts.rules:
-        reason = rule.objection(facts)
-        if reason is None:
-            continue
-        if type(reason) is not str or not reason:
-            raise PolicyError(type(rule).__qualname__, f"it objects {reason!r}: return a text, or None")
-        return reason
-    return None
+    objections = (objection_of(rule, facts) for rule in parts.rules)
+    return next((reason for reason in objections if reason is not None), None)
+
+
+def objection_of(rule: Rule, facts: VoteFacts) -> str | None:
+    """Return why a rule does not let a vote count. Raises PolicyError unless it is a text, or None."""
+    reason = rule.objection(facts)
+    if reason is not None and (type(reason) is not str or not reason):
+        raise PolicyError(type(rule).__qualname__, f"it objects {reason!r}: return a text, or None")
+    return reason
 
 
 def weight_of(weighting: Weighting, facts: VoteFacts) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 import scorers.policies
 import scorers.policies.template
@@ -263,16 +264,27 @@ def test_reputation_weighted_without_parameters_is_the_policy_without_configurat
     assert isinstance(policy_from(with_rules), PolicyStatement)
 
 
+@pytest.mark.parametrize("given_weight", [9007199254740993.0, True, "1e18", "0x10", None])
+def test_a_minimum_weight_is_a_whole_number_and_never_a_rounded_one(given_weight: object) -> None:
+    with pytest.raises(ValidationError, match="no whole number"):
+        PolicySettings.model_validate({"name": "quadratic", "minimum_weight": given_weight})
+    for exact in (2**200, str(2**200)):
+        found = PolicySettings.model_validate({"name": "quadratic", "minimum_weight": exact})
+        assert found.minimum_weight == 2**200
+
+
 @pytest.mark.parametrize(("weighting", "rules"), EVERY[-2:], ids=lambda part: type(part).__name__)
 def test_good_policies_pass_the_kit(weighting: Weighting, rules: list[Rule]) -> None:
     assert_policy(weighting, rules=rules, cases=50)
 
 
 BAD = """
+import math as m
 import random
 from dataclasses import dataclass
 from math import sqrt
-from scorers.policies import ReputationAt, Weighting
+from operator import truediv
+from scorers.policies import ReputationAt, Rule, Weighting
 
 seen = []
 
@@ -300,6 +312,18 @@ class Remembering(Weighting):
 class Peeking(Weighting):
     def weigh(self, vote):
         return vote.reputation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dividing(Weighting):
+    def weigh(self, vote):
+        return int(m.sqrt(vote.weight) * truediv(1, 2)) // vote.support
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silent(Rule):
+    def objection(self, vote):
+        return ""
 """
 
 
@@ -310,6 +334,8 @@ class Peeking(Weighting):
         ("Hashed", "another process"),
         ("Remembering", "treated differently the next time"),
         ("Peeking", "does not name it"),
+        ("Dividing", "it raises ZeroDivisionError"),
+        ("Silent", "return a text, or None"),
     ],
 )
 def test_the_kit_finds_what_is_wrong(
@@ -319,12 +345,15 @@ def test_the_kit_finds_what_is_wrong(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "bad_policies", raising=False)
     cls: Any = load(f"bad_policies:{name}")
-    faults = faults_of(cls(), cases=20)
+    weighting, rules = (TokenWeighted(), [cls()]) if issubclass(cls, Rule) else (cls(), [])
+    faults = faults_of(weighting, rules=rules, cases=20)
     assert any(fault in each for each in faults), faults
     source = "\n".join(faults)
     assert "it imports random" in source
     assert "math.sqrt is not exact" in source
+    assert "it imports math as m" in source
     assert "/ makes a float" in source
+    assert "truediv makes a float" in source
     assert "hash is inexact" in source
     if name == "Rooted":
         with pytest.raises(AssertionError, match="votes of seed 1"):
