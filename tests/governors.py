@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -27,6 +27,8 @@ ACCOUNTS = [(address.lower(), str(key)) for address, key in deterministic_accoun
 ADMIN, SCORER = 0, 1
 GAS = 6_000_000
 NODES = ("hardhat_free_chain", "anvil")
+SECOND_LAYER = "second_layer"
+"""A node whose contracts see the first layer's `block.number`, which rises once in three of its own blocks."""
 WEIGHTS = {2: 100, 3: 250, 4: 2**95, 5: 7}
 """What the voters hold, by account."""
 NOBODY = "0x" + "00" * 20
@@ -51,7 +53,10 @@ async def serving(kind: str) -> AsyncIterator[Node]:
             async with Node(url) as node:
                 yield node
     else:
-        async with ChainServer(ChainSettings(finality_lag=2)) as server, Node(server.url) as node:
+        settings = ChainSettings(finality_lag=2)
+        if kind == SECOND_LAYER:
+            settings = replace(settings, contract_blocks_from=19_000_000, blocks_per_contract_block=3)
+        async with ChainServer(settings) as server, Node(server.url) as node:
             yield node
 
 

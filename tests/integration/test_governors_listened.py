@@ -17,7 +17,7 @@ from orchestrator import Orchestrator, PromiseState
 from orchestrator.client.outcomes import result_of
 from scorers.registration import register_scoring
 from scorers.values import ScoreOutcome
-from tests.governors import ACCOUNTS, ADMIN, NODES, SCORER, Governance, governance
+from tests.governors import ACCOUNTS, ADMIN, NODES, SCORER, SECOND_LAYER, Governance, governance
 from tests.integration.test_governors_scored import mining
 from tests.integration.test_scorers_workflow import _short_waits  # noqa: F401 - a fixture
 from tests.scorers_chain import FAST, RETRY
@@ -69,3 +69,21 @@ async def test_listened_and_scored(node: str, name: str, period: int, tmp_path: 
         outcome = await listened(chain, dao, proposal_id, tmp_path)
     assert (outcome.for_votes, outcome.against_votes, outcome.score) == (700, 200, 5_555)
     assert outcome.transaction_hash is not None
+
+
+@pytest.mark.parametrize("name", ["SimpleGovernor", "BravoGovernor"])
+async def test_a_clock_of_another_chain_is_heeded(name: str, tmp_path: Path) -> None:
+    """Beside the first layer's blocks those of the RPC mean nothing, whether the DAO tells its clock or not."""
+    async with governance(SECOND_LAYER) as chain:
+        dao = await chain.found(name, period=20, weights={2: 200, 3: 700})
+        chain.registry = await deploy_registry(chain.sender(ADMIN), dao, scorers=[ACCOUNTS[SCORER][0]])
+        proposal_id, receipt = await chain.propose("Pay the auditors")
+        await chain.mine(9)
+        await chain.vote(2, governor.CAST_VOTE, proposal_id, int(Support.AGAINST))
+        await chain.vote(3, governor.CAST_VOTE, proposal_id, int(Support.FOR))
+        voted = (await chain.node.header("latest")).number
+        outcome = await listened(chain, dao, proposal_id, tmp_path)
+        ended = (await chain.node.header("latest")).number
+    assert (outcome.for_votes, outcome.against_votes, outcome.score) == (700, 200, 5_555)
+    assert outcome.transaction_hash is not None
+    assert voted < receipt.block_number + 20 < receipt.block_number + 60 < ended, "twenty blocks of the first"

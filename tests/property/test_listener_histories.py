@@ -77,8 +77,7 @@ class History:
         elif action == "mine":
             self.node.head += self.chance.randrange(1, 12)
         elif action == "reorganise":
-            self.forks += 1
-            self.node.reorganise(self.forks)
+            self.reorganise()
         elif action == "faults":
             self.fault_rate = self.chance.choice([0.0, 0.05, 0.3])
         elif action == "lag":
@@ -88,9 +87,21 @@ class History:
         else:
             await self.step(index)
 
+    def reorganise(self) -> None:
+        """Replace one to all of the blocks that are not final; what stood there moves, or is gone."""
+        self.forks += 1
+        first = self.node.head + 1 - self.chance.randrange(1, self.node.lag + 1)
+        replaced = range(first, self.node.head + 1)
+        again = [each for number in replaced for each in self.node.created.pop(number, [])]
+        for number in replaced:
+            self.node.forks[number] = self.forks
+        for each in again:
+            if self.chance.random() < 0.6:
+                self.node.propose(self.chance.choice(replaced), each)
+
     async def lagging(self, index: int) -> None:
         """Let one step meet a node that is some blocks behind."""
-        self.hidden_blocks = min(self.chance.randrange(1, 20), self.node.head - 4)
+        self.hidden_blocks = min(self.chance.randrange(1, 20), self.node.head - self.node.lag)
         self.node.head -= self.hidden_blocks
         await self.step(index)
         self.node.head += self.hidden_blocks
@@ -115,6 +126,8 @@ class History:
 
 async def play(seed: int) -> None:
     history = History(chance=random.Random(seed), folder=Path(tempfile.gettempdir()))  # noqa: S311
+    history.node.lag = history.chance.randrange(1, 13)
+    history.node.head = history.node.lag + 1
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         history.folder = Path(folder)
