@@ -28,7 +28,7 @@ ADMIN, SCORER = 0, 1
 GAS = 6_000_000
 NODES = ("hardhat_free_chain", "anvil")
 SECOND_LAYER = "second_layer"
-"""A node whose contracts see the first layer's `block.number`, which rises once in three of its own blocks."""
+"""A node whose contracts see the first layer's `block.number`: one of its blocks for three of this chain."""
 WEIGHTS = {2: 100, 3: 250, 4: 2**95, 5: 7}
 """What the voters hold, by account."""
 NOBODY = "0x" + "00" * 20

@@ -89,11 +89,14 @@ class DaoChain:
 
 @asynccontextmanager
 async def dao_chain(
-    *, clock: ClockUnit = ClockUnit.BLOCK_NUMBER, voting_period: int = VOTING_PERIOD
+    *,
+    clock: ClockUnit = ClockUnit.BLOCK_NUMBER,
+    voting_period: int = VOTING_PERIOD,
+    chain_id: int = CHAIN_ID,
 ) -> AsyncIterator[DaoChain]:
     """Serve a chain with one DAO on it."""
-    settings = ChainSettings(finality_lag=FINALITY_LAG, chain_id=CHAIN_ID)
-    async with ChainServer(settings) as server, Node(server.url, chain_id=CHAIN_ID) as node:
+    settings = ChainSettings(finality_lag=FINALITY_LAG, chain_id=chain_id)
+    async with ChainServer(settings) as server, Node(server.url, chain_id=chain_id) as node:
         accounts = await node.request("eth_accounts", [])
         chain = DaoChain(server=server, node=node, admin=str(accounts[0]).lower())
         await chain.deploy(clock, voting_period)

@@ -14,7 +14,7 @@ from contracts.deployment import deploy_registry
 from contracts.rpc import BlockHeader, BlockReference, Node
 from contracts.transactions import Signer
 from contracts.transactions.nonces import Claim, Limits, NonceBook
-from hardhat_free_chain.faults import StaleHead
+from hardhat_free_chain.faults import PrunedHistory, PrunedState, StaleHead
 from listener import Source, SqliteCursorStore
 from listener.store import Cursor
 from orchestrator import Orchestrator
@@ -153,6 +153,19 @@ async def test_the_token(ward: Ward) -> None:
 
 async def test_a_balance_that_does_not_last(ward: Ward) -> None:
     assert await failed(ward.settings(), submissions=10**12) == {"server", "balance"}
+
+
+async def test_what_a_node_no_longer_keeps(ward: Ward) -> None:
+    """Old logs are needed to begin, old state is not: the facts that are scored are checkpointed."""
+    await ward.made.mine(20)
+    assert (await found(ward.settings(), "archive")).state is State.OK
+    pruned = (await ward.made.server.open_endpoint(PrunedState(keep=4))).url
+    finding = await found(ward.settings(rpc=pruned), "archive")
+    assert (finding.state, "state at block 1 is pruned" in finding.detail) == (State.SKIPPED, True)
+    assert await failed(ward.settings(rpc=pruned)) == {"server"}
+    forgetful = (await ward.made.server.open_endpoint(PrunedHistory(before=10))).url
+    assert await failed(ward.settings(rpc=forgetful, start_block=1)) == {"server", "history"}
+    assert await failed(ward.settings(rpc=forgetful, start_block=10)) == {"server"}
 
 
 async def test_a_start_beyond_the_head(ward: Ward) -> None:

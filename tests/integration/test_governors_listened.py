@@ -73,7 +73,7 @@ async def test_listened_and_scored(node: str, name: str, period: int, tmp_path: 
 
 @pytest.mark.parametrize("name", ["SimpleGovernor", "BravoGovernor"])
 async def test_a_clock_of_another_chain_is_heeded(name: str, tmp_path: Path) -> None:
-    """Beside the first layer's blocks those of the RPC mean nothing, whether the DAO tells its clock or not."""
+    """Where contracts see the first layer's blocks, those of the RPC end no vote, clock() or not."""
     async with governance(SECOND_LAYER) as chain:
         dao = await chain.found(name, period=20, weights={2: 200, 3: 700})
         chain.registry = await deploy_registry(chain.sender(ADMIN), dao, scorers=[ACCOUNTS[SCORER][0]])

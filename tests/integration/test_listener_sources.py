@@ -11,12 +11,16 @@ import aiohttp
 import pytest
 
 from contracts.bindings import governor
+from contracts.dao import probe
 from contracts.deployment import deploy_registry
+from contracts.direct import DirectSender
+from contracts.transactions import Signer
 from listener import VotingEnded, score_promise_id, voting_ended_id
 from listener.supervisor import Phase
 from scorers.listening import check_sources, listening_of, status_served
 from scorers.settings import load_settings
-from tests.governors import ADMIN, Governance, governance
+from tests.governors import ACCOUNTS, ADMIN, Governance, governance
+from tests.listener_chain import CHAIN_ID, dao_chain
 from tests.listener_engine import Call, Handle, PromiseStore
 
 FILE = """
@@ -52,6 +56,26 @@ arguments = {{ who = "voter", weight = "weight" }}
 name = "other-chain"
 chain_id = 5
 contract = "{governor}"
+registry = "{registry}"
+"""
+
+
+TWO_CHAINS = """
+cursor = "sqlite:///{folder}/cursor.db"
+poll_interval = 0.02
+
+[[sources]]
+name = "here"
+chain_id = {here}
+rpc = ["{here_url}"]
+contract = "{dao}"
+registry = "{registry}"
+
+[[sources]]
+name = "there"
+chain_id = {there}
+rpc = ["{there_url}"]
+contract = "{dao}"
 registry = "{registry}"
 """
 
@@ -160,3 +184,49 @@ async def test_daos_of_two_kinds_and_an_event_are_listened_to_at_once(
         )
         assert votes == ["100", "250"]
         assert set(engine.made.values()) == {1}
+
+
+async def test_one_address_on_two_chains_is_two_sources(engine: KeywordStore, tmp_path: Path) -> None:
+    """Contract and proposals are equal, chain, cursor and pool are not; one that rests holds up no other."""
+    async with dao_chain() as here, dao_chain(chain_id=10) as there:
+        assert here.dao == there.dao
+        registries = set()
+        for chain, count in ((here, 1), (there, 3)):
+            await chain.finalize()
+            sender = DirectSender(
+                chain.node, Signer.from_key(ACCOUNTS[ADMIN][1]), await chain.node.chain_id()
+            )
+            registries.add(await deploy_registry(sender, await probe(chain.node, chain.dao), scorers=[]))
+            await chain.propose(count)
+            await chain.finalize()
+        (registry,) = registries
+        path = tmp_path / "dao-scorer.toml"
+        path.write_text(
+            TWO_CHAINS.format(
+                folder=tmp_path,
+                here=CHAIN_ID,
+                there=10,
+                here_url=here.url,
+                there_url=there.url,
+                dao=here.dao,
+                registry=registry,
+            )
+        )
+        settings, stop = load_settings(path), asyncio.Event()
+        wanted = {score_promise_id(CHAIN_ID, here.dao, 1)}
+        wanted |= {score_promise_id(10, there.dao, each) for each in (1, 2, 3)}
+        ended = {voting_ended_id(10, there.dao, each) for each in (1, 2, 3)}
+        async with (
+            listening_of(settings, cast(Any, engine), None) as heard,
+            asyncio.TaskGroup() as group,
+        ):
+            group.create_task(heard.run(stop))
+            await until(lambda: wanted <= engine.records.keys())
+            await there.end_voting()
+            await until(lambda: ended <= engine.values.keys())
+            assert len(heard.pools()) == 2
+            assert [each.phase for each in heard.listeners.statuses] == [Phase.RUNNING] * 2
+            stop.set()
+    assert {each for each in engine.records if each.startswith("score")} == wanted
+    assert engine.values.keys() == ended
+    assert set(engine.made.values()) == {1}

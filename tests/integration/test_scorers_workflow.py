@@ -12,8 +12,9 @@ import pytest
 
 from contracts.bindings import proposal_scores, reputation_dao
 from contracts.bindings.reputation_dao import ClockUnit, Support
-from contracts.rpc import CallReverted, LogPage, Node, NodeUnavailable, RpcError
+from contracts.rpc import CallReverted, LogPage, Node, NodeUnavailable, RpcError, StateMissing
 from contracts.transactions import check_sender, patience
+from hardhat_free_chain.faults import PrunedState
 from listener.invocation import EndReason, ProposalRequest
 from orchestrator import Orchestrator, PromiseRecord, PromiseState
 from scorers import submission
@@ -72,6 +73,21 @@ async def test_a_proposal_is_scored_and_submitted_once(blocks: World) -> None:
     (submitted,) = await submissions(blocks)
     assert (submitted.score, "0x" + submitted.root.hex()) == (-3333, outcome.root)
     assert submitted.scorer.lower() == outcome.scorer == ACCOUNTS[1][0]
+
+
+async def test_a_node_without_old_states_is_enough(blocks: World) -> None:
+    """The state of the vote's blocks is gone: what is read of them is checkpointed, or stands in logs."""
+    request = await voted(blocks, (2, Support.FOR), (3, Support.AGAINST))
+    await blocks.mine(60)
+    pruned = (await blocks.server.open_endpoint(PrunedState(keep=4))).url
+    async with Node(pruned, chain_id=blocks.chain_id) as node:
+        with pytest.raises(StateMissing, match="archive node"):
+            await node.call(blocks.dao, reputation_dao.CLOCK.encode(), request.block_number)
+        async with blocks.scoring(node=node) as app:
+            await blocks.end(app, request)
+            outcome = await score(app, request)
+    assert (outcome.status, outcome.for_votes, outcome.against_votes) == (ScoreStatus.SCORED, 10, 20)
+    assert len(await submissions(blocks)) == 1
 
 
 async def test_nothing_is_read_or_sent_before_the_vote_has_ended(blocks: World) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from eth_account import Account
 from prometheus_client.core import Metric
+from structlog.testing import capture_logs
 
 from contracts.rpc import CallReverted
 from contracts.transactions import (
@@ -128,6 +129,19 @@ async def test_above_the_fee_cap_it_waits_without_a_nonce() -> None:
         assert (await held).nonce == 0
         assert value_of(metrics, "transactions_alarm", alarm="fee") == 0
     assert all(each.fee <= 20 * GWEI for each in node.broadcasts)
+
+
+async def test_a_price_above_the_alarm_is_told_and_paid() -> None:
+    node = WeatherNode()
+    node.base_fee = 50 * GWEI
+    async with running(node, replace(FAST, fee_alarm=20 * GWEI)) as (app, metrics):
+        with capture_logs() as logs:
+            assert (await send(app, 1)).status is SentStatus.CONFIRMED
+        assert "transaction.fee_alarm" in {entry["event"] for entry in logs}
+        assert value_of(metrics, "transactions_alarm", alarm="fee") == 1
+        node.base_fee = GWEI
+        assert (await send(app, 2)).status is SentStatus.CONFIRMED
+        assert value_of(metrics, "transactions_alarm", alarm="fee") == 0
 
 
 async def test_a_low_balance_is_told_before_it_is_used_up() -> None:
