@@ -17,7 +17,7 @@ from itertools import count
 from contracts.bindings import decode_error, proposal_scores
 from contracts.bindings.governor import ProposalState
 from contracts.bindings.score_values import NOBODY
-from contracts.rpc import Node, answers_of, logs_between
+from contracts.rpc import Node, logs_between
 from contracts.transactions import Sent, SentStatus, Signers, patiently, send_detached
 from contracts.transactions.patience import park_s
 from orchestrator import Context, Info
@@ -120,17 +120,17 @@ async def read_standing(info: Info, proposal: Proposal) -> Standing:
     finalized = await node.header("finalized")
     chosen = signers.chosen_for(str(proposal.proposal_id))
     place, state = (proposal.registry, proposal.proposal_id), dao_of(proposal).state(proposal.proposal_id)
-    answers = answers_of(
-        await node.multicall(
-            [state.call, *course_calls(place, chosen), *_submissions(place, FIRST_ROUND, signers.addresses)],
-            finalized.number,
-        )
+    # One batch and not a multicall: whether Multicall3 is there is learnt by asking, and a step that another
+    # process takes over has to ask the chain for the same.
+    answers = await node.call_many(
+        [state.call, *course_calls(place, chosen), *_submissions(place, FIRST_ROUND, signers.addresses)],
+        finalized.number,
     )
     course = read_course(answers[1 : 1 + COURSE_CALLS])
     records = answers[1 + COURSE_CALLS :]
     if course.round != FIRST_ROUND:
         again = _submissions(place, course.round, signers.addresses)
-        records = answers_of(await node.multicall(again, finalized.number))
+        records = await node.call_many(again, finalized.number)
     done = [
         scorer
         for scorer, record in zip(signers.addresses, records, strict=True)
