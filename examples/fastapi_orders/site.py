@@ -46,9 +46,11 @@ def site(at: str) -> FastAPI:
         return {"id": handle.id}
 
     @made.get("/orders/{number}")
-    async def outcome(number: int) -> dict[str, str]:
+    async def status(number: int) -> dict[str, str]:
         handle = await durable.get(f"order-{number}")
-        return {"result": await handle.result()}
+        if not await handle.done():
+            return {"state": "pending"}
+        return {"state": "done", "result": await handle.result()}
 
     return made
 

@@ -35,8 +35,11 @@ def site(durable: SyncOrchestrator) -> Flask:
         return {"id": handle.id}, 202
 
     @made.get("/orders/<int:number>")
-    def outcome(number: int) -> dict[str, str]:
-        return {"result": durable.get(f"order-{number}").result(timeout_s=60)}
+    def status(number: int) -> dict[str, str]:
+        handle = durable.get(f"order-{number}")
+        if not handle.done():
+            return {"state": "pending"}
+        return {"state": "done", "result": handle.result()}
 
     return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 from examples.gallery.example import Example
 from examples.stage import Crash, ProgramFailed, Stage, free_port
@@ -44,9 +45,15 @@ async def status_polling(stage: Stage) -> str:
     url = f"http://127.0.0.1:{port}/reports/june"
     await stage.keep("status_polling/site.py", "--port", port, crash=Crash(step="write", number=3))
     placed = await stage.ask("POST", url)
-    while json.loads(status := await stage.ask("GET", url))["state"] == "pending":  # noqa: ASYNC110
+    return f"{json.loads(placed)['id']}: {', '.join((await _polled(stage, url))['chapters'])}"
+
+
+async def _polled(stage: Stage, url: str) -> dict[str, Any]:
+    """Ask until it is done, as a caller does who comes back."""
+    while (status := json.loads(await stage.ask("GET", url)))["state"] == "pending":  # noqa: ASYNC110
         await asyncio.sleep(POLL_S)
-    return f"{json.loads(placed)['id']}: {', '.join(json.loads(status)['chapters'])}"
+    done: dict[str, Any] = status
+    return done
 
 
 async def stateless_function(stage: Stage) -> str:
@@ -79,7 +86,7 @@ async def _placed(stage: Stage, program: str) -> str:
     url = f"http://127.0.0.1:{port}/orders/7"
     await stage.keep(program, "--port", port, crash=Crash(step="send"))
     placed = json.loads(await stage.ask("POST", url))["id"]
-    return f"{placed}: {json.loads(await stage.ask('GET', url))['result']}"
+    return f"{placed}: {(await _polled(stage, url))['result']}"
 
 
 EXAMPLES = (
