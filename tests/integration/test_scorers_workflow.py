@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import trunc
@@ -12,14 +12,29 @@ import pytest
 
 from contracts.bindings import proposal_scores, reputation_dao
 from contracts.bindings.reputation_dao import ClockUnit, Support
-from contracts.rpc import CallReverted, LogPage, Node, NodeUnavailable, RpcError, StateMissing
+from contracts.rpc import (
+    BlockHeader,
+    BlockReference,
+    CallReverted,
+    LogPage,
+    Node,
+    NodeUnavailable,
+    RpcError,
+    StateMissing,
+)
 from contracts.transactions import check_sender, patience
 from hardhat_free_chain.faults import PrunedState
 from listener.invocation import EndReason, ProposalRequest
 from orchestrator import Orchestrator, PromiseRecord, PromiseState
+from orchestrator.server import fetch_bundle
 from scorers import submission
+from scorers.audit import audit
+from scorers.composition import PROOFS
+from scorers.policies import FirstVoteBefore, ParticipationAdjusted, ReputationWeighted, Weighting
+from scorers.policies.statement import state
 from scorers.policy import Policy, policy_hash
 from scorers.steps import votes as votes_module
+from scorers.steps.proposal import proposal_facts
 from scorers.values import ScoreOutcome, ScoreStatus
 from scorers.workflow import score_proposal
 from tests.scorers_chain import ACCOUNTS, World, world
@@ -241,6 +256,50 @@ async def test_a_missing_role_parks_the_proposal_until_it_is_granted(blocks: Wor
         await blocks.execute(0, blocks.registry, proposal_scores.GRANT_ROLE, *role)
         assert (await scoring).status is ScoreStatus.SCORED
     assert (await check_sender(blocks.node, ACCOUNTS[1][0], blocks.registry)).faults == ()
+
+
+class WatchedNode(Node):
+    """Notes at which blocks contracts are asked, and which blocks are."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.states: set[BlockReference] = set()
+        self.headers: set[BlockReference] = set()
+
+    async def call_each(
+        self, calls: Sequence[tuple[str, bytes]], block: BlockReference = "latest"
+    ) -> list[bytes | RpcError]:
+        self.states.add(block)
+        return await super().call_each(calls, block)
+
+    async def header(self, block: BlockReference) -> BlockHeader:
+        self.headers.add(block)
+        return await super().header(block)
+
+
+WEIGHTINGS: list[Callable[[World], Weighting]] = [
+    lambda made: ReputationWeighted(contract=made.dao),
+    lambda _: ParticipationAdjusted(),
+]
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS, ids=["reputation", "participation"])
+async def test_a_score_rests_on_nothing_that_moves_and_on_no_old_state(
+    blocks: World, weighting: Callable[[World], Weighting]
+) -> None:
+    """Whoever reads all of it again names each block, and asks contracts only after the end of the vote."""
+    request = await voted(blocks, (2, Support.FOR), (3, Support.AGAINST))
+    await blocks.mine(25)
+    async with blocks.scoring(policy=state(weighting(blocks), [FirstVoteBefore()])) as app:
+        await blocks.end(app, request)
+        assert (await score(app, request)).status is ScoreStatus.NO_VOTES
+        call = app._started().transport.call
+        bundle = await fetch_bundle(call, request.promise_id, PROOFS.sections, decode=PROOFS.decode)
+    async with WatchedNode(blocks.server.url) as node:
+        facts = await proposal_facts(node, request)
+        assert (await audit(node, bundle)).ok
+        assert {block for block in node.headers if not isinstance(block, int)} == {"finalized"}
+        assert all(isinstance(block, int) and block > facts.deadline for block in node.states), node.states
 
 
 class RefusingNode(Node):
