@@ -111,7 +111,7 @@ async def read_standing(info: Info, proposal: Proposal) -> Standing:
     """Read, at one finalised block, whether the proposal was cancelled and what our keys have submitted.
 
     What any key of this worker has submitted in the current round counts, a retiring one included; else the
-    standing is that of the key to submit with.
+    standing is that of the active key that has committed, or of the one to submit with.
     """
     mode = info.dependency(SubmissionMode)
     if mode.shadow:
@@ -137,6 +137,8 @@ async def read_standing(info: Info, proposal: Proposal) -> Standing:
         if proposal_scores.SUBMISSION_OF.decode(record).status is not proposal_scores.Status.NONE
     ]
     scorer = done[0] if done else chosen
+    sealed = await sealing_of(node, place, course, _first(scorer, signers.active), finalized)
+    scorer = sealed[0] if sealed and not done else scorer
     entry = await _entry(node, proposal, scorer, course.round, finalized.number) if done else None
     due = course.due(finalized.timestamp, stagger_s(scorer))
     return Standing(
@@ -149,8 +151,12 @@ async def read_standing(info: Info, proposal: Proposal) -> Standing:
         decided=course.has_rounds and course.final,
         admitted=course.admitted or not course.has_rounds,
         overdue=due.name if due else None,
-        sealing=await sealing_of(node, place, course, scorer, finalized),
+        sealing=sealed[1] if sealed else None,
     )
+
+
+def _first(scorer: str, scorers: Sequence[str]) -> list[str]:
+    return [scorer, *(each for each in scorers if each != scorer)]
 
 
 def _submissions(place: tuple[str, int], round_: int, scorers: Sequence[str]) -> list[tuple[str, bytes]]:

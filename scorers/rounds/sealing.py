@@ -7,6 +7,7 @@ can reveal. It is as secret as the store: it stands in the record of the step th
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -48,17 +49,23 @@ async def draw_salt(info: Info) -> str:
 
 
 async def sealing_of(
-    node: Node, place: tuple[str, int], course: CourseOf, scorer: str, block: BlockHeader
-) -> Sealing | None:
-    """Return where the key stands at the block, None where verdicts are submitted openly."""
+    node: Node, place: tuple[str, int], course: CourseOf, scorers: Sequence[str], block: BlockHeader
+) -> tuple[str, Sealing] | None:
+    """Return which of the keys, the preferred one first, has committed by the block, and where it stands.
+
+    Only the key that committed can reveal, also when others have come since. The first key where none has
+    committed; None where verdicts are submitted openly.
+    """
     if course.commit_window == 0:
         return None
     registry, number = place
     read = proposal_scores.COMMITMENT_OF
-    answer = await node.call(registry, read.encode(number, course.round, scorer), block.number)
-    found = read.decode(answer)
-    return Sealing(
-        commitment=None if found == NO_COMMITMENT else "0x" + found.hex(),
+    calls = [(registry, read.encode(number, course.round, scorer)) for scorer in scorers]
+    found = [read.decode(answer) for answer in await node.call_many(calls, block.number)]
+    committed = (pair for pair in zip(scorers, found, strict=True) if pair[1] != NO_COMMITMENT)
+    scorer, commitment = next(committed, (scorers[0], None))
+    return scorer, Sealing(
+        commitment=None if commitment is None else "0x" + commitment.hex(),
         reveal_at=course.reveal_at,
         now=block.timestamp,
     )

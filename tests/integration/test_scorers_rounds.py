@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from contracts.bindings import proposal_scores
+from contracts.bindings import Event, Log, proposal_scores
 from contracts.bindings.proposal_scores import Rules, Stage
 from contracts.bindings.reputation_dao import Support
 from contracts.deployment import RegistryTerms
-from contracts.transactions import patience
+from contracts.transactions import Signer, Signers, patience
 from listener.invocation import ProposalRequest
 from orchestrator import Orchestrator, Refused
 from orchestrator.commitments import Bundle
@@ -23,6 +23,7 @@ from orchestrator.server import fetch_bundle
 from scorers import registration, workflow
 from scorers.audit import audit
 from scorers.composition import PROOFS
+from scorers.registration import register_scoring
 from scorers.rounds import course as course_module
 from scorers.rounds import following
 from scorers.rounds.metrics import AgreementMetrics
@@ -31,7 +32,7 @@ from scorers.steps import votes as votes_module
 from scorers.steps.score import calculate_score
 from scorers.values import Eligibility, Proposal, ScoreOutcome, ScoreStatus, Tally, Verdict, Weighing
 from scorers.workflow import rounds_id, score_proposal
-from tests.scorers_chain import ACCOUNTS, World, world
+from tests.scorers_chain import ACCOUNTS, FAST, RETRY, World, world
 
 TIMEOUT_S = 60
 SCORERS = (1, 6, 7)
@@ -245,19 +246,38 @@ async def test_verdicts_are_committed_and_then_revealed(tmp_path: Path) -> None:
         async with asyncio.TaskGroup() as group:
             scoring = [group.create_task(each.score(made, request)) for each in operators]
             event = proposal_scores.SCORE_COMMITTED
-            async with asyncio.timeout(TIMEOUT_S):
-                while True:
-                    head = await made.node.header("latest")
-                    logs = await made.node.logs(made.registry, [event.topic0], 0, head.number)
-                    if len(logs) == 2:
-                        break
-                    await asyncio.sleep(0.05)
+            logs = await logged(made, event, 2)
             assert not [each for each in scoring if each.done()]
             await later(made, request, WINDOW_S)
         assert {each.result().status for each in scoring} == {ScoreStatus.SCORED}
         assert [(await each.ended(request)).agrees for each in operators] == [True, True]
         commitments = [event.decode(log).commitment for log in logs]
         assert len(set(commitments)) == 2
+
+
+async def test_the_key_that_committed_reveals_though_another_would_be_chosen_now(tmp_path: Path) -> None:
+    keys = {ACCOUNTS[number][0]: number for number in SCORERS[:2]}
+    url, signers = f"sqlite:///{tmp_path / 'store.db'}", Signers([signer_of(each) for each in keys.values()])
+    async with voted(replace(SEALED, quorum=1)) as (made, request), AsyncExitStack() as stack:
+        chosen = signers.chosen_for(request.proposal_id)
+        committing = next(number for address, number in keys.items() if address != chosen)
+        async with made.scoring(url, scorer=committing) as app:
+            await made.end(app, request)
+            scoring = asyncio.create_task(app.rpc(request.promise_id, score_proposal, request))
+            await logged(made, proposal_scores.SCORE_COMMITTED, 1)
+            scoring.cancel()
+            await asyncio.gather(scoring, return_exceptions=True)
+        await later(made, request, WINDOW_S)
+        app = Orchestrator.local(url, group="proposal-scorers")
+        register_scoring(app, node=made.node, signer=signers, sending=FAST, retry=RETRY)
+        await stack.enter_async_context(app)
+        async with asyncio.timeout(TIMEOUT_S):
+            outcome = await app.rpc(request.promise_id, score_proposal, request)
+        assert (outcome.status, outcome.scorer) == (ScoreStatus.SCORED, ACCOUNTS[committing][0])
+
+
+def signer_of(number: int) -> Signer:
+    return Signer.from_key(ACCOUNTS[number][1])
 
 
 @pytest.mark.parametrize("agrees", [True, False])
@@ -322,7 +342,7 @@ async def test_two_verdicts_within_the_time_of_finality_are_compared_where_there
         # Final at once, though not yet in a block that is: the vote's last ones are.
         assert (await course(made, request)).stage is Stage.FINAL
         scoring = asyncio.create_task(ours.score(made, request))
-        await submitted(made, 2)
+        await logged(made, proposal_scores.SCORE_SUBMITTED, 2)
         await made.mine(10)
         assert (await scoring).status is ScoreStatus.SCORED
         followed = rounds_id(request.promise_id)
@@ -336,14 +356,14 @@ async def test_two_verdicts_within_the_time_of_finality_are_compared_where_there
             assert ours.counted() == {}
 
 
-async def submitted(made: World, count: int) -> None:
-    """Wait until so many submissions are mined, final or not."""
-    topic = proposal_scores.SCORE_SUBMITTED.topic0
+async def logged(made: World, event: Event[object], count: int) -> list[Log]:
+    """Wait until the registry has emitted so many of an event, final or not, and return them."""
     async with asyncio.timeout(TIMEOUT_S):
         while True:
             head = await made.node.header("latest")
-            if len(await made.node.logs(made.registry, [topic], 0, head.number)) == count:
-                return
+            logs = await made.node.logs(made.registry, [event.topic0], 0, head.number)
+            if len(logs) == count:
+                return logs
             await asyncio.sleep(0.05)
 
 
