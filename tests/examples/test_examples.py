@@ -171,7 +171,25 @@ NEEDING_A_SERVER = (
     ("load_balanced/group.py", "submit", "june", "3"),
     ("worker_shapes/shapes.py", "process"),
     ("worker_shapes/shapes.py", "server", "--port", "PORT"),
+    ("approved_summary/summary.py", "work"),
+    ("calculator/calculator.py", "work", "adders"),
+    ("calculator/calculator.py", "calculate", "first", "1", "2"),
+    ("cancellation_window/order.py", "work"),
+    ("cancellation_window/order.py", "cancel", "7"),
+    ("idle_session/session.py", "act", "ada", "1", "looks"),
+    ("mutual_exclusion/printer.py", "ask", "1", "2"),
+    ("node_drain/drain.py", "begin", "node-1"),
+    ("order_states/order.py", "place", "7"),
+    ("priority_tiers/support.py", "ask", "free-bob"),
+    ("food_delivery/delivery.py", "place", "7", "ada", "30"),
 )
+
+
+def test_every_program_that_needs_a_server_is_asked() -> None:
+    """Those whose `--at` is a URL; `tenants` wants a token first, and a browser's tab asks for itself."""
+    needing = {path for path in PROGRAMS if '"--at", default="http://' in path.read_text(encoding="utf-8")}
+    asked = {ROOT / "examples" / program for program, *_ in NEEDING_A_SERVER}
+    assert {path.parent.name for path in needing - asked} == {"tenants", "browser_tab"}
 
 
 async def test_a_program_without_its_server_says_what_to_start(tmp_path: Path, unused_tcp_port: int) -> None:
