@@ -20,8 +20,14 @@ def site(at: str, sdk: Path) -> web.Application:
 
     async def told(request: web.Request) -> web.Response:
         news = json.loads(await request.read())
-        executed = news["event"] == "executed"
-        print(f"{news['id']}: times {news['number']}" if executed else "working in a tab", flush=True)
+        match news["event"]:
+            case "executed":
+                print(f"{news['id']}: times {news['number']}", flush=True)
+            case "away":
+                start = f"dao-scorer serve --cors-origins {request.url.origin()}"
+                print(f"no server at {at} lets this page in; start one: {start}", flush=True)
+            case _:
+                print("working in a tab", flush=True)
         return web.Response()
 
     async def control(request: web.Request) -> web.StreamResponse:

@@ -23,3 +23,5 @@ async function factorial(ctx, number) {
 const client = new Resonate({ url: settings.url, group: settings.group, pid: tab, ttl: 2000, logLevel: "error" });
 client.register("factorial", factorial);
 await tell({ event: "started" });
+// The SDK asks on until somebody answers; whoever looks at the site is told for whom.
+await fetch(`${settings.url}/health`).catch(() => tell({ event: "away" }));

@@ -186,7 +186,7 @@ NEEDING_A_SERVER = (
 
 
 def test_every_program_that_needs_a_server_is_asked() -> None:
-    """Those whose `--at` is a URL; `tenants` wants a token first, and a browser's tab asks for itself."""
+    """Those whose `--at` is a URL; `tenants` wants a token first, a browser's tab is asked below."""
     needing = {path for path in PROGRAMS if '"--at", default="http://' in path.read_text(encoding="utf-8")}
     asked = {ROOT / "examples" / program for program, *_ in NEEDING_A_SERVER}
     assert {path.parent.name for path in needing - asked} == {"tenants", "browser_tab"}
@@ -203,3 +203,16 @@ async def test_a_program_without_its_server_says_what_to_start(tmp_path: Path, u
             said = await one.line("server_away")
             assert url in said, one.name
             assert "dao-scorer serve" in said, one.name
+
+
+async def test_a_tab_without_a_server_says_what_to_start(tmp_path: Path, unused_tcp_port: int) -> None:
+    available(next(example for example in EXAMPLES if example.folder == "browser_tab"))
+    url, port = f"http://127.0.0.1:{unused_tcp_port}", str(free_port())
+    async with stage(tmp_path, Fate(spawn=forked)) as made:
+        site = await made.start("browser_tab/site.py", "--at", url, "--port", port)
+        page = f"http://127.0.0.1:{port}"
+        await made.ask("GET", f"{page}/index.html")
+        await made.browse(f"{page}/index.html")
+        assert f"{url} lets this page in; start one: dao-scorer serve --cors-origins {page}" in (
+            await site.line("no server at")
+        )
