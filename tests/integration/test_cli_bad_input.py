@@ -196,6 +196,12 @@ def test_missing_addresses_are_named_together(world: Stage, cli: Cli) -> None:
     cli("listen", "--rpc", world.rpc).told("--dao", "--registry", "DAO_SCORER_REGISTRY")
 
 
+def test_a_start_beyond_the_head_by_either_name(world: Stage, cli: Cli) -> None:
+    given = {**scoring(world), "DAO_SCORER_DAO": world.dao}
+    for flag in ("--start-block", "--from-block"):
+        cli("listen", flag, "900000", **given).told("900000", "beyond")
+
+
 def test_a_host_exposed_without_a_token(cli: Cli, tmp_path: Path) -> None:
     store = tmp_path / "exposed.db"
     cli("serve", "--host", "0.0.0.0", "--port", "0", "--store", f"sqlite:///{store}").told(  # noqa: S104

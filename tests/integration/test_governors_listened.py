@@ -9,7 +9,7 @@ import pytest
 
 from contracts.bindings import governor
 from contracts.bindings.governor import Support
-from contracts.dao import Dao
+from contracts.dao import TIMESTAMP_CLOCK, Dao
 from contracts.deployment import deploy_registry
 from listener import Listener, ListenerSettings, SqliteCursorStore, score_promise_id
 from listener.shapes import DaoShape
@@ -66,6 +66,22 @@ async def test_listened_and_scored(node: str, name: str, period: int, tmp_path: 
         await chain.mine(3)
         await chain.vote(2, governor.CAST_VOTE, proposal_id, int(Support.AGAINST))
         await chain.vote(3, governor.CAST_VOTE, proposal_id, int(Support.FOR))
+        outcome = await listened(chain, dao, proposal_id, tmp_path)
+    assert (outcome.for_votes, outcome.against_votes, outcome.score) == (700, 200, 5_555)
+    assert outcome.transaction_hash is not None
+
+
+@pytest.mark.parametrize("node", NODES)
+async def test_a_clock_of_seconds_is_heeded(node: str, tmp_path: Path) -> None:
+    async with governance(node) as chain:
+        dao = await chain.found("SimpleGovernor", seconds=True, period=3_600, weights={2: 200, 3: 700})
+        assert dao.mode == TIMESTAMP_CLOCK
+        chain.registry = await deploy_registry(chain.sender(ADMIN), dao, scorers=[ACCOUNTS[SCORER][0]])
+        proposal_id, _ = await chain.propose("Pay the auditors")
+        await chain.pass_time(20)
+        await chain.vote(2, governor.CAST_VOTE, proposal_id, int(Support.AGAINST))
+        await chain.vote(3, governor.CAST_VOTE, proposal_id, int(Support.FOR))
+        await chain.pass_time(3_600)
         outcome = await listened(chain, dao, proposal_id, tmp_path)
     assert (outcome.for_votes, outcome.against_votes, outcome.score) == (700, 200, 5_555)
     assert outcome.transaction_hash is not None
