@@ -67,7 +67,8 @@ class Look:
 class RoundsEnd:
     """How the rounds of a proposal ended; `agrees` is None where it was cancelled before a final verdict.
 
-    `voice` is the submission that was final, or the first that said the same; None for the admin's verdict.
+    `round` is the last that was open: a verdict of the admin's counts as that of the one after it. `voice` is
+    the first submission that said what is final, None if none did.
     """
 
     agrees: bool | None

@@ -6,6 +6,7 @@ import pytest
 
 from contracts.bindings import ContractError, proposal_scores
 from contracts.bindings.proposal_scores import Rules, Stage, Status, Submission
+from contracts.transactions.checks import SUBMISSION_GAS
 from tests.contracts_chain import Receipt, only, refusal
 from tests.contracts_registry import OTHER_ROOT, ROOT, Deployment, new_deployment
 
@@ -160,3 +161,29 @@ def test_each_round_has_commitments_of_its_own(sealed: Deployment) -> None:
     for who in (1, 2):
         assert reveal_refused(sealed, who, revelation(proposal)).name == "WrongReveal"
     only(reveal(sealed, proposal, 3).logs)
+
+
+def test_a_last_round_with_too_few_commitments_waits_for_the_admin_alone(sealed: Deployment) -> None:
+    chain, proposal = sealed.chain, sealed.ended()
+    for _ in range(2):
+        chain.send(sealed.stranger, sealed.scores, proposal_scores.OPEN_ROUND, proposal)
+        commit(sealed, proposal, 1, commitment(sealed, proposal, 1, round_=2))
+        chain.pass_time(ROUND_S)
+    reveal(sealed, proposal, 1)
+    late = commit_refused(sealed, proposal, 2, commitment(sealed, proposal, 2, round_=2))
+    assert late.name == "CommitWindowOver"
+    opening = chain.refused(sealed.stranger, sealed.scores, proposal_scores.OPEN_ROUND, proposal)
+    assert opening.name == "RoundsExhausted"
+    resolved = (proposal, Status.SCORED, -5, OTHER_ROOT)
+    chain.send(sealed.admin, sealed.scores, proposal_scores.PAUSE)
+    chain.send(sealed.admin, sealed.scores, proposal_scores.RESOLVE, *resolved)
+    assert chain.call(sealed.scores, proposal_scores.SCORE_OF, proposal).score == -5
+
+
+def test_the_funds_that_are_asked_for_pay_a_commitment_and_its_reveal(sealed: Deployment) -> None:
+    proposal = sealed.ended()
+    committing = [commit(sealed, proposal, who, commitment(sealed, proposal, who)) for who in (1, 2)]
+    sealed.chain.pass_time(COMMIT_S)
+    revealing = [reveal(sealed, proposal, who) for who in (1, 2)]
+    dearest = [max(each.gas_used for each in receipts) for receipts in (committing, revealing)]
+    assert 200_000 < sum(dearest) < SUBMISSION_GAS
