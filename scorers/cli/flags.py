@@ -6,7 +6,7 @@ A setting is declared once, in `scorers.settings`: flag, environment variable, t
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from functools import wraps
 from pathlib import Path
 from types import UnionType
@@ -31,22 +31,24 @@ _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 Run = Callable[..., Coroutine[Any, Any, None]]
 
 
-def configured(*names: str, reports_faults: bool = False) -> Callable[[Run], Callable[..., None]]:
+def configured(
+    *names: str, own: Collection[str] = (), reports_faults: bool = False
+) -> Callable[[Run], Callable[..., None]]:
     """Make a coroutine function a command whose first argument is the configuration.
 
     `names` are the settings that it offers as flags, beside `--config`; its other parameters are its own, and
-    one that has a setting's name is that setting's flag as well. A command that `reports_faults` is given the
-    SettingsError itself if the configuration is wrong. Raises KeyError for a name that can be no flag.
+    those of them that `own` names give the settings of these names as well. A command that `reports_faults`
+    is given the SettingsError itself if the configuration is wrong. Raises KeyError for a name that can be no
+    flag.
     """
     flags = {name: _flag(name) for name in names}
 
     def decorate(run: Run) -> Callable[..., None]:
-        _, *own = inspect.signature(run, eval_str=True).parameters.values()
-        shared = [parameter.name for parameter in own if parameter.name in Settings.model_fields]
+        _, *parameters = inspect.signature(run, eval_str=True).parameters.values()
 
         @wraps(run)
         async def with_settings(config: Path | None = None, **given: Any) -> None:
-            chosen = {name: given.pop(name) for name in flags} | {name: given[name] for name in shared}
+            chosen = {name: given.pop(name) for name in flags} | {name: given[name] for name in own}
             for name in REPEATED & chosen.keys():
                 # A command whose own flag it is may take it once, as text.
                 if not isinstance(chosen[name], str):
@@ -65,7 +67,7 @@ def configured(*names: str, reports_faults: bool = False) -> Callable[[Run], Cal
             for name, annotation in (flags | {"config": Config}).items()
         ]
         made = command(with_settings)
-        _describe(made, [*(parameter.replace(kind=_KEYWORD) for parameter in own), *offered])
+        _describe(made, [*(parameter.replace(kind=_KEYWORD) for parameter in parameters), *offered])
         return made
 
     return decorate

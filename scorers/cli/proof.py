@@ -106,7 +106,7 @@ def _give(content: bytes, file: Path | None, *, as_json: bool) -> None:
 
 
 @app.command("verify")
-@configured("chain_id", "dao", "registry", "server")
+@configured("chain_id", "dao", "registry", "server", own=("rpc",))
 async def verify(
     settings: Settings,
     source: Annotated[
