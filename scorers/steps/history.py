@@ -96,11 +96,16 @@ async def _votes_on(
     first = min(each.block_number for each in closed)
     logs = await logs_between(node, dao.address, [list(dao.vote_topics)], first, proposal.last_block)
     tallies = await _read_all(node, [dao.votes(each.proposal.proposal_id) for each in closed])
+    # A vote's log has its proposal's id as the first word of its data: each is looked at once.
+    by_proposal: dict[bytes, list[Log]] = {}
+    for log in logs:
+        by_proposal.setdefault(log.data[:32], []).append(log)
     found = []
     for each, tally in zip(closed, tallies, strict=True):
         proposal_id = each.proposal.proposal_id
+        cast = by_proposal.get(proposal_id.to_bytes(32, "big"), [])
         # Its own blocks do not matter: what is logged of it before the end of this vote is all that there is.
-        votes = votes_of(replace(proposal, proposal_id=proposal_id, first_block=first), logs)
+        votes = votes_of(replace(proposal, proposal_id=proposal_id, first_block=first), cast)
         counted = Tally(for_votes=tally.for_, against_votes=tally.against, abstain_votes=tally.abstain)
         if votes.tally != counted:
             raise HistoryIncomplete(proposal_id, votes.tally, counted)

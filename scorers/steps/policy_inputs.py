@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contracts.bindings import BindingError, Function, governor, votes_token
 from contracts.dao import BLOCK_CLOCK, Dao, DaoError, clock_of
 from contracts.rpc import Node, RpcError
+from contracts.rpc.together import gathered
 from orchestrator import Info
 from scorers.policies.inputs import BALANCE, BALANCE_AT, PAST_VOTES, PRIOR_VOTES, ReputationAt
 from scorers.policies.statement import parts_of
@@ -27,6 +28,10 @@ _HISTORY = {
     PRIOR_VOTES: votes_token.GET_PRIOR_VOTES,
     BALANCE_AT: votes_token.BALANCE_OF_AT,
 }
+
+
+HEADERS_TOGETHER = 16
+"""So many blocks are asked for at once: a vote may have thousands, and a node is milliseconds away."""
 
 
 class UnknownReputation(DaoError):
@@ -67,11 +72,14 @@ async def policy_inputs(
 
 
 async def _times(node: Node, proposal: Proposal, ballots: list[Ballot]) -> list[BlockTime]:
-    blocks = sorted({ballot.block_number for ballot in ballots} - {proposal.first_block})
-    return [
-        BlockTime(block_number=block, timestamp=(await node.header(block)).timestamp)
-        for block in (proposal.first_block, *blocks)
-    ]
+    later = sorted({ballot.block_number for ballot in ballots} - {proposal.first_block})
+    blocks, found = [proposal.first_block, *later], []
+    for start in range(0, len(blocks), HEADERS_TOGETHER):
+        headers = [node.header(block) for block in blocks[start : start + HEADERS_TOGETHER]]
+        found += [
+            BlockTime(block_number=each.number, timestamp=each.timestamp) for each in await gathered(headers)
+        ]
+    return found
 
 
 # -- reputations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ from scorers.policies import (
 )
 from scorers.policies.statement import state
 from scorers.steps.history import HistoryIncomplete
-from scorers.steps.policy_inputs import UnknownReputation, policy_inputs
+from scorers.steps.policy_inputs import HEADERS_TOGETHER, UnknownReputation, policy_inputs
 from scorers.values import BlockTime, PolicyInputs, Proposal, Tally, VoterReputation
 from tests.data import DXDAO, needs_dxdao
 from tests.recorded_dao import RecordedNode, recorded
@@ -151,6 +152,23 @@ async def test_times_are_those_of_the_creation_and_of_each_block_with_a_vote() -
     inputs = await policy_inputs(cast("Node", Asked()), state(TimeDecayed()), facts(), BALLOTS)
     times = [BlockTime(block_number=block, timestamp=100 * block) for block in (10, 12, 15)]
     assert inputs == replace(NOTHING, block_times=times)
+
+
+async def test_the_times_of_many_blocks_are_asked_for_together_and_not_all_at_once() -> None:
+    class Slow(Asked):
+        asking = most = 0
+
+        async def header(self, block: int | str) -> BlockHeader:
+            self.asking += 1
+            self.most = max(self.most, self.asking)
+            await asyncio.sleep(0)
+            self.asking -= 1
+            return await super().header(block)
+
+    node, many = Slow(), [ballot(number, 1, 1, block=10 + number) for number in range(100)]
+    inputs = await policy_inputs(cast("Node", node), state(TimeDecayed()), facts(), many)
+    assert [each.block_number for each in inputs.block_times] == [*range(10, 110)]
+    assert node.most == HEADERS_TOGETHER
 
 
 async def test_nothing_is_asked_where_nothing_is_named() -> None:
