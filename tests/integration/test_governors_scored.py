@@ -236,7 +236,8 @@ async def test_reputations_are_those_of_the_snapshot_however_they_are_asked(
     balances = (WEIGHTS[2], WEIGHTS[3])
     asked: dict[str, tuple[int, int]] = {"getPastVotes": delegated, "balanceOf": balances}
     if not seconds:
-        asked["getPriorVotes"] = delegated  # of this token it takes timepoints, which here are blocks
+        # Of this token they take timepoints, which here are blocks.
+        asked |= {"getPriorVotes": delegated, "balanceOfAt": balances}
     for function, (in_favour, against) in asked.items():
         policy = state(ReputationWeighted(contract=chain.token, function=function), [MinimumWeight()])
         snapshot = await chain.node.request("evm_snapshot", [])

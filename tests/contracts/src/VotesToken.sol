@@ -26,6 +26,11 @@ contract VotesToken is ERC20Votes, VotesExtended {
         return _seconds ? "mode=timestamp" : "mode=blocknumber&from=default";
     }
 
+    /// @notice What an account held at a block, as a MiniMe token and DAOstack's Reputation tell it.
+    function balanceOfAt(address account, uint256 blockNumber) external view returns (uint256) {
+        return getPastBalanceOf(account, blockNumber);
+    }
+
     /// @notice As Compound's token tells it, for Governor Bravo.
     function getPriorVotes(address account, uint256 blockNumber) external view returns (uint96) {
         return uint96(getPastVotes(account, blockNumber));
