@@ -1,12 +1,19 @@
 """Which refusal the bytes of a revert are, among all that our contracts and Governors know."""
 
-from contracts.bindings import governor, proposal_scores, reputation_dao, score_consumer
+from contracts.bindings import (
+    block_clock_governor,
+    governor,
+    proposal_scores,
+    reputation_dao,
+    score_consumer,
+)
 from contracts.bindings.errors import ContractError, ErrorType
 
 __all__ = ["decode_error"]
 
 _SOLIDITY = (ErrorType("Error(string message)"), ErrorType("Panic(uint256 code)"))
-_OURS = (*governor.ERRORS, *reputation_dao.ERRORS, *proposal_scores.ERRORS, *score_consumer.ERRORS)
+_MODULES = (block_clock_governor, governor, proposal_scores, reputation_dao, score_consumer)
+_OURS = tuple(error for module in _MODULES for error in module.ERRORS)
 _KNOWN = {each.selector: each for each in (*_SOLIDITY, *_OURS)}
 
 
