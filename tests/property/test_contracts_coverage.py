@@ -13,7 +13,7 @@ import pytest
 from tests.contracts_coverage import CONTRACTS, FOLDER, executed, missed
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("ProposalScores", "ScoreConsumer")
+NAMES = ("ProposalScores", "ScoreConsumer", "ReputationDao", "BlockClockGovernor")
 
 
 @pytest.mark.node
@@ -25,7 +25,8 @@ def test_every_statement_is_executed(tmp_path: Path) -> None:
             "Node.js or contracts/node_modules is missing: npm ci --prefix contracts enables this test"
         )
     tests = sorted(str(file) for file in (ROOT / "tests" / "integration").glob("test_contracts_*.py"))
-    tests += [str(ROOT / "tests" / "property" / name) for name in ("test_contracts_rounds_walk.py",)]
+    others = ("property/test_contracts_rounds_walk.py", "integration/test_governors_scored.py")
+    tests += [str(ROOT / "tests" / name) for name in others]
     environment = {name: value for name, value in os.environ.items() if name != "DAO_SCORER_RECORDS"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.contracts_coverage", *tests]
     run = subprocess.run(
