@@ -17,7 +17,7 @@ from contracts.bindings import BindingError
 from orchestrator.client import codec
 from orchestrator.commitments import Bundle, CanonicalError, Check, ProofError, canonical, jcs
 from scorers.claim import EvidenceError, section_in
-from scorers.policies.errors import PolicyError, UnnamedInput
+from scorers.policies.errors import PolicyError
 from scorers.policy import ANY_POLICY, AnyPolicy, Policy, PolicyStatement, policy_hash
 from scorers.sections import (
     SECTION,
@@ -197,7 +197,7 @@ def _policy(bundle: Bundle) -> str:
     try:
         found = check_eligibility(applied, votes.ballots, reputations, proposal.form.counting)
         _compare_votes(shown, found)
-    except (AttributeError, LookupError, TypeError, ValueError, UnnamedInput) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         # Values that nobody committed to may be anything.
         raise EvidenceError(f"the policy cannot be applied to what the steps show: {error!r}") from error
     return f"{_stated(bundle).name} counts {len(shown.counted)} votes and leaves out {len(shown.excluded)}"

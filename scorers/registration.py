@@ -11,7 +11,7 @@ from orchestrator import Exponential, Orchestrator, RetryPolicy
 from scorers.alarms import StepAlarm
 from scorers.batches.gathering import Batching
 from scorers.batches.registration import register_batches
-from scorers.policies.errors import PolicyError, UnnamedInput
+from scorers.policies.errors import PolicyError
 from scorers.policy import AnyPolicy, ChosenPolicy, Policy
 from scorers.rounds.following import follow_rounds
 from scorers.rounds.metrics import AgreementMetrics
@@ -38,7 +38,7 @@ VERSIONS: dict[Callable[..., object], int] = dict.fromkeys(
     (read_proposal, fetch_votes, score_reputations, *COMMITTED_DECISIONS), 2
 )
 """Versions beyond the first: since 2 facts say how the DAO counts, and the verdict the root of all votes."""
-_DECIDING_RETRY = Exponential(non_retryable=(PolicyError, UnnamedInput))
+_DECIDING_RETRY = Exponential(non_retryable=(PolicyError,))
 LOOKS: tuple[Callable[..., object], ...] = (
     policy_in_force,
     read_standing,

@@ -5,14 +5,17 @@ Pure: the classes that a statement names are looked up among those that are know
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from orchestrator.commitments import Uint256
-from scorers.policies.base import Rule, Weighting
+from scorers.policies.base import Part, Rule, Weighting
 from scorers.policies.errors import PolicyError
 from scorers.policies.facts import NamedInputs, VoteFacts
 from scorers.policies.statement import Asked, PolicyParts, parts_of
 from scorers.values import AppliedPolicy, Ballot, CountedVote, PolicyInputs, Reason, SetAside, Weighing
+
+T = TypeVar("T")
 
 WEIGHT_MAX = 2**256 - 1
 Examined = tuple[Ballot, Uint256, Reason | None]
@@ -42,7 +45,7 @@ def _objection(parts: PolicyParts, facts: VoteFacts) -> str | None:
 
 def objection_of(rule: Rule, facts: VoteFacts) -> str | None:
     """Return why a rule does not let a vote count. Raises PolicyError unless it is a text, or None."""
-    reason = rule.objection(facts)
+    reason = _answer(rule, rule.objection, facts)
     if reason is not None and (type(reason) is not str or not reason):
         raise PolicyError(type(rule).__qualname__, f"it objects {reason!r}: return a text, or None")
     return reason
@@ -50,11 +53,20 @@ def objection_of(rule: Rule, facts: VoteFacts) -> str | None:
 
 def weight_of(weighting: Weighting, facts: VoteFacts) -> int:
     """Return what a vote weighs. Raises PolicyError unless it is a whole number of 256 bits."""
-    weight = weighting.weigh(facts)
+    weight = _answer(weighting, weighting.weigh, facts)
     if type(weight) is not int or not 0 <= weight <= WEIGHT_MAX:
         name = type(weighting).__qualname__
         raise PolicyError(name, f"the vote of {facts.voter} weighs {weight!r}: return an int of 256 bits")
     return weight
+
+
+def _answer(part: Part, question: Callable[[VoteFacts], T], facts: VoteFacts) -> T:
+    """Ask a part of a policy; what a class of one's own raises is a fault of the policy, by its name."""
+    try:
+        return question(facts)
+    except Exception as error:
+        reason = f"it raises {type(error).__name__} for the vote of {facts.voter}: {error}"
+        raise PolicyError(type(part).__qualname__, reason) from error
 
 
 class _Lookup:

@@ -43,6 +43,7 @@ from scorers.policies.template import CappedWeight, NoAbstention
 from scorers.policy import Policy, PolicyStatement, policy_hash
 from scorers.sections import policy_of, section_of_policy
 from scorers.settings import load_settings
+from scorers.steps.weighing import objection_of, weight_of
 from scorers.testing import assert_policy, faults_of
 from tests.page_programs import ROOT, run_program, shown
 
@@ -262,6 +263,23 @@ def test_reputation_weighted_without_parameters_is_the_policy_without_configurat
         {"name": "reputation-weighted", "rules": [{"name": "first-vote-before"}]}
     )
     assert isinstance(policy_from(with_rules), PolicyStatement)
+
+
+def test_what_a_class_of_ones_own_raises_is_told_as_a_fault_of_the_policy() -> None:
+    """A verifier that was told to run it reports a check that fails, and no traceback."""
+
+    class Faulty(Weighting, Rule):
+        def weigh(self, vote: VoteFacts) -> int:
+            return vote.weight // 0
+
+        def objection(self, vote: VoteFacts) -> str | None:
+            return str(vote.reputation)
+
+    facts = VoteFacts(voter=LISTED, support=1, weight=1, entitled=1)
+    with pytest.raises(PolicyError, match=f"Faulty: it raises ZeroDivisionError for the vote of {LISTED}"):
+        weight_of(Faulty(), facts)
+    with pytest.raises(PolicyError, match=r"Faulty: it raises UnnamedInput .* does not name it"):
+        objection_of(Faulty(), facts)
 
 
 @pytest.mark.parametrize("given_weight", [9007199254740993.0, True, "1e18", "0x10", None])
