@@ -186,7 +186,7 @@ NEEDING_A_SERVER = (
 
 
 def test_every_program_that_needs_a_server_is_asked() -> None:
-    """Those whose `--at` is a URL; `tenants` wants a token first, a browser's tab is asked below."""
+    """Those whose `--at` is a URL; `tenants` wants a token first, a browser's tab is asked apart."""
     needing = {path for path in PROGRAMS if '"--at", default="http://' in path.read_text(encoding="utf-8")}
     asked = {ROOT / "examples" / program for program, *_ in NEEDING_A_SERVER}
     assert {path.parent.name for path in needing - asked} == {"tenants", "browser_tab"}
@@ -199,6 +199,9 @@ async def test_a_program_without_its_server_says_what_to_start(tmp_path: Path, u
         for program, *command in NEEDING_A_SERVER:
             given = [str(free_port()) if argument == "PORT" else argument for argument in command]
             waiting.append(await made.start(program, "--at", url, *given))
+        tenants = "tenants/notes.py"
+        await (await made.start(tenants, "sign", "ada")).result()
+        waiting.append(await made.start(tenants, "keep", "--at", url, "ada", "1", "text"))
         for one in waiting:
             said = await one.line("server_away")
             assert url in said, one.name
