@@ -51,6 +51,16 @@ async def test_killed(
     survived(record_property, played, ("anvil", death.point.when, str(death), death.point.nth), began)
 
 
+async def test_one_transaction_carries_all(of_others: tuple[Ground, Reference], tmp_path: Path) -> None:
+    async with scene(of_others[0], tmp_path, batched=True) as played:
+        await played.serve()
+        played.work()
+        played.listen()
+        promises = await played.finished(END_S)
+        await judge_effects(played, promises, of_others[1], [])
+    assert len([each for each in promises if each.startswith("nonce-")]) == 1
+
+
 async def test_blocks_are_reorganised_under_submissions(
     of_others: tuple[Ground, Reference], tmp_path: Path, record_property: Record
 ) -> None:
