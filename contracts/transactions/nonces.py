@@ -8,7 +8,7 @@ A key with which somebody else signs is halted by a promise, too: an operator se
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -149,12 +149,13 @@ class NonceBook:
         try:
             async with self._locks.setdefault(key, asyncio.Lock()):
                 if asking.nonce is None:
+                    line.remove(asking)
+                    waiting = [each for each in line if each.nonce is None]
                     found = await self._reserved(key, asking)
                     if isinstance(found, Wait):
                         return found
                     asking.nonce = found
-                    line.remove(asking)
-                    await self._serve(key, asking, found + 1)
+                    await self._serve(key, asking, found + 1, waiting)
         finally:
             if asking in line:
                 line.remove(asking)
@@ -189,18 +190,22 @@ class NonceBook:
                 (nonce, owner) for nonce, owner in zip(chunk, found, strict=True) if owner is not None
             )
 
-    async def _serve(self, key: tuple[int, str], leader: _Asking, free: int) -> None:
+    async def _serve(
+        self, key: tuple[int, str], leader: _Asking, free: int, waiting: Sequence[_Asking]
+    ) -> None:
         """Claim for those who stand in line, too, from `free` on: together they cost one commit.
 
-        Only where the leader has just seen nothing claimed from there on, and for whom nothing is: no logical
-        transaction gets a second nonce. Whoever is not served, for whatever reason, comes to its own turn.
+        `waiting` stood there before the leader looked around: what another worker may have claimed for them,
+        with an answer that was lost, lies behind that look. Only where the leader has seen nothing claimed
+        from there on, and for whom nothing is: no logical transaction gets a second nonce. Whoever is not
+        served, for whatever reason, comes to its own turn.
         """
         owners, border = self._owners.get(key, {}), leader.limits.border
         if any(nonce in owners for nonce in range(free, border)):
             return
-        waiting = [each for each in self._lines[key] if each.nonce is None]
+        still = [each for each in waiting if each in self._lines[key]]
         # By name: one whose lease was lost may stand here twice.
-        ready = {each.claim.logical_id: each for each in waiting if each.may_follow(owners, free, border)}
+        ready = {each.claim.logical_id: each for each in still if each.may_follow(owners, free, border)}
         served = list(zip(range(free, border), list(ready.values())[:SERVED_MAX], strict=False))
         made = await asyncio.gather(
             *(self._claim(each.claim, nonce) for nonce, each in served), return_exceptions=True

@@ -76,6 +76,43 @@ async def test_what_stands_behind_a_gap_is_found_again(app: Orchestrator) -> Non
     assert await after.reserve(claim("c"), first=0, limits=ROOM) == 3
 
 
+async def test_a_claim_whose_answer_was_lost_while_another_worker_looked_is_found(
+    app: Orchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leader serves nobody who came after it had looked: it cannot know what was claimed for them."""
+    get, create = type(app.promises).get, type(app.promises).create
+    looked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(self: object, promise_id: str) -> PromiseRecord:
+        try:
+            return await get(self, promise_id)  # type: ignore[arg-type]
+        finally:
+            looked.set()
+            await go_on.wait()
+
+    async def unheard(self: object, promise_id: str, **named: object) -> PromiseRecord:
+        await create(self, promise_id, **named)  # type: ignore[arg-type]
+        raise Unavailable("its answer was lost")
+
+    here, there = NonceBook(app), NonceBook(app)
+    assert await there.reserve(claim("leader"), first=0, limits=ROOM) == 0
+    with monkeypatch.context() as during:
+        during.setattr(type(app.promises), "get", slow)
+        leading = asyncio.create_task(here.reserve(claim("leader"), first=0, limits=ROOM))
+        await looked.wait()
+    with monkeypatch.context() as during:
+        during.setattr(type(app.promises), "create", unheard)
+        with pytest.raises(Unavailable):
+            await there.reserve(claim("late"), first=0, limits=ROOM)
+    others = [
+        asyncio.create_task(here.reserve(claim(each), first=0, limits=ROOM)) for each in ("new", "late")
+    ]
+    await asyncio.sleep(0)
+    go_on.set()
+    new, late = await asyncio.gather(*others)
+    assert {await leading: "tx-leader", new: "tx-new", late: "tx-late"} == await owners(app)
+
+
 @pytest.mark.parametrize("seed", range(8))
 async def test_claims_that_are_lost_are_made_again_and_none_twice(
     seed: int, app: Orchestrator, monkeypatch: pytest.MonkeyPatch

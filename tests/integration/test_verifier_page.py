@@ -45,6 +45,9 @@ PARTS_FAIL = {
     "a list": {"scoring"},
     "the code": {"scoring"},
     "an input": {"leaves", "root", "policy"},
+    "an input, where it was read": {"leaves", "root", "scoring"},
+    "a parameter, where it was read for": {"leaves", "root", "scoring"},
+    "the whole reading": {"completeness", "root", "scoring"},
     "a weight": {"leaves", "votes", "tally", "policy"},
 }
 ROOT = Path(__file__).parents[2]
