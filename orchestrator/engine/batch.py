@@ -104,8 +104,9 @@ def batch_program(
     yield from _load(workspace, [needs_of(command) for command in commands])
     if workspace.queues.groups:
         yield from turns.load_claimed(workspace, commands)
+    workspace.added = added.places
     for position in left:
-        work = works[position]
+        work, workspace.position = works[position], position
         if isinstance(work.command, g.GroupChange):
             yield from turns.change_group(workspace, work.command)
         outcomes[position] = _outcome(workspace, work)

@@ -28,10 +28,14 @@ from orchestrator.store.port import Fence, Insert, InsertAll, Query, ask
 
 
 class Added(msgspec.Struct, frozen=True):
-    """The answers of a batch, None where a command is not carried out yet; the earliest new deadline."""
+    """The answers of a batch, None where a command is not carried out yet; the earliest new deadline.
+
+    `places` tells the position of the command that has added a promise, by its id.
+    """
 
     answers: list[c.Answer | None]
     deadline: int | None = None
+    places: dict[str, int] = {}
 
 
 def add(commands: Sequence[Command[Any]], touch_ms: int, *, alone: bool) -> Generator[Query[Any], Any, Added]:
@@ -48,12 +52,14 @@ def add(commands: Sequence[Command[Any]], touch_ms: int, *, alone: bool) -> Gene
         return Added(answers)
     promises = yield from ask(InsertAll(inserts=list(inserts.values())))
     deadline: int | None = None
+    places: dict[str, int] = {}
     for position, promise in zip(inserts, promises, strict=True):
         if promise is not None:
             answers[position] = _answer_of(commands[position], promise)
+            places[promise.id] = position
             if promise.pending:
                 deadline = earlier(deadline, promise.timeout_at)
-    return Added(answers, deadline)
+    return Added(answers, deadline, places)
 
 
 def earlier(one: int | None, other: int | None) -> int | None:

@@ -55,7 +55,9 @@ class Workspace(msgspec.Struct):
     """An overlay over loaded rows. Handlers read and write through its methods.
 
     `listened` tells whether anybody of a poll group may listen; `untaken` are the due tasks that nobody seems
-    to have taken, with the moments since when their announcements lie in the outbox.
+    to have taken, with the moments since when their announcements lie in the outbox. `added` are promises
+    that a batch has added before all else, with the positions of their commands; `position` is that of the
+    command which is being decided.
     """
 
     now_ms: int
@@ -63,6 +65,8 @@ class Workspace(msgspec.Struct):
     listened: Callable[[str], bool] = _always
     untaken: dict[str, int] = {}
     preloads: dict[str, list[PromiseRecord]] = {}
+    added: dict[str, int] = {}
+    position: int = 0
     trees: dict[str, TreePage] = {}
     cancelled: list[str] = []
     _promises: dict[str, PromiseRecord | None] = {}

@@ -222,7 +222,9 @@ def _preload(
     workspace: Workspace, promise: PromiseRecord, also: Iterable[PromiseRecord] = ()
 ) -> list[PromiseRecord]:
     branch = branch_of(promise)
-    found = {child.id: child for child in workspace.preloads.get(promise.id, ())}
+    before = workspace.position
+    loaded = workspace.preloads.get(promise.id, ())
+    found = {child.id: child for child in loaded if workspace.added.get(child.id, before) <= before}
     for child in workspace.changed():
         if (
             child.id in found
