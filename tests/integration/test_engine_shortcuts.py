@@ -211,11 +211,9 @@ async def test_the_order_of_a_batch_is_kept_where_it_can_be_told(w: World) -> No
     await w.do(create("e", target=TARGET))
     taken, _ = await w.together(acquire("e", 0), create("e:1", branch="e"))
     assert taken.preload == []
-    await w.do(create("f", target=TARGET, branch="another"))  # which branch it is of, no command tells
-    taken, _, again = await w.together(
-        acquire("f", 0), create("another:1", branch="another"), create("another:2", branch="another")
-    )
-    assert (taken.preload, again.promise.id) == ([], "another:2")
+    await w.do(create("f:1", target=TARGET, branch="f"))  # which branch it is of, no command tells
+    taken, later = await w.together(acquire("f:1", 0), create("f:2", branch="f"))
+    assert (taken.preload, later.promise.id) == ([], "f:2")
     first, second = await w.together(
         fence("d", 1, step("d:1", data="1")), fence("d", 1, step("d:1", data="2"))
     )
