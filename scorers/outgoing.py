@@ -27,6 +27,7 @@ from contracts.transactions.values import Broadcast, BroadcastState, Confirmatio
 from orchestrator.client.codec import decode_value
 from orchestrator.domain.errors import Refused
 from orchestrator.protocol.commands import PromiseGet, PromiseSearch
+from orchestrator.protocol.paging import PAGE, every_promise
 from orchestrator.protocol.records import PromiseRecord, PromiseState
 from orchestrator.protocol.transport import Transport
 from orchestrator.server.proofs import fetch_tree
@@ -34,7 +35,6 @@ from scorers.errors import ScorerError
 from scorers.tree import Call, call_tree
 
 CLAIM_ID = re.compile(r"nonce-([0-9]+)-(0x[0-9a-f]{40})-([0-9]+)")
-PAGE = 1000
 _NOT_FOUND = 404
 
 
@@ -107,17 +107,10 @@ async def claims(
     transport: Transport, *, sender: str | None, state: PromiseState | None
 ) -> AsyncIterator[Outgoing]:
     """Yield the nonces of one key (its address), or of all, in order of id, without what was signed."""
-    cursor: str | None = None
-    while True:
-        search = PromiseSearch(state=state, tags={CLAIM_TAG: CLAIM_OF_NONCE}, limit=PAGE, cursor=cursor)
-        page = await transport.call(search)
-        for record in page.promises:
-            found = _claimed(record)
-            if sender is None or found.sender == sender.lower():
-                yield found
-        cursor = page.cursor
-        if cursor is None:
-            return
+    async for record in every_promise(transport.call, tags={CLAIM_TAG: CLAIM_OF_NONCE}, state=state):
+        found = _claimed(record)
+        if sender is None or found.sender == sender.lower():
+            yield found
 
 
 async def count_in_flight(transport: Transport, chain_id: int, sender: str, *, first: int) -> int:

@@ -9,13 +9,12 @@ from contracts.transactions.pipeline import SENDING_TAGS
 from contracts.transactions.values import Intent, Prepared, PreparedState, Reserved
 from orchestrator.client.codec import decode, decode_value
 from orchestrator.client.invocation import read_invocation
-from orchestrator.protocol.commands import PromiseSearch
+from orchestrator.protocol.paging import every_promise
 from orchestrator.protocol.records import PromiseRecord, PromiseState
 from orchestrator.protocol.transport import Transport
 from orchestrator.server.proofs import fetch_tree
 from scorers.tree import Call, call_tree
 
-PAGE = 1000
 TRIED = "being tried"
 
 
@@ -35,17 +34,10 @@ async def waiting(
     transport: Transport, *, sender: str | None, claimed: Collection[str]
 ) -> AsyncIterator[Waiting]:
     """Yield the transactions of one key, or of all, whose workflows are not among those that `claimed`."""
-    cursor: str | None = None
-    while True:
-        search = PromiseSearch(state=PromiseState.PENDING, tags=SENDING_TAGS, limit=PAGE, cursor=cursor)
-        page = await transport.call(search)
-        for record in page.promises:
-            intent = _intent(record)
-            if record.id not in claimed and (sender is None or intent.sender == sender.lower()):
-                yield await _described(transport, record, intent)
-        cursor = page.cursor
-        if cursor is None:
-            return
+    async for record in every_promise(transport.call, tags=SENDING_TAGS, state=PromiseState.PENDING):
+        intent = _intent(record)
+        if record.id not in claimed and (sender is None or intent.sender == sender.lower()):
+            yield await _described(transport, record, intent)
 
 
 def _intent(record: PromiseRecord) -> Intent:

@@ -1,13 +1,12 @@
 """Have a film rendered elsewhere: it takes hours, and whoever does it settles a promise at the end."""
 
 import argparse
-from collections.abc import AsyncIterator
 
 import aiohttp
 from aiohttp import web
 
 from orchestrator import Constant, Context, Orchestrator
-from orchestrator.server import Gateway
+from orchestrator.server import Gateway, attach
 
 DAY_S = 24 * 3600.0
 
@@ -44,14 +43,10 @@ def site(at: str, farm: str, port: int) -> web.Application:
         handle = await durable.begin_run(f"film-{film}", produce, farm, here, film)
         return web.json_response({"id": handle.id}, status=202)
 
-    async def running(_: web.Application) -> AsyncIterator[None]:
-        async with durable:
-            yield
-
     made = web.Application()
     made.router.add_post("/films/{film}", order)
     made.add_subapp("/durable", gateway.application())
-    made.cleanup_ctx.append(running)
+    attach(made, durable)
     return made
 
 

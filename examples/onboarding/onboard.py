@@ -3,13 +3,13 @@
 import argparse
 import hmac
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
 from orchestrator import Context, Orchestrator, Refused
-from orchestrator.server import Gateway, Verifier, webhook
+from orchestrator.server import Gateway, Verifier, attach, webhook
 
 DAY_S = 24 * 3600.0
 REMINDERS_MAX = 3
@@ -59,14 +59,10 @@ def site(at: str, token: str) -> web.Application:
     durable.register(onboard)
     gateway = Gateway(durable, {})
 
-    async def running(_: web.Application) -> AsyncIterator[None]:
-        async with durable:
-            yield
-
     made = web.Application()
     made.router.add_post("/hooks/users", webhook(gateway, "onboard", durable, row(token), source="user"))
     made.add_subapp("/durable", gateway.application())
-    made.cleanup_ctx.append(running)
+    attach(made, durable)
     return made
 
 

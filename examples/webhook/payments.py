@@ -1,13 +1,12 @@
 """Ship what has been paid: a webhook's event does its work once, however often the provider delivers it."""
 
 import argparse
-from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp import web
 
 from orchestrator import Context, Orchestrator
-from orchestrator.server import Gateway, secret_of, standard_signature, webhook
+from orchestrator.server import Gateway, attach, secret_of, standard_signature, webhook
 
 
 def book(order: int, amount: int) -> str:
@@ -31,15 +30,11 @@ def site(at: str, secret: bytes) -> web.Application:
     durable.register(paid)
     gateway = Gateway(durable, {})
 
-    async def running(_: web.Application) -> AsyncIterator[None]:
-        async with durable:
-            yield
-
     made = web.Application()
     hook = webhook(gateway, "paid", durable, standard_signature(secret), source="payment")
     made.router.add_post("/hooks/payments", hook)
     made.add_subapp("/durable", gateway.application())
-    made.cleanup_ctx.append(running)
+    attach(made, durable)
     return made
 
 

@@ -19,11 +19,11 @@ from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.ids import origin_of
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.protocol import commands as c
+from orchestrator.protocol.paging import every_promise
 from orchestrator.protocol.transport import Transport
 
 FORMAT: Literal["orchestrator-history"] = "orchestrator-history"
 VERSION = 1
-PAGE = 1_000
 
 
 class UnreadableHistory(OrchestratorError):
@@ -80,11 +80,6 @@ async def fetch_history(
     origin = promise.tags.get(tag.ORIGIN) or origin_of(promise_id)
     wanted = [origin, *also]
     found = {one: (await transport.call(c.PromiseGet(id=one))).promise for one in wanted}
-    cursor: str | None = None
-    while True:
-        search = c.PromiseSearch(tags={tag.ORIGIN: origin}, limit=PAGE, cursor=cursor)
-        page = await transport.call(search)
-        found.update((record.id, record) for record in page.promises)
-        cursor = page.cursor
-        if cursor is None:
-            return History(id=origin, exported_at=now_ms, promises=[found[key] for key in sorted(found)])
+    async for record in every_promise(transport.call, tags={tag.ORIGIN: origin}):
+        found[record.id] = record
+    return History(id=origin, exported_at=now_ms, promises=[found[key] for key in sorted(found)])

@@ -27,7 +27,6 @@ from orchestrator.client.registry import RegisteredFunction
 from orchestrator.client.sealing import readable
 from orchestrator.client.steps import LeafRun, Settlement
 from orchestrator.client.verdict import Ending, Verdict
-from orchestrator.client.writing import search_all
 from orchestrator.commitments.errors import ProofError
 from orchestrator.commitments.proof import close_tree
 from orchestrator.domain import tags as tag
@@ -35,6 +34,7 @@ from orchestrator.domain.errors import Abandoned, ApplicationError, Refused
 from orchestrator.domain.ids import extends, path_of
 from orchestrator.domain.promise import PromiseState, Value
 from orchestrator.protocol import commands as c
+from orchestrator.protocol.paging import every_promise
 from orchestrator.protocol.records import PromiseRecord
 
 if TYPE_CHECKING:
@@ -308,7 +308,7 @@ async def suspend(execution: Execution, awaited: list[str]) -> c.SuspendAnswer |
 async def load_rest(execution: Execution) -> None:
     """Read the recorded children that one preload could not hold, so that none is executed again (W1)."""
     branch = execution.promise.tags.get(tag.BRANCH) or execution.promise.id
-    async for record in search_all(execution.writer, {tag.BRANCH: branch}):
+    async for record in every_promise(execution.writer.call_unfenced, tags={tag.BRANCH: branch}):
         execution.records.setdefault(record.id, record)
 
 
@@ -347,7 +347,10 @@ async def _tree_of(execution: Execution, call: Call) -> list[PromiseRecord]:
             raise _still_open(promise_id)
     try:
         records = {
-            record.id: record async for record in search_all(execution.writer, {tag.ORIGIN: execution.origin})
+            record.id: record
+            async for record in every_promise(
+                execution.writer.call_unfenced, tags={tag.ORIGIN: execution.origin}
+            )
         }
     except Refused as refusal:
         if refusal.status not in _NO_SEARCH or not _holds_whole_tree(execution):

@@ -7,7 +7,7 @@ version ends the execution: somebody else goes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 from orchestrator.client.lease import Lease
@@ -19,7 +19,6 @@ from orchestrator.protocol.transport import Transport
 AnswerT = TypeVar("AnswerT", bound=c.Answer)
 _PAUSE_S_MIN = 0.05
 _PAUSE_S_MAX = 1.0
-SEARCH_PAGE = 1_000
 _NOT_OURS = (404, 409)
 
 
@@ -149,15 +148,3 @@ class FencedWriter:
         left_s = self.lease.remaining_s(asyncio.get_running_loop().time())
         if self.lease.lost.is_set() or left_s < pause_s:
             raise Abandoned(f"{self.lease.task_id}: server away until the lease ended") from error
-
-
-async def search_all(writer: FencedWriter, tags: dict[str, str]) -> AsyncIterator[PromiseRecord]:
-    """Yield every promise with these tags, in order of id."""
-    cursor: str | None = None
-    while True:
-        page = await writer.call_unfenced(c.PromiseSearch(tags=tags, limit=SEARCH_PAGE, cursor=cursor))
-        for record in page.promises:
-            yield record
-        cursor = page.cursor
-        if cursor is None:
-            return

@@ -22,7 +22,8 @@ from orchestrator.commitments.proof import Decode, build_bundle
 from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import Refused, Unavailable
 from orchestrator.domain.ids import extends, origin_of
-from orchestrator.protocol.commands import Answer, Command, PromiseGet, PromiseSearch
+from orchestrator.protocol.commands import Answer, Command, PromiseGet
+from orchestrator.protocol.paging import every_promise
 from orchestrator.protocol.records import PromiseRecord
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -33,7 +34,6 @@ What it gives of a settled promise must not change any more: readers keep a fina
 """
 MemberProof = Callable[[Bundle, str], msgspec.Struct]
 """Gives the proof of one member of a collection in a bundle, by its key; raises ProofError if none."""
-PAGE_LIMIT = 1000
 TREE_PROMISES_MAX = 200_000
 SECTION_TIMEOUT_S = 30.0
 
@@ -109,15 +109,11 @@ async def fetch_tree(call: Call, promise_id: str) -> tuple[PromiseRecord, list[P
     # An invocation made by hand carries no origin tag, its descendants do.
     origin = promise.tags.get(tag.ORIGIN) or origin_of(promise_id)
     records = {promise.id: promise}
-    cursor: str | None = None
-    while True:
-        page = await call(PromiseSearch(tags={tag.ORIGIN: origin}, limit=PAGE_LIMIT, cursor=cursor))
-        records.update((record.id, record) for record in page.promises if extends(record.id, promise_id))
+    async for record in every_promise(call, tags={tag.ORIGIN: origin}):
+        if extends(record.id, promise_id):
+            records[record.id] = record
         if len(records) > TREE_PROMISES_MAX:
             raise Refused(422, f"the tree of {promise_id} has more than {TREE_PROMISES_MAX} promises")
-        if page.cursor is None:
-            break
-        cursor = page.cursor
     return records[promise_id], [records[key] for key in sorted(records)]
 
 

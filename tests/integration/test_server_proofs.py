@@ -14,6 +14,7 @@ from orchestrator.commitments.proof import StepValues, close_tree
 from orchestrator.commitments.verification import verify_bundle
 from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import Refused, Unavailable
+from orchestrator.protocol import paging
 from orchestrator.protocol.records import PromiseRecord, PromiseState, Value
 from orchestrator.server import ProofSource, fetch_bundle
 from orchestrator.server import proofs as proofs_module
@@ -73,7 +74,7 @@ class Section:
 
 
 async def test_a_proof_is_served_and_verifies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proofs_module, "PAGE_LIMIT", 5)
+    monkeypatch.setattr(paging, "PAGE", 5)
     engine = ScriptedEngine()
     store_tree(engine)
     transaction = Section({"hash": "0x01", "block": 12})
