@@ -131,8 +131,8 @@ class PostgresStore:
             except REPEATABLE:
                 await asyncio.sleep(random.uniform(0, 0.01) * (attempt + 1))  # noqa: S311  # to part rivals
             except FAULTS as error:
-                lost += isinstance(error, LOST)
-                if not 0 < lost < LOST_MAX:
+                lost += 1
+                if not isinstance(error, LOST) or lost == LOST_MAX:
                     raise running_error(self._connections.place, error) from error
                 self._connections.forget_idle()
         raise StoreError(

@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -367,6 +368,34 @@ async def test_a_connection_that_is_cut_off_is_replaced_unseen(postgres_url: str
         await w.do(settle("p4"))
         assert await w.state("p4") is RESOLVED
         await other.close()
+
+
+async def test_what_fails_after_a_lost_connection_is_not_repeated(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a connection that is lost is worth another; the reason of what failed then is handed on."""
+    store = PostgresStore(postgres_url)
+    attempts, through = 0, Connections.lent
+
+    @asynccontextmanager
+    async def lent(self: Connections) -> AsyncIterator[Any]:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise asyncpg.ConnectionDoesNotExistError("the connection was closed in the middle of operation")
+        async with through(self) as connection:
+            await connection.execute("SET default_transaction_read_only = on")
+            yield connection
+
+    def program(now_ms: int) -> Program[None]:
+        yield from ask(Write(changes=Changes(unblocks_before=now_ms)))
+
+    await store.open()
+    monkeypatch.setattr(Connections, "lent", lent)
+    with pytest.raises(StoreError, match="read-only transaction"):
+        await store.run(program, 0)
+    assert attempts == 2
+    await store.close()
 
 
 async def test_a_lost_commit_is_not_repeated(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
