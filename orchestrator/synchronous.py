@@ -159,6 +159,14 @@ class SyncHandle(Generic[T]):
         """Wait as `result` does; return the error that it would raise, None if there is a result."""
         return self._portal.call(self._handle.exception, timeout_s)
 
+    def cancel(self) -> None:
+        """Ask the invocation, and all that it called, to clean up and end; returns once that is durable."""
+        self._portal.call(self._handle.cancel)
+
+    def terminate(self) -> None:
+        """Settle the invocation and all that it called as canceled, at once; no clean-up runs."""
+        self._portal.call(self._handle.terminate)
+
     def done(self) -> bool:
         """Tell whether the promise has settled."""
         return self._portal.call(self._handle.done)
@@ -317,8 +325,16 @@ class SyncPromises:
         return self._portal.call(lambda: self._app.promises.reject(promise_id, error))
 
     def cancel(self, promise_id: str) -> PromiseRecord:
-        """Cancel a promise; one already settled is returned as it is (P1)."""
+        """Ask what a promise stands for to end; one already settled is returned as it is (P1)."""
         return self._portal.call(lambda: self._app.promises.cancel(promise_id))
+
+    def terminate(self, promise_id: str) -> PromiseRecord:
+        """Settle a promise and all that it called as canceled, at once; no clean-up runs."""
+        return self._portal.call(lambda: self._app.promises.terminate(promise_id))
+
+    def tree(self, promise_id: str, *, promises_max: int = 10_000) -> list[PromiseRecord]:
+        """Return a promise and all that it called, in order of id. Raises Refused(422) beyond the bound."""
+        return self._portal.call(lambda: self._app.promises.tree(promise_id, promises_max=promises_max))
 
     def search(
         self,

@@ -27,10 +27,9 @@ from contracts.transactions.values import Broadcast, BroadcastState, Confirmatio
 from orchestrator.client.codec import decode_value
 from orchestrator.domain.errors import Refused
 from orchestrator.protocol.commands import PromiseGet, PromiseSearch
-from orchestrator.protocol.paging import PAGE, every_promise
+from orchestrator.protocol.paging import PAGE, every_promise, fetch_tree
 from orchestrator.protocol.records import PromiseRecord, PromiseState
 from orchestrator.protocol.transport import Transport
-from orchestrator.server.proofs import fetch_tree
 from scorers.errors import ScorerError
 from scorers.tree import Call, call_tree
 

@@ -9,10 +9,9 @@ from contracts.transactions.pipeline import SENDING_TAGS
 from contracts.transactions.values import Intent, Prepared, PreparedState, Reserved
 from orchestrator.client.codec import decode, decode_value
 from orchestrator.client.invocation import read_invocation
-from orchestrator.protocol.paging import every_promise
+from orchestrator.protocol.paging import every_promise, fetch_tree
 from orchestrator.protocol.records import PromiseRecord, PromiseState
 from orchestrator.protocol.transport import Transport
-from orchestrator.server.proofs import fetch_tree
 from scorers.tree import Call, call_tree
 
 TRIED = "being tried"

@@ -122,13 +122,13 @@ class Server:
         finally:
             await connection.close()
 
-    def fresh(self, database: str) -> str:
+    def fresh(self, database: str, *, tablespace: str = "pg_default") -> str:
         """Create a database with the newest schema, and return its URL. May be called within a loop."""
         with ThreadPoolExecutor(1) as outside:
-            outside.submit(asyncio.run, self._create(database)).result()
+            outside.submit(asyncio.run, self._create(database, tablespace)).result()
         return self.url(database)
 
-    async def _create(self, database: str) -> None:
+    async def _create(self, database: str, tablespace: str) -> None:
         from orchestrator.store.postgres import PostgresStore  # noqa: PLC0415  # an extra
 
         if not self.templated:
@@ -137,7 +137,7 @@ class Server:
             await store.open()
             await store.close()
             self.templated = True
-        await self.execute(f"CREATE DATABASE {database} TEMPLATE {TEMPLATE}")
+        await self.execute(f"CREATE DATABASE {database} TEMPLATE {TEMPLATE} TABLESPACE {tablespace}")
 
 
 @contextmanager

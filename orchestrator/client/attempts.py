@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +17,9 @@ from orchestrator.client.processes import place_of
 from orchestrator.client.registry import RegisteredFunction
 from orchestrator.client.surroundings import Surroundings
 from orchestrator.domain.errors import Cancelled, OrchestratorError
+
+SILENCE_PARTS = 5
+"""In so many steps silence is counted: it may be found by one of them too late, never too early."""
 
 
 class AttemptTimedOut(OrchestratorError):
@@ -47,18 +50,55 @@ class LeafExited(OrchestratorError):
         self.__cause__ = cause
 
 
+class _Silence:
+    """Counts for how long a function has given no heartbeat, in parts of what it may be silent.
+
+    A part counts once the loop has come to its end: while the process stood still, or had no processor, the
+    function could say nothing, and nobody would have heard it.
+    """
+
+    __slots__ = ("_loop", "_over", "_part_s", "_passed", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit_s: float, over: Callable[[], None]) -> None:
+        self._loop = loop
+        self._part_s = limit_s / SILENCE_PARTS
+        self._over = over
+        self._passed = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """Count from now on, until `close`."""
+        self._timer = self._loop.call_later(self._part_s, self._count)
+
+    def broken(self) -> None:
+        """Begin anew: the function has said something. Of the present part some has passed already."""
+        self._passed = -1
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _count(self) -> None:
+        self._passed += 1
+        if self._passed < SILENCE_PARTS:
+            self.begin()
+        else:
+            self._over()
+
+
 class Attempt:
     """Runs a function once. What limits it counts from when it begins, not while it waits for a thread."""
 
     __slots__ = (
         "_args",
         "_around",
-        "_ends_at",
         "_function",
         "_info",
         "_kwargs",
         "_limits",
         "_loop",
+        "_silence",
+        "_silent",
         "_timer",
     )
 
@@ -80,7 +120,8 @@ class Attempt:
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.Timeout | None = None
-        self._ends_at: float | None = None
+        self._silence: _Silence | None = None
+        self._silent = False
 
     async def run(self) -> Outcome:
         """Return how the attempt ended. Raises CancelledError if this task is cancelled, nothing else."""
@@ -105,44 +146,51 @@ class Attempt:
 
     def beat(self) -> None:
         """Take a heartbeat, from any thread."""
-        if self._limits.heartbeat_timeout_s is not None:
-            self._loop.call_soon_threadsafe(self._extend)
+        if self._silence is not None:
+            self._loop.call_soon_threadsafe(self._silence.broken)
 
     # -- limits
 
     async def _limited(self) -> Any:
         if not self._limits.bounds_anything():
             return await self._invoke()
-        self._timer = asyncio.timeout(None)
+        if self._limits.heartbeat_timeout_s is not None:
+            self._silence = _Silence(self._loop, self._limits.heartbeat_timeout_s, self._end_for_silence)
+        timer = self._timer = asyncio.timeout(None)
         try:
-            async with self._timer:
+            async with timer:
                 return await self._invoke()
         except TimeoutError:
-            if not self._timer.expired():
+            if not timer.expired():
                 raise
+        finally:
+            if self._silence is not None:
+                self._silence.close()
         self._info.stop()
         raise AttemptTimedOut(str(self._function), self._exceeded())
 
     def _begin(self) -> None:
         """Start to count."""
-        if self._limits.attempt_timeout_s is not None:
-            self._ends_at = self._loop.time() + self._limits.attempt_timeout_s
-        self._extend()
+        limit_s = self._limits.attempt_timeout_s
+        begun = self._end_at(self._loop.time() + limit_s if limit_s is not None else None)
+        if begun and self._silence is not None:
+            self._silence.begin()
 
-    def _extend(self) -> None:
-        if self._timer is None or self._timer.expired():
-            return
-        moments = [] if self._ends_at is None else [self._ends_at]
-        if self._limits.heartbeat_timeout_s is not None:
-            moments.append(self._loop.time() + self._limits.heartbeat_timeout_s)
+    def _end_for_silence(self) -> None:
+        self._silent = self._end_at(self._loop.time())
+
+    def _end_at(self, moment: float | None) -> bool:
+        """Let the attempt end at a moment of the loop's time; False if it is over, or about to be."""
+        if self._timer is None:
+            return False
         try:
-            self._timer.reschedule(min(moments, default=None))
+            self._timer.reschedule(moment)
         except RuntimeError:
-            return  # the attempt is over, or about to be: its last heartbeat comes too late
+            return False
+        return True
 
     def _exceeded(self) -> str:
-        when = self._timer.when() if self._timer is not None else None
-        if self._ends_at is None or (when is not None and when < self._ends_at):
+        if self._silent:
             return f"gave no heartbeat for {self._limits.heartbeat_timeout_s:g} s"
         return f"took longer than {self._limits.attempt_timeout_s:g} s"
 

@@ -25,11 +25,13 @@ from orchestrator.client.choices import Choice
 from orchestrator.client.endings import ended_by, ending_value
 from orchestrator.client.future import Durable, DurableFuture, Raised
 from orchestrator.client.invocation import FUNCTION_HEADER
+from orchestrator.client.promises import cancel
 from orchestrator.client.steps import CANCELLED, Settlement
 from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import Cancelled, PromiseCanceled, Refused
 from orchestrator.domain.promise import EMPTY, PromiseRecord, PromiseState
 from orchestrator.protocol import commands as c
+from orchestrator.protocol.paging import NO_SEARCH, every_promise
 
 if TYPE_CHECKING:
     from orchestrator.client.execution import Execution
@@ -118,12 +120,39 @@ class Cancellations:
         self._stops: dict[str, LeafStop] = {}
         self._records: dict[str, PromiseRecord] = {}
 
-    def load(self, records: Iterable[PromiseRecord]) -> None:
+    async def load(self, records: Iterable[PromiseRecord]) -> None:
         """Learn from what is recorded which calls have ended early, and where workflows were cancelled."""
+        canceled = []
         for record in records:
             self._asked.update(ended_by(record))
-            if (record.param.headers or {}).get(FUNCTION_HEADER) == calls.CANCELLED_NAME:
+            name = (record.param.headers or {}).get(FUNCTION_HEADER)
+            if name == calls.CANCELLED_NAME:
                 self._records[record.id] = record
+            elif name is not None and record.state is PromiseState.REJECTED_CANCELED:
+                canceled.append(record.id)
+        for promise_id in canceled:
+            if promise_id not in self._asked:
+                await self._end_left_open(promise_id)
+
+    async def _end_left_open(self, promise_id: str) -> None:
+        """End what a local workflow called whose promise somebody settled as canceled while it was open.
+
+        Nothing but that promise was reached, and nothing executes the workflow any more.
+        """
+        call = self._execution.writer.call_unfenced
+        try:
+            children = every_promise(call, tags={tag.PARENT: promise_id}, state=PromiseState.PENDING)
+            left = [child async for child in children if child.tags.get(tag.DETACHED) != tag.TRUE]
+        except Refused as refusal:
+            if refusal.status not in NO_SEARCH:
+                raise
+            return
+        for child in left:
+            if c.EXTENSION_CANCEL in self._execution.around.extensions:
+                await cancel(call, child.id)
+                continue
+            await call(c.PromiseSettle(id=child.id, state=PromiseState.REJECTED_CANCELED))
+            await self._end_left_open(child.id)
 
     def leave(self) -> None:
         """Let go of an execution that has ended: what refers to itself is collected late."""

@@ -145,7 +145,7 @@ class Execution:
             await performing.load_rest(self)
         self.continuations.load()
         self.guard.load()
-        self.cancellations.load(self.records.values())
+        await self.cancellations.load(self.records.values())
         if function.kind is FunctionKind.WORKFLOW:
             self.open(self.promise, function, args, kwargs, None)
         else:

@@ -61,11 +61,11 @@ class Handle(Generic[T]):
 
         Returns once the request is durable. It may still end otherwise: what ends first counts.
         """
-        self._record = await cancel(self._transport, self.id)
+        self._record = await cancel(self._transport.call, self.id)
 
     async def terminate(self) -> None:
         """Settle the invocation and all that it called as canceled, at once; no clean-up runs."""
-        self._record = await terminate(self._transport, self.id)
+        self._record = await terminate(self._transport.call, self.id)
 
     async def done(self) -> bool:
         """Tell whether the promise has settled."""

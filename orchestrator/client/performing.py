@@ -34,7 +34,7 @@ from orchestrator.domain.errors import Abandoned, ApplicationError, Refused
 from orchestrator.domain.ids import extends, path_of
 from orchestrator.domain.promise import PromiseState, Value
 from orchestrator.protocol import commands as c
-from orchestrator.protocol.paging import every_promise
+from orchestrator.protocol.paging import NO_SEARCH, every_promise
 from orchestrator.protocol.records import PromiseRecord
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ CREATE_AFTER_S = 0.1
 DEADLINE_PAUSE_S_MIN = 0.02
 DEADLINE_PAUSE_S_MAX = 1.0
 _NO_CALLBACK = (400, 422)
-_NO_SEARCH = (400, 501)
 
 
 class LeafCreation:
@@ -353,7 +352,7 @@ async def _tree_of(execution: Execution, call: Call) -> list[PromiseRecord]:
             )
         }
     except Refused as refusal:
-        if refusal.status not in _NO_SEARCH or not _holds_whole_tree(execution):
+        if refusal.status not in NO_SEARCH or not _holds_whole_tree(execution):
             raise
         records = execution.records
     for record in records.values():

@@ -12,11 +12,14 @@ from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import Refused
 from orchestrator.domain.promise import EMPTY, PromiseState, Value
 from orchestrator.protocol import commands as c
+from orchestrator.protocol.paging import fetch_tree
 from orchestrator.protocol.records import PromiseRecord
-from orchestrator.protocol.transport import Transport
+from orchestrator.protocol.transport import Call, Transport
 
-_NOT_TO_BE_ASKED = (400, 422)
-"""The server does not know the operation, or there is nobody to be asked."""
+_UNKNOWN = 400
+"""The server does not know the operation."""
+_NO_TASK = 422
+"""There is nobody to be asked."""
 
 
 class Promises:
@@ -63,13 +66,14 @@ class Promises:
         """Ask what a promise stands for to end; return the promise as it is then.
 
         A workflow, and all that it called, is asked to clean up and end; detached invocations are not. What
-        nobody executes is settled as canceled at once, as everything is by a server without this extension.
+        has no task of its own (a step, a workflow that runs within another, a bare promise) is settled as
+        canceled at once with all that it called, as everything is by a server without this extension.
         """
-        return await cancel(self._transport, promise_id)
+        return await cancel(self._transport.call, promise_id)
 
     async def terminate(self, promise_id: str) -> PromiseRecord:
         """Settle a promise and all that it called as canceled, at once; no clean-up runs."""
-        return await terminate(self._transport, promise_id)
+        return await terminate(self._transport.call, promise_id)
 
     async def search(
         self,
@@ -84,24 +88,31 @@ class Promises:
             c.PromiseSearch(state=state, tags=dict(tags or {}), limit=limit, cursor=cursor)
         )
 
+    async def tree(self, promise_id: str, *, promises_max: int = 10_000) -> list[PromiseRecord]:
+        """Return a promise and all that it called, in order of id. Raises Refused(422) beyond the bound."""
+        _, records = await fetch_tree(self._transport.call, promise_id, promises_max=promises_max)
+        return records
+
     async def _settle(self, promise_id: str, state: PromiseState, value: Value) -> PromiseRecord:
         return (await self._transport.call(c.PromiseSettle(id=promise_id, state=state, value=value))).promise
 
 
-async def cancel(transport: Transport, promise_id: str) -> PromiseRecord:
+async def cancel(call: Call, promise_id: str) -> PromiseRecord:
     """See `Promises.cancel`."""
     try:
-        return (await transport.call(c.PromiseCancel(id=promise_id))).promise
+        return (await call(c.PromiseCancel(id=promise_id))).promise
     except Refused as refusal:
-        if refusal.status not in _NOT_TO_BE_ASKED:
+        if refusal.status == _NO_TASK:
+            return await terminate(call, promise_id)
+        if refusal.status != _UNKNOWN:
             raise
     settle = c.PromiseSettle(id=promise_id, state=PromiseState.REJECTED_CANCELED, value=EMPTY)
-    return (await transport.call(settle)).promise
+    return (await call(settle)).promise
 
 
-async def terminate(transport: Transport, promise_id: str) -> PromiseRecord:
+async def terminate(call: Call, promise_id: str) -> PromiseRecord:
     """See `Promises.terminate`. Raises Refused(400) where the server lacks the extension."""
-    return (await transport.call(c.PromiseTerminate(id=promise_id))).promise
+    return (await call(c.PromiseTerminate(id=promise_id))).promise
 
 
 def _value(value: object, what: str) -> Value:

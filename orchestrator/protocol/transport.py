@@ -14,6 +14,14 @@ Receiver = Callable[[Message], None]
 """Takes a message; must not block and must not raise."""
 
 
+class Call(Protocol):
+    """Carries out one command, as `Transport.call` and an engine's `handle` do."""
+
+    async def __call__(self, command: Command[AnswerT], /) -> AnswerT:
+        """Raises Refused or Unavailable."""
+        ...
+
+
 class Transport(Protocol):
     """Carries commands to an engine and messages back."""
 

@@ -13,16 +13,12 @@ import msgspec
 from aiohttp import hdrs, web
 
 from orchestrator.client.invocation import label_of
-from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import OrchestratorError, Refused
-from orchestrator.domain.ids import extends, origin_of
 from orchestrator.domain.promise import PromiseRecord
 
 if TYPE_CHECKING:
     from orchestrator.server.gateway import Gateway
 
-PROMISES_MAX = 10_000
-PAGE = 1_000
 _HEADERS = {hdrs.CONTENT_TYPE: "text/event-stream", hdrs.CACHE_CONTROL: "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -53,9 +49,8 @@ class Progress:
         settings, quiet_s = self._gateway.settings, 0.0
         while not self._gateway.closing.is_set():
             try:
-                # Before its descendants, so that its end is told after theirs.
-                root = await self._gateway.app.promises.get(root.id)
-                tree = await self._tree(root)
+                # It is read before its descendants, so that its end is told after theirs.
+                root, *_ = tree = await self._gateway.app.promises.tree(root.id)
             except OrchestratorError as error:
                 await response.write(_event("error", {"message": str(error)}))
                 return
@@ -71,23 +66,6 @@ class Progress:
                 quiet_s = 0.0
                 await response.write(b": alive\n\n")
             await asyncio.sleep(settings.look_s)  # a stop waits no longer than this
-
-    async def _tree(self, root: PromiseRecord) -> list[PromiseRecord]:
-        """Return the promise and what it called. Raises Refused(422) beyond 10,000 promises."""
-        origin = root.tags.get(tag.ORIGIN) or origin_of(root.id)
-        records, cursor = {root.id: root}, None
-        while True:
-            page = await self._gateway.app.promises.search(
-                tags={tag.ORIGIN: origin}, limit=PAGE, cursor=cursor
-            )
-            for record in page.promises:
-                if extends(record.id, root.id):
-                    records.setdefault(record.id, record)
-            if len(records) > PROMISES_MAX:
-                raise Refused(422, f"the tree of {root.id} has more than {PROMISES_MAX} promises")
-            cursor = page.cursor
-            if cursor is None:
-                return list(records.values())
 
 
 def _shown(record: PromiseRecord) -> dict[str, object]:

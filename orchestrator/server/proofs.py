@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -19,14 +18,11 @@ from orchestrator.commitments.bundle import Bundle
 from orchestrator.commitments.closing import CLOSE_HEADER
 from orchestrator.commitments.errors import ProofError
 from orchestrator.commitments.proof import Decode, build_bundle
-from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import Refused, Unavailable
-from orchestrator.domain.ids import extends, origin_of
-from orchestrator.protocol.commands import Answer, Command, PromiseGet
-from orchestrator.protocol.paging import every_promise
+from orchestrator.protocol.paging import TREE_PROMISES_MAX, fetch_tree
 from orchestrator.protocol.records import PromiseRecord
+from orchestrator.protocol.transport import Call
 
-AnswerT = TypeVar("AnswerT", bound=Answer)
 EvidenceSection = Callable[[str, Sequence[PromiseRecord]], Awaitable[Mapping[str, object] | None]]
 """Gives one section of a promise's bundle from its tree, or None while there is nothing to show.
 
@@ -34,16 +30,7 @@ What it gives of a settled promise must not change any more: readers keep a fina
 """
 MemberProof = Callable[[Bundle, str], msgspec.Struct]
 """Gives the proof of one member of a collection in a bundle, by its key; raises ProofError if none."""
-TREE_PROMISES_MAX = 200_000
 SECTION_TIMEOUT_S = 30.0
-
-
-class Call(Protocol):
-    """Carries out one command, as `Transport.call` and an engine's `handle` do."""
-
-    async def __call__(self, command: Command[AnswerT], /) -> AnswerT:
-        """Raises Refused or Unavailable."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +73,7 @@ async def fetch_bundle(
 
 async def fetch_evidence(call: Call, promise_id: str, source: ProofSource) -> Evidence:
     """Return the bundle and whether it is final; raises as `fetch_bundle` does."""
-    promise, tree = await fetch_tree(call, promise_id)
+    promise, tree = await fetch_tree(call, promise_id, promises_max=TREE_PROMISES_MAX)
     _check_closed(promise, tree)
     sections = {name: await _section(name, read, promise_id, tree) for name, read in source.sections.items()}
     shown = {name: dict(content) for name, content in sections.items() if content is not None}
@@ -98,23 +85,6 @@ async def fetch_evidence(call: Call, promise_id: str, source: ProofSource) -> Ev
     except ProofError as error:
         raise Refused(422, f"the proof of {promise_id} cannot be built: {error}") from error
     return Evidence(bundle=bundle, final=not promise.pending and len(shown) == len(sections))
-
-
-async def fetch_tree(call: Call, promise_id: str) -> tuple[PromiseRecord, list[PromiseRecord]]:
-    """Return a promise, and all promises of its tree (itself included) in order of id, read in pages.
-
-    Raises Refused(404) for an unknown promise, Refused(422) for a tree beyond `TREE_PROMISES_MAX`.
-    """
-    promise = (await call(PromiseGet(id=promise_id))).promise
-    # An invocation made by hand carries no origin tag, its descendants do.
-    origin = promise.tags.get(tag.ORIGIN) or origin_of(promise_id)
-    records = {promise.id: promise}
-    async for record in every_promise(call, tags={tag.ORIGIN: origin}):
-        if extends(record.id, promise_id):
-            records[record.id] = record
-        if len(records) > TREE_PROMISES_MAX:
-            raise Refused(422, f"the tree of {promise_id} has more than {TREE_PROMISES_MAX} promises")
-    return records[promise_id], [records[key] for key in sorted(records)]
 
 
 def _check_closed(promise: PromiseRecord, tree: Sequence[PromiseRecord]) -> None:

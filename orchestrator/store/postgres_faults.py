@@ -72,7 +72,9 @@ def running_error(place: str, error: BaseException) -> OrchestratorError:
     if isinstance(error, LOST):
         message = f"store {place} lost its connection: {_told(error)}; it is sought again, try later"
         return StoreError(message, transient=True, connection_lost=True)
-    return StoreError(f"store {place} failed: {_told(error)}; see the server's log", transient=True)
+    full = isinstance(error, asyncpg.DiskFullError)
+    advice = "make room on the disk of the database" if full else "see the server's log"
+    return StoreError(f"store {place} failed: {_told(error)}; {advice}", transient=True)
 
 
 def _told(error: BaseException) -> str:

@@ -10,9 +10,9 @@ from rich.live import Live
 from rich.markup import escape
 from rich.tree import Tree
 
+from orchestrator.protocol.paging import fetch_tree
 from orchestrator.protocol.records import PromiseState
 from orchestrator.protocol.transport import Transport
-from orchestrator.server.proofs import fetch_tree
 from scorers.cli import options, output
 from scorers.cli.flags import configured
 from scorers.cli.session import naming, server

@@ -18,6 +18,7 @@ from orchestrator.domain.promise import PromiseState
 from orchestrator.engine import Engine
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Execute
+from orchestrator.protocol.paging import fetch_tree
 from orchestrator.server import (
     JwtSettings,
     ServerMisconfigured,
@@ -26,7 +27,6 @@ from orchestrator.server import (
     listening,
     reload,
 )
-from orchestrator.server.proofs import fetch_tree
 from orchestrator.store import open_store
 from orchestrator.transport.http import HttpTransport
 from tests.integration.auth_support import ed_signer, envelope, p256_signer, unsigned

@@ -229,6 +229,78 @@ async def test_a_promise_that_nobody_executes_is_settled() -> None:
         assert (await app.promises.cancel("bare")).state is PromiseState.REJECTED_CANCELED
 
 
+async def approve(ctx: Context) -> None:
+    await ctx.sleep(3_600)
+
+
+async def asking(ctx: Context) -> None:
+    elsewhere = ctx.options(target="nobody")
+    await ctx.gather(elsewhere.rpc(approve), ctx.run(asking_too), ctx.promise())
+
+
+async def asking_too(ctx: Context) -> None:
+    await ctx.gather(ctx.options(target="nobody").rpc(approve), ctx.sleep(3_600))
+
+
+async def around(ctx: Context) -> str:
+    child = ctx.begin_run(asking)
+    await ctx.promise("go")
+    try:
+        await child
+    except PromiseCanceled:
+        return "went on"
+    return "never"
+
+
+async def at_rest(app: Orchestrator, promise_id: str, promises: int) -> None:
+    while len(await app.promises.tree(promise_id)) < promises:
+        await asyncio.sleep(0.005)
+
+
+async def test_a_workflow_within_another_is_settled_with_all_that_it_called() -> None:
+    async with running(asking, asking_too, around) as app:
+        await app.promises.create("go")
+        await app.promises.resolve("go")
+        handle = await app.begin_run("w", around)
+        await at_rest(app, "w", 7)
+        await app.promises.cancel("w:1")
+        assert await handle.result() == "went on"
+        assert not [record.id for record in await app.promises.tree("w") if record.pending]
+
+
+@pytest.mark.parametrize("extended", [True, False], ids=["extended", "published"])
+async def test_what_a_workflow_left_open_that_was_settled_alone_is_ended_by_the_next_execution(
+    *, extended: bool
+) -> None:
+    """A promise.settle reaches one promise; what that stood for is not executed again after a crash."""
+
+    def application() -> Orchestrator:
+        local = LocalTransport(engine)
+        app = Orchestrator(transport=local if extended else Published(local))
+        for function in (asking, asking_too, around):
+            app.register(function)
+        return app
+
+    async with Engine(MemoryStore(), settings=EngineSettings(retry_timeout_ms=50)) as engine:
+        first = application()
+        async with asyncio.timeout(10):
+            await first.start()
+            await first.begin_run("w", around)
+            await at_rest(first, "w", 7)
+            await first.abort()
+            async with application() as second:
+                settle = c.PromiseSettle(id="w:1", state=PromiseState.REJECTED_CANCELED)
+                await LocalTransport(engine).call(settle)
+                await second.promises.resolve("go")
+                assert await (await second.get("w")).result() == "went on"
+                called = Orchestrator(transport=LocalTransport(engine), group="nobody")
+                called.register(approve)
+                async with called:  # is asked to end, where the engine can pass that on
+                    with pytest.raises(PromiseCanceled):
+                        await (await called.get("w:1.1")).result()
+                assert not [record.id for record in await second.promises.tree("w") if record.pending]
+
+
 async def test_what_ends_before_the_request_counts() -> None:
     async def quick(ctx: Context) -> int:
         return 5

@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import ApplicationError, Context, InsideLoop, Never, NotStarted, Orchestrator, Refused
+from orchestrator import (
+    ApplicationError,
+    Context,
+    InsideLoop,
+    Never,
+    NotStarted,
+    Orchestrator,
+    PromiseCanceled,
+    PromiseState,
+    Refused,
+)
 from orchestrator.store import StoreError
 
 PATIENCE_S = 20
@@ -55,6 +65,17 @@ def test_a_script_runs_functions_and_waits_for_them() -> None:
         assert [one.id for one in sync.promises.search(tags={"resonate:origin": "x"}).promises] == ["x"]
         assert sync.call(lambda: sync.promises._app.promises.get("x")).pending
         assert repr(handle) == "<SyncHandle c resolved>"
+
+
+@pytest.mark.parametrize("how", ["cancel", "terminate"])
+def test_what_waits_is_ended(how: str) -> None:
+    with application().sync() as sync:
+        handle = sync.begin_run("c", waiting)
+        getattr(handle, how)()
+        with pytest.raises(PromiseCanceled):
+            handle.result(PATIENCE_S)
+        assert sync.promises.terminate("go").state is PromiseState.REJECTED_CANCELED
+        assert [one.id for one in sync.promises.tree("c")][0] == "c"
 
 
 def test_errors_come_through() -> None:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import os
+import pwd
+import random
+import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +156,45 @@ async def test_a_postgresql_that_is_restarted(mode: str) -> None:
                 await asyncio.to_thread(own.start)
 
             await through(url, stop, start, "postgresql://")
+
+
+@contextmanager
+def small_disk(size_mib: int, user: str | None) -> Iterator[Path]:
+    """A file system of its own, in memory, that is soon full. Only root may make one, and not everywhere."""
+    folder = Path(tempfile.mkdtemp(prefix="small-"))
+    owner = pwd.getpwnam(user).pw_uid if user is not None else os.geteuid()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size_mib}m,uid={owner}", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no file system of its own can be mounted here: {done.stderr.strip()}")
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    finally:
+        folder.rmdir()
+
+
+@pytest.mark.skipif(binaries() is None, reason=WHY_ABSENT)
+@pytest.mark.skipif(shutil.which("mount") is None, reason="a full disk needs `mount`")
+async def test_a_postgresql_whose_disk_is_full() -> None:
+    with server() as own, small_disk(24, own.user) as disk:
+        await own.execute(f"CREATE TABLESPACE small LOCATION '{disk}'")
+        async with Engine(open_store(own.fresh("scores", tablespace="small"))) as engine, served(engine) as url:
+            ballast = disk / "ballast"
+
+            async def fill() -> None:
+                with suppress(OSError), ballast.open("wb", buffering=0) as file:
+                    while True:
+                        file.write(bytes(4096))
+
+            async def make_room() -> None:
+                ballast.unlink()
+
+            large = create("meanwhile", base64.b64encode(random.randbytes(500_000)).decode())  # not to be packed
+            words = ("No space left on device", "make room")
+            await through(url, fill, make_room, *words, body=large, reads=True)
 
 
 @pytest.mark.skipif(binaries() is None, reason=WHY_ABSENT)
