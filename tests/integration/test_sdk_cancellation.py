@@ -253,7 +253,7 @@ async def around(ctx: Context) -> str:
 
 
 async def at_rest(app: Orchestrator, promise_id: str, promises: int) -> None:
-    while len(await app.promises.tree(promise_id)) < promises:
+    while len(await app.promises.tree(promise_id)) < promises:  # noqa: ASYNC110 - the engine's
         await asyncio.sleep(0.005)
 
 

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import os
 import pwd
-import random
 import shutil
 import sqlite3
 import subprocess
@@ -181,7 +180,10 @@ def small_disk(size_mib: int, user: str | None) -> Iterator[Path]:
 async def test_a_postgresql_whose_disk_is_full() -> None:
     with server() as own, small_disk(24, own.user) as disk:
         await own.execute(f"CREATE TABLESPACE small LOCATION '{disk}'")
-        async with Engine(open_store(own.fresh("scores", tablespace="small"))) as engine, served(engine) as url:
+        async with (
+            Engine(open_store(own.fresh("scores", tablespace="small"))) as engine,
+            served(engine) as url,
+        ):
             ballast = disk / "ballast"
 
             async def fill() -> None:
@@ -192,7 +194,8 @@ async def test_a_postgresql_whose_disk_is_full() -> None:
             async def make_room() -> None:
                 ballast.unlink()
 
-            large = create("meanwhile", base64.b64encode(random.randbytes(500_000)).decode())  # not to be packed
+            # What chance gives cannot be packed.
+            large = create("meanwhile", base64.b64encode(os.urandom(500_000)).decode())
             words = ("No space left on device", "make room")
             await through(url, fill, make_room, *words, body=large, reads=True)
 
