@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from orchestrator.store.errors import StoreError
-from orchestrator.store.postgres_faults import FAULTS, LOST, opening_error, place_of
+from orchestrator.store.postgres_faults import CUT, FAULTS, LOST, opening_error, place_of
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 VERSION_MIN = 14
@@ -89,18 +89,24 @@ class Connections:
 
     async def _connect(self) -> Connection:
         try:
-            connection: Connection = await asyncpg.connect(
-                self._url,
-                timeout=CONNECT_TIMEOUT_S,
-                command_timeout=COMMAND_TIMEOUT_S,
-                statement_cache_size=STATEMENTS_MAX,
-                max_cached_statement_lifetime=0,
-                server_settings=_SETTINGS,
-            )
+            try:
+                return await self._connect_once()
+            except CUT:  # whoever ends all connections may have met this one while it was being made
+                return await self._connect_once()
         except FAULTS as error:
             raise opening_error(self.place, error) from error
         except ValueError as error:  # the URL itself
             raise StoreError(f"store {self.place}: {error}; correct the URL") from error
+
+    async def _connect_once(self) -> Connection:
+        connection: Connection = await asyncpg.connect(
+            self._url,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            statement_cache_size=STATEMENTS_MAX,
+            max_cached_statement_lifetime=0,
+            server_settings=_SETTINGS,
+        )
         try:
             await self._check(connection)
         except BaseException:
@@ -115,16 +121,13 @@ class Connections:
                 f"store {self.place} is PostgreSQL {version.major}, too old; "
                 f"upgrade it to {VERSION_MIN} or later"
             )
-        try:
-            encoding, commit = await connection.fetchrow(_CHECK) or ("", "")
-            if encoding != "UTF8":
-                raise StoreError(
-                    f"store {self.place} is encoded in {encoding}; create a database with encoding UTF8"
-                )
-            if commit == "off":  # an acknowledged write must last
-                await connection.execute("SET synchronous_commit = on")
-        except FAULTS as error:
-            raise opening_error(self.place, error) from error
+        encoding, commit = await connection.fetchrow(_CHECK) or ("", "")
+        if encoding != "UTF8":
+            raise StoreError(
+                f"store {self.place} is encoded in {encoding}; create a database with encoding UTF8"
+            )
+        if commit == "off":  # an acknowledged write must last
+            await connection.execute("SET synchronous_commit = on")
 
     @asynccontextmanager
     async def lent(self) -> AsyncIterator[Connection]:

@@ -31,6 +31,13 @@ LOST = (
     *UNSENT,
 )
 """The connection is of no further use."""
+CUT = (
+    asyncpg.AdminShutdownError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.ConnectionFailureError,
+    *UNSENT,
+)
+"""Somebody ended the connection, of a database that answers."""
 _UNSTORABLE = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
 
 
@@ -55,6 +62,9 @@ def opening_error(place: str, error: BaseException) -> StoreError:
             return StoreError(f"store {place}: {_told(error)}; {advice}", transient=True)
         case asyncpg.CannotConnectNowError():
             message = f"store {place}: {_told(error)}; wait until it is up"
+            return StoreError(message, transient=True, connection_lost=True)
+        case _ if isinstance(error, CUT):
+            message = f"store {place} cut the connection off: {_told(error)}; it is sought again, try later"
             return StoreError(message, transient=True, connection_lost=True)
         case OSError() | asyncio.TimeoutError():
             advice = "start PostgreSQL there, or correct host and port in the URL"

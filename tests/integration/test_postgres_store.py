@@ -398,6 +398,35 @@ async def test_what_fails_after_a_lost_connection_is_not_repeated(
     await store.close()
 
 
+@pytest.mark.parametrize("cuts", [1, 2])
+async def test_a_connection_that_is_cut_off_while_it_is_made(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, cuts: int
+) -> None:
+    """Once is chance; who is cut off again is told so, and may come back."""
+    through, left = asyncpg.connect, cuts
+
+    async def connect(*values: Any, **options: Any) -> Any:
+        nonlocal left
+        connection = await through(*values, **options)
+        if left:
+            left -= 1
+            connection.terminate()
+            raise asyncpg.InternalClientError(
+                "cannot switch to state 12; another operation (2) is in progress"
+            )
+        return connection
+
+    connections = Connections(postgres_url, 1)
+    monkeypatch.setattr(asyncpg, "connect", connect)
+    if cuts == 1:
+        await (await connections.connect()).close()
+    else:
+        with pytest.raises(StoreError, match="cut the connection off") as caught:
+            await connections.connect()
+        assert caught.value.transient
+        assert caught.value.connection_lost
+
+
 async def test_a_lost_commit_is_not_repeated(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody knows whether it was carried out: to run its commands again could refuse what was granted."""
     async with world(postgres_url) as w:
