@@ -23,8 +23,8 @@ from orchestrator.client.invocation import (
 )
 from orchestrator.client.options import NO_DEADLINE_MS, AttemptLimits, CallOptions
 from orchestrator.client.registry import RegisteredFunction
-from orchestrator.commitments.canonical import canonical_arguments
 from orchestrator.commitments.closing import Closing
+from orchestrator.commitments.wrapper import BoundStep
 from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.ids import ID_LENGTH_MAX, extends, fault_of_id
@@ -111,13 +111,20 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepCall(Call, frozen=True, kw_only=True):
-    """A call that runs in this process."""
+    """A call that runs in this process. `canonical` is the text of its arguments, if it commits to them."""
 
     function: RegisteredFunction
+    canonical: bytes | None
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
     retry: RetryPolicy
     limits: AttemptLimits
+
+    def bound(self) -> BoundStep | None:
+        """Return the commitment to the arguments as they were when the call was made, if there is one."""
+        if self.function.committer is None or self.canonical is None:
+            return None
+        return self.function.committer.bind_text(self.canonical)
 
 
 def step(
@@ -129,11 +136,7 @@ def step(
             f"{function} runs as a step here: id, target and delay are options of rpc and detached"
         )
     promise_id = site.caller.child(site.number)
-    canonical = (
-        canonical_arguments(function.fn, args, kwargs, takes_context=function.inserted)
-        if function.committer is not None
-        else None
-    )
+    canonical = function.committer.input(args, kwargs) if function.committer is not None else None
     return StepCall(
         create=PromiseCreate(
             id=promise_id,
@@ -146,6 +149,7 @@ def step(
         declared=function.returns,
         deadline=site.options.timeout_s is not None,
         function=function,
+        canonical=canonical,
         args=args,
         kwargs=kwargs,
         retry=site.options.retry if site.options.retry is not None else function.retry,

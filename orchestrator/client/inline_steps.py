@@ -66,7 +66,7 @@ async def run(execution: Execution, pending: PendingCall[StepCall]) -> None:
     if _goes_on(call, outcome):
         execution.spawn(partial(performing.run_leaf, execution, _going_on(pending, outcome)))
         return
-    bound = steps.bound_by(call.function, call.create.param)
+    bound = call.bound()
     settlement = steps.settlement(call.id, call.function, bound, outcome)
     if bound is not None:
         execution.committing.add(call.id)

@@ -8,7 +8,7 @@ where it is committed to: nobody needs the arguments of a step to run it, so oth
 from __future__ import annotations
 
 import binascii
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
@@ -51,8 +51,7 @@ def step_value(name: str, version: int, canonical_arguments: bytes | None = None
     """Return the param of a step in its caller's process."""
     if canonical_arguments is None:
         return _bare_step(name, version)
-    data = b64encode(canonical_arguments).decode("ascii")
-    return msgspec.structs.replace(_bare_step(name, version), data=data)
+    return Value(headers=_bare_step(name, version).headers, data=codec.text_data(canonical_arguments))
 
 
 @lru_cache(maxsize=1024)

@@ -110,7 +110,7 @@ async def run_leaf(execution: Execution, pending: PendingCall[StepCall]) -> None
         limits=call.limits,
         begun_ms=pending.record.created_at if pending.record is not None else None,
         progress=progress,
-        bound=steps.bound_by(call.function, call.create.param),
+        bound=call.bound(),
     )
     try:
         settlement = await stop.run(

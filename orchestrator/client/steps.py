@@ -6,7 +6,6 @@ What is written does not depend on the worker, the time or the number of attempt
 from __future__ import annotations
 
 import asyncio
-from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +22,6 @@ from orchestrator.client.outcomes import failure_value
 from orchestrator.client.progress import Progress
 from orchestrator.client.registry import RegisteredFunction
 from orchestrator.client.surroundings import Surroundings
-from orchestrator.commitments.canonical import canonical_result
 from orchestrator.commitments.errors import CommitmentError
 from orchestrator.commitments.wrapper import BoundStep
 from orchestrator.domain.errors import Cancelled, OrchestratorError, Refused
@@ -55,13 +53,6 @@ def bind(function: RegisteredFunction, args: Sequence[Any], kwargs: Mapping[str,
     return function.committer.bind(args, kwargs) if function.committer is not None else None
 
 
-def bound_by(function: RegisteredFunction, param: Value) -> BoundStep | None:
-    """Return the commitment to the input that a step's own param holds, if the function commits."""
-    if function.committer is None or param.data is None:
-        return None
-    return function.committer.bind_text(b64decode(param.data))
-
-
 def settlement(
     promise_id: str, function: RegisteredFunction, bound: BoundStep | None, outcome: Outcome
 ) -> Settlement:
@@ -87,9 +78,9 @@ def _returned(
             result, function.returns, lambda: f"the result of {function} ({promise_id})"
         )
     else:
-        text = canonical_result(function.fn, result)
-        value = Value(headers=bound.headers(result, text), data=b64encode(text).decode("ascii"))
-        read = codec.decode_value(value, function.returns, f"the result of {function} ({promise_id})")
+        text = bound.committer.output(result)
+        value = Value(headers=bound.headers(result, text), data=codec.text_data(text))
+        read = codec.decode_text(text, function.returns, f"the result of {function} ({promise_id})")
     return Settlement(state=PromiseState.RESOLVED, value=value, outcome=Returned(read))
 
 

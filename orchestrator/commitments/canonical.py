@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from functools import lru_cache
 
 from orchestrator.commitments import classes, encoders, jcs
 from orchestrator.commitments.errors import CanonicalError
+from orchestrator.commitments.scalars import Encoder
 
 CONTEXT_CLASS = "Context"
 _RESULT_IS_LAST = (Generator, Coroutine, Awaitable)
@@ -30,7 +40,7 @@ def canonical(value: object, declared: object = None) -> bytes:
     Without a declaration the exact class of each value decides, and what could be ambiguous is tagged or
     refused. Raises CanonicalError with the path inside the value.
     """
-    return _encode("value", declared, value).encode()
+    return _encode("value", encoders.encoder_at("value", declared), value).encode()
 
 
 def canonical_arguments(
@@ -42,26 +52,21 @@ def canonical_arguments(
     `takes_context` says so, or, when that is None, if its annotation is a class named `Context`.
     Raises CanonicalError if the arguments do not fit the signature, or have no canonical form.
     """
-    form = _form(fn, takes_context)
-    if form.positional and not kwargs and len(args) == len(form.parameters):
+    parameters = _parameters(fn, takes_context)
+    if parameters.positional and not kwargs and len(args) == len(parameters.ordered):
         # Each argument has its parameter: what most calls are, and a quarter of their cost.
-        given = zip(form.parameters.items(), args, strict=True)
-        return jcs.json_object(
-            (name, _encode(name, declared, value)) for (name, declared), value in given
-        ).encode()
+        return _object([(each, args[each.position]) for each in parameters.ordered])
     try:
-        bound = form.signature.bind(*args, **kwargs)
+        bound = parameters.signature.bind(*args, **kwargs)
     except TypeError as error:
         raise CanonicalError(_name(fn), f"the arguments do not fit the signature: {error}") from error
     bound.apply_defaults()
-    return jcs.json_object(
-        (name, _encode(name, form.parameters[name], value)) for name, value in bound.arguments.items()
-    ).encode()
+    return _object([(each, bound.arguments[each.name]) for each in parameters.ordered])
 
 
 def canonical_result(fn: Function, value: object) -> bytes:
     """Return the canonical JSON of a function's result, by its return annotation."""
-    return _encode("result", _form(fn, None).result, value).encode()
+    return _encode("result", _result(fn), value).encode()
 
 
 def check_function(fn: Function, *, takes_context: bool | None = None) -> None:
@@ -69,49 +74,87 @@ def check_function(fn: Function, *, takes_context: bool | None = None) -> None:
 
     To be called when the function is registered: a fault found after a step has run costs the step.
     """
-    form = _read_form(fn, takes_context)
+    hints, signature = _hints(fn), _signature(fn, takes_context)
     seen: set[object] = set()
-    for name, declared in form.parameters.items():
-        _check(name, declared, seen)
-    _check("result", form.result, seen)
+    for name, parameter in signature.parameters.items():
+        _check(name, _declared(parameter, hints), seen)
+    _check("result", _result_type(hints), seen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Form:
-    """What a function declares: read once, for reading annotations costs more than writing most values."""
+class _Parameter:
+    """A parameter of a function: its place in a call, and how its argument is written behind its key."""
+
+    name: str
+    key: str
+    position: int
+    encode: Encoder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parameters:
+    """What a function takes, in the order of the keys: read once, for that costs more than most values."""
 
     signature: inspect.Signature
-    parameters: Mapping[str, object]
     positional: bool
-    result: object
+    ordered: tuple[_Parameter, ...]
 
 
-def _form(fn: Function, takes_context: bool | None) -> _Form:
+def _parameters(fn: Function, takes_context: bool | None) -> _Parameters:
     try:
-        return _kept_form(fn, takes_context)
+        return _kept_parameters(fn, takes_context)
     except TypeError:
         # A callable object may be unhashable.
-        return _read_form(fn, takes_context)
+        return _read_parameters(fn, takes_context)
 
 
 @lru_cache(maxsize=1024)
-def _kept_form(fn: Function, takes_context: bool | None) -> _Form:
-    return _read_form(fn, takes_context)
+def _kept_parameters(fn: Function, takes_context: bool | None) -> _Parameters:
+    return _read_parameters(fn, takes_context)
 
 
-def _read_form(fn: Function, takes_context: bool | None) -> _Form:
+def _read_parameters(fn: Function, takes_context: bool | None) -> _Parameters:
     hints, signature = _hints(fn), _signature(fn, takes_context)
-    return _Form(
+    given = [(name, position) for position, name in enumerate(signature.parameters)]
+    return _Parameters(
         signature=signature,
-        parameters={name: _declared(each, hints) for name, each in signature.parameters.items()},
         positional=all(each.kind in _POSITIONAL for each in signature.parameters.values()),
-        result=_result_type(hints),
+        ordered=tuple(
+            _Parameter(
+                name=name,
+                key=f"{jcs.string(name)}:",
+                position=position,
+                encode=encoders.encoder_at(name, _declared(signature.parameters[name], hints)),
+            )
+            for name, position in jcs.in_order(given)
+        ),
     )
 
 
-def _encode(name: str, declared: object, value: object) -> str:
+def _result(fn: Function) -> Encoder:
     try:
-        return encoders.encoding_of(declared).encode(value, 0)
+        return _kept_result(fn)
+    except TypeError:
+        return _read_result(fn)
+
+
+@lru_cache(maxsize=1024)
+def _kept_result(fn: Function) -> Encoder:
+    return _read_result(fn)
+
+
+def _read_result(fn: Function) -> Encoder:
+    return encoders.encoder_at("result", _result_type(_hints(fn)))
+
+
+def _object(arguments: Iterable[tuple[_Parameter, object]]) -> bytes:
+    members = [each.key + _encode(each.name, each.encode, value) for each, value in arguments]
+    return f"{{{','.join(members)}}}".encode()
+
+
+def _encode(name: str, encode: Encoder, value: object) -> str:
+    try:
+        return encode(value, 0)
     except CanonicalError as error:
         error.prefix(name)
         raise

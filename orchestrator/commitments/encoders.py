@@ -8,7 +8,7 @@ cannot be told apart is refused. Must not import protocol or anything that does 
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, MutableSequence, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping, MutableSequence, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
@@ -42,6 +42,15 @@ def encoding_of(declared: object, *, open_position: bool = False) -> Encoding:
     except TypeError:
         # Metadata of Annotated may be unhashable; such a type is built anew each time.
         return _build(declared, open_position)
+
+
+def encoder_at(place: str, declared: object) -> Encoder:
+    """Return the encoder of a declared type. Raises CanonicalError that names `place`."""
+    try:
+        return encoding_of(declared).encode
+    except CanonicalError as error:
+        error.prefix(place)
+        raise
 
 
 @lru_cache(maxsize=4096)
@@ -169,13 +178,13 @@ def _deeper(depth: int) -> int:
 
 def _elements(values: Iterable[object], encoders: Iterable[Encoder], depth: int) -> list[str]:
     depth = _deeper(depth)
-    encoded = []
-    for index, (value, encode) in enumerate(zip(values, encoders, strict=False)):
-        try:
+    encoded: list[str] = []
+    try:
+        for value, encode in zip(values, encoders, strict=False):
             encoded.append(encode(value, depth))
-        except CanonicalError as error:
-            error.prefix(f"[{index}]")
-            raise
+    except CanonicalError as error:
+        error.prefix(f"[{len(encoded)}]")
+        raise
     return encoded
 
 
@@ -218,18 +227,20 @@ def _members(items: Iterable[tuple[object, object]], encode: Callable[[str], Enc
     """Return a JSON object; one with a key that begins with `$` is wrapped, lest it pass for a tag."""
     depth = _deeper(depth)
     members = []
+    wrapped = False
     for key, value in items:
         if type(key) is not str:
             raise CanonicalError(
                 f"[{key!r}]", "keys must be strings; use a list of pairs or convert the keys"
             )
+        wrapped = wrapped or key.startswith("$")
         try:
             members.append((key, encode(key)(value, depth)))
         except CanonicalError as error:
             error.prefix(f"[{key!r}]")
             raise
     text = jcs.json_object(members)
-    return tagged("map", text) if any(key.startswith("$") for key, _ in members) else text
+    return tagged("map", text) if wrapped else text
 
 
 def _dictionary(arguments: tuple[object, ...]) -> Encoder:
@@ -269,23 +280,39 @@ def _required_keys(cls: type, hints: Mapping[str, object]) -> set[str]:
 
 
 def _record(cls: type, name: Callable[[type], str]) -> Encoder:
+    head = f'{{"$class":{jcs.string(name(cls))},"fields":'
+    extensible = classes.is_pydantic(cls)
+
     def encode(value: object, depth: int) -> str:
         if type(value) is not cls:
             raise refuse(cls.__qualname__, value)
-        classes.refuse_extras(value)
+        if extensible:
+            classes.refuse_extras(value)
         depth = _deeper(depth)
         fields = []
-        for field, declared in classes.fields_of(cls):
+        for field, key, encode_field in _fields_in_order(typing.cast("Hashable", cls)):
             try:
-                fields.append((field, encoding_of(declared).encode(getattr(value, field), depth)))
+                fields.append(key + encode_field(getattr(value, field), depth))
             except AttributeError as error:
                 raise CanonicalError(f".{field}", "the field has no value") from error
             except CanonicalError as error:
                 error.prefix(f".{field}")
                 raise
-        return f'{{"$class":{jcs.string(name(cls))},"fields":{jcs.json_object(fields)}}}'
+        return f"{head}{{{','.join(fields)}}}}}"
 
     return encode
+
+
+@lru_cache(maxsize=4096)
+def _fields_in_order(key: Hashable) -> tuple[tuple[str, str, Encoder], ...]:
+    """Return each field of a record, its key as text and its encoder, as they stand in the object.
+
+    Asked for with a first value only: a class may have fields of its own class.
+    """
+    return tuple(
+        (field, f"{jcs.string(field)}:", encoder_at(f".{field}", declared))
+        for field, declared in jcs.in_order(classes.fields_of(typing.cast("type", key)))
+    )
 
 
 def _enum(cls: type[Enum], name: Callable[[type], str]) -> Encoder:

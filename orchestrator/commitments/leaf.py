@@ -44,20 +44,13 @@ class Commitment:
     output_hash: bytes
 
     def __post_init__(self) -> None:
-        _check_function(self.function)
-        check_number("version", self.version, SAFE_INTEGER_MAX)
+        check_named(self.function, self.version)
         check_hash("input hash", self.input_hash)
         check_hash("output hash", self.output_hash)
 
     def to_headers(self) -> dict[str, str]:
         """Return the headers that a settlement carries."""
-        return {
-            SCHEME_HEADER: SCHEME,
-            FUNCTION_HEADER: self.function,
-            VERSION_HEADER: str(self.version),
-            INPUT_HEADER: hash_text(self.input_hash),
-            OUTPUT_HEADER: hash_text(self.output_hash),
-        }
+        return headers_of(self.function, self.version, self.input_hash, self.output_hash)
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str] | None) -> Self | None:
@@ -88,6 +81,17 @@ class Leaf:
         check_number("count", self.count, SAFE_INTEGER_MAX)
         if self.index >= self.count:
             raise ProofError(f"leaf index {self.index} is not below the count of {self.count}")
+
+
+def headers_of(function: str, version: int, input_hash: bytes, output_hash: bytes) -> dict[str, str]:
+    """Return the headers of a commitment whose function and hashes were checked before."""
+    return {
+        SCHEME_HEADER: SCHEME,
+        FUNCTION_HEADER: function,
+        VERSION_HEADER: str(version),
+        INPUT_HEADER: hash_text(input_hash),
+        OUTPUT_HEADER: hash_text(output_hash),
+    }
 
 
 def leaf_hash(leaf: Leaf) -> bytes:
@@ -171,6 +175,12 @@ def check_number(name: str, value: int, maximum: int) -> None:
     """Raise ProofError unless `value` is an integer from 0 to `maximum`."""
     if type(value) is not int or not 0 <= value <= maximum:
         raise ProofError(f"the {name} must be an integer from 0 to {maximum}, not {value!r}")
+
+
+def check_named(function: str, version: int) -> None:
+    """Raise ProofError unless a commitment can name this function and version."""
+    _check_function(function)
+    check_number("version", version, SAFE_INTEGER_MAX)
 
 
 def _check_function(function: str) -> None:

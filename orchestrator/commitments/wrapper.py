@@ -9,14 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
+import msgspec
+
 from orchestrator.commitments.canonical import Function, canonical_arguments, canonical_result, check_function
 from orchestrator.commitments.closing import Closing
-from orchestrator.commitments.leaf import Commitment
+from orchestrator.commitments.leaf import check_named, headers_of
 from orchestrator.commitments.proof import StepValues
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoundStep:
+class BoundStep(msgspec.Struct, frozen=True, kw_only=True):
     """A committed call whose input is already hashed: a function that changes its arguments does no harm."""
 
     committer: Committer
@@ -30,28 +31,34 @@ class BoundStep:
         """
         if isinstance(result, Closing):
             return result.to_headers()
-        return Commitment(
-            function=self.committer.name,
-            version=self.committer.version,
-            input_hash=self.input_hash,
-            output_hash=sha256(
-                text if text is not None else canonical_result(self.committer.fn, result)
-            ).digest(),
-        ).to_headers()
+        output = text if text is not None else self.committer.output(result)
+        committer = self.committer
+        return headers_of(committer.name, committer.version, self.input_hash, sha256(output).digest())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committer:
-    """A function registered with `commit=True`."""
+    """A function registered with `commit=True`. Raises ProofError for a name that no leaf can carry."""
 
     fn: Function
     name: str
     version: int
     takes_context: bool | None = None
 
+    def __post_init__(self) -> None:
+        check_named(self.name, self.version)
+
+    def input(self, args: Sequence[object], kwargs: Mapping[str, object]) -> bytes:
+        """Return the canonical JSON of a call's arguments. Raises CanonicalError."""
+        return canonical_arguments(self.fn, args, kwargs, takes_context=self.takes_context)
+
+    def output(self, result: object) -> bytes:
+        """Return the canonical JSON of a result. Raises CanonicalError."""
+        return canonical_result(self.fn, result)
+
     def bind(self, args: Sequence[object], kwargs: Mapping[str, object]) -> BoundStep:
         """Hash the arguments; to be called before the function runs. Raises CanonicalError."""
-        return self.bind_text(canonical_arguments(self.fn, args, kwargs, takes_context=self.takes_context))
+        return self.bind_text(self.input(args, kwargs))
 
     def bind_text(self, text: bytes) -> BoundStep:
         """Return the bound call of arguments whose canonical JSON is at hand."""
@@ -59,10 +66,7 @@ class Committer:
 
     def values(self, args: Sequence[object], kwargs: Mapping[str, object], result: object) -> StepValues:
         """Return the canonical texts of a call that was read back from the store, for `build_bundle`."""
-        return StepValues(
-            input=canonical_arguments(self.fn, args, kwargs, takes_context=self.takes_context),
-            output=canonical_result(self.fn, result),
-        )
+        return StepValues(input=self.input(args, kwargs), output=self.output(result))
 
 
 def commit_step(

@@ -10,7 +10,8 @@ from enum import StrEnum
 
 import pytest
 
-from orchestrator import ApplicationError, Context, Info, Orchestrator
+from orchestrator import ApplicationError, Constant, Context, Info, Orchestrator
+from orchestrator.client.registry import Executor
 from orchestrator.commitments.closing import Closing
 from orchestrator.commitments.integers import Uint256
 from orchestrator.commitments.proof import StepValues, build_bundle
@@ -113,6 +114,31 @@ async def test_equal_inputs_give_equal_roots() -> None:
         async with application() as app:
             roots.append((await app.run("w", score, 7))[1].root)
     assert roots[0] == roots[1]
+
+
+@pytest.mark.parametrize("executor", ["inline", "thread"])
+async def test_a_step_that_failed_first_commits_as_one_that_did_not(executor: Executor) -> None:
+    failures = [0]
+
+    def winner(votes: list[Vote]) -> Vote:
+        if failures[0]:
+            failures[0] -= 1
+            raise OSError("not yet")
+        return votes[0]
+
+    async def elected(ctx: Context) -> Closing:
+        await ctx.run(winner, [Vote(voter="0xa", weight=2**255, side=Side.FOR)])
+        return await ctx.close_commitments(DOMAIN)
+
+    app = Orchestrator.local(":memory:")
+    app.register(elected)
+    app.register(winner, commit=True, executor=executor, retry=Constant(delay_s=0.001))
+    async with app:
+        at_once = await app.run("at-once", elected)
+        failures[0] = 2
+        later = await app.run("later", elected)
+    assert failures[0] == 0
+    assert later.root == at_once.root
 
 
 async def test_a_closing_refuses_running_and_missing_steps() -> None:
