@@ -13,6 +13,7 @@ from orchestrator.client.info import Info, WorkflowInfo
 from orchestrator.client.promises import Promises
 from orchestrator.client.saga import CompensationFailed, Saga
 from orchestrator.client.surroundings import ExecutionObserver, StepObserver
+from orchestrator.committed import CommittedOrchestrator
 from orchestrator.domain.errors import (
     AllFailed,
     ApplicationError,
@@ -37,6 +38,7 @@ __all__ = [
     "ApplicationSettings",
     "AttemptTimedOut",
     "Cancelled",
+    "CommittedOrchestrator",
     "CompensationFailed",
     "Completions",
     "Constant",

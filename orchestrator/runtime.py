@@ -134,7 +134,7 @@ class Orchestrator(Application):
         cannot be used, for example because another process owns it. The rest are ApplicationSettings.
         """
         settings = {"refresh_s": LOCAL_REFRESH_S, **settings}
-        return cls(opening=lambda: _embedded(url, clock), clock=clock, **settings)
+        return cls._opened(lambda: _embedded(url, clock), clock=clock, **settings)
 
     @classmethod
     def remote(cls, url: str, *, token: Token | None = None, **settings: Unpack[ApplicationSettings]) -> Self:
@@ -143,7 +143,7 @@ class Orchestrator(Application):
         A token may be a file or a function, plain or async, that is asked again when the server believes
         the last one no more. The rest are ApplicationSettings.
         """
-        return cls(opening=lambda: _over_http(url, token), **settings)
+        return cls._opened(lambda: _over_http(url, token), **settings)
 
     @classmethod
     def at(cls, url: str, *, token: Token | None = None, **settings: Unpack[ApplicationSettings]) -> Self:
@@ -154,6 +154,12 @@ class Orchestrator(Application):
         if url.startswith(("http://", "https://")):
             return cls.remote(url, token=token, **settings)
         return cls.local(url, **settings)
+
+    @classmethod
+    def _opened(
+        cls, opening: Opening, *, clock: Clock | None = None, **settings: Unpack[ApplicationSettings]
+    ) -> Self:
+        return cls(opening=opening, clock=clock, **settings)
 
     def sync(self) -> SyncOrchestrator:
         """Return this application for code that is not async; use as `with app.sync() as sync:`."""
@@ -167,7 +173,7 @@ class Orchestrator(Application):
         It reaches its engine by `opening`; `settings` replace those of this one, except for its pid.
         """
         merged: ApplicationSettings = {**self._given, "pid": None, **settings}
-        twin = type(self)(opening=opening, clock=clock, **merged)
+        twin = self._opened(opening, clock=clock, **merged)
         twin._share(self)
         return twin
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 from orchestrator.client.options import AttemptLimits
 from orchestrator.client.registry import Executor, Function, Registry, describe
@@ -19,6 +19,8 @@ T = TypeVar("T")
 class Registering:
     """The part of an application that is there before it starts."""
 
+    commits: ClassVar[bool] = False
+    """Whether a registration that does not say so commits."""
     _registry: Registry
     _dependencies: Dependencies
 
@@ -38,7 +40,7 @@ class Registering:
         version: int = 1,
         retry: RetryPolicy | None = None,
         executor: Executor = "thread",
-        commit: bool = False,
+        commit: bool | None = None,
         attempt_timeout_s: float | None = None,
         heartbeat_timeout_s: float | None = None,
     ) -> F: ...
@@ -50,7 +52,7 @@ class Registering:
         version: int = 1,
         retry: RetryPolicy | None = None,
         executor: Executor = "thread",
-        commit: bool = False,
+        commit: bool | None = None,
         attempt_timeout_s: float | None = None,
         heartbeat_timeout_s: float | None = None,
     ) -> Callable[[F], F]: ...
@@ -62,7 +64,7 @@ class Registering:
         version: int = 1,
         retry: RetryPolicy | None = None,
         executor: Executor = "thread",
-        commit: bool = False,
+        commit: bool | None = None,
         attempt_timeout_s: float | None = None,
         heartbeat_timeout_s: float | None = None,
     ) -> Any:
@@ -70,10 +72,10 @@ class Registering:
 
         `retry` is the policy of a leaf's attempts (exponential by default), `executor` where a plain `def`
         runs (in a "thread", "inline" in the event loop, or in a "process" of its own), `commit` has each
-        settlement carry a commitment to its input and output. An attempt that takes longer than
-        `attempt_timeout_s`, or gives no `info.heartbeat()` for `heartbeat_timeout_s`, fails and is followed
-        by another. Raises ValueError if another function has this name and version, TypeError for what
-        cannot be executed.
+        settlement carry a commitment to its input and output (None: as `commits` says, which is False but in
+        a `CommittedOrchestrator`). An attempt that takes longer than `attempt_timeout_s`, or gives no
+        `info.heartbeat()` for `heartbeat_timeout_s`, fails and is followed by another. Raises ValueError if
+        another function has this name and version, TypeError for what cannot be executed.
         """
         limits = AttemptLimits(attempt_timeout_s=attempt_timeout_s, heartbeat_timeout_s=heartbeat_timeout_s)
 
@@ -85,7 +87,7 @@ class Registering:
                     version=version,
                     retry=retry,
                     executor=executor,
-                    commit=commit,
+                    commit=self.commits if commit is None else commit,
                     limits=limits,
                 )
             )

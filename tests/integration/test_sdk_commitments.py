@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64decode
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
 import pytest
 
-from orchestrator import ApplicationError, Constant, Context, Info, Orchestrator
+from orchestrator import (
+    ApplicationError,
+    CommittedOrchestrator,
+    Constant,
+    Context,
+    Info,
+    NotStarted,
+    Orchestrator,
+)
 from orchestrator.client.registry import Executor
 from orchestrator.commitments.closing import Closing
 from orchestrator.commitments.integers import Uint256
 from orchestrator.commitments.proof import StepValues, build_bundle
 from orchestrator.protocol.records import PromiseRecord
+from orchestrator.testing import local
 
 DOMAIN = bytes(range(32))
 
@@ -148,3 +158,51 @@ async def test_a_closing_refuses_running_and_missing_steps() -> None:
         assert caught.value.type_name == "CommitmentsOpen"
         with pytest.raises(ApplicationError, match="at least one"):
             await app.run("empty-1", empty)
+
+
+async def test_a_committed_application_commits_what_does_not_say_otherwise() -> None:
+    app = Orchestrator.local(":memory:")
+    committed = CommittedOrchestrator(app)
+    committed.register(tally)
+    committed.register(nested, name="kept", commit=False)
+    app.register(plain)
+
+    @committed.register(version=3)
+    async def scored(ctx: Context, votes: list[Vote]) -> Closing:
+        await ctx.run(nested, votes)
+        await ctx.run(tally, votes)
+        await ctx.run(plain, 1)
+        return await ctx.close_commitments(DOMAIN)
+
+    async with committed:
+        # Both are one application: what one starts, the other one is asked.
+        closing = await app.run("w", scored, [Vote(voter="0xa", weight=5, side=Side.FOR)])
+        records = (await committed.promises.search(tags={"resonate:origin": "w"}, limit=1000)).promises
+    headers = {record.id: record.value.headers or {} for record in records}
+    assert "commitment-closing" in headers["w"]
+    assert {name for name, found in headers.items() if "commitment-output" in found} == {"w:1.1", "w:2"}
+    assert closing.count == build_bundle(records, decode=stored_values).count == 2
+    with pytest.raises(NotStarted):
+        _ = app.promises
+
+
+def committing() -> CommittedOrchestrator:
+    return CommittedOrchestrator(Orchestrator.local("sqlite:///never.db", group="others"))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: CommittedOrchestrator.local(":memory:"), lambda: local(committing())],
+    ids=["new", "twin"],
+)
+async def test_a_committed_application_stays_one(make: Callable[[], Orchestrator]) -> None:
+    app = make()
+
+    @app.register
+    def twice(number: int) -> int:
+        return 2 * number
+
+    assert isinstance(app, CommittedOrchestrator)
+    async with app:
+        assert await app.run("w", twice, 3) == 6
+        assert (await app.promises.get("w")).value.headers is not None

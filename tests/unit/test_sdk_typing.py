@@ -12,9 +12,13 @@ PROGRAM = """
 from collections.abc import Generator
 from typing import Any
 from typing_extensions import assert_type
-from orchestrator import ApplicationError, Context, DurableFuture, Handle, Info, Orchestrator
+from orchestrator import (
+    ApplicationError, CommittedOrchestrator, Context, DurableFuture, Handle, Info, Orchestrator
+)
 
 app = Orchestrator.local(":memory:")
+committed = CommittedOrchestrator(app)
+assert_type(CommittedOrchestrator.local(":memory:"), CommittedOrchestrator)
 
 @app.register
 async def fetch(number: int) -> list[str]:
@@ -26,6 +30,14 @@ def count(info: Info, words: list[str]) -> int:
 
 def plain(number: int, *, scale: float = 1.0) -> float:
     return scale
+
+@committed.register
+def hashed(number: int) -> bytes:
+    return b""
+
+@committed.register(name="other", commit=False)
+async def uncommitted(number: int) -> bool:
+    return True
 
 @app.register(version=2)
 async def flow(ctx: Context, number: int) -> bytes:
@@ -61,6 +73,10 @@ def generated(ctx: Context, name: str) -> Generator[Any, Any, bool]:
 
 async def main() -> None:
     assert_type(await app.run("a", flow, 1), bytes)
+    async with committed as running:
+        assert_type(running, CommittedOrchestrator)
+        assert_type(await running.run("a", hashed, 1), bytes)
+        assert_type(await committed.rpc("a", uncommitted, 1), bool)
     assert_type(await app.begin_run("a", generated, "x"), Handle[bool])
     assert_type(await app.rpc("a", fetch, 1), list[str])
     handle = await app.options(target="others").begin_rpc("a", count, ["x"])
