@@ -21,10 +21,8 @@ from scorers.policies.errors import PolicyError
 from scorers.policy import ANY_POLICY, AnyPolicy, Policy, PolicyStatement, policy_hash
 from scorers.sections import (
     SECTION,
-    VOTES_SECTION,
     ScoringSection,
     VoteRecord,
-    VotesSection,
     leaf_of,
     number_in,
     section_of_policy,
@@ -49,6 +47,7 @@ from scorers.values import (
     Weighing,
 )
 from scorers.vote_leaves import VoteLeaf, domain_of, vote_leaves, votes_root
+from scorers.vote_list import votes_in
 
 Kind = TypeVar("Kind")
 
@@ -58,14 +57,11 @@ def verify_scoring(bundle: Bundle) -> list[Check]:
 
     `scoring`: the section says what the steps say. `votes`: every listed vote, hashed here, stands in the
     tree of votes whose root is in the verdict. `tally`: the counted votes add up to the verdict's score.
-    `policy`, where there is one beside the rule without configuration: applied here to the votes and inputs
-    that the steps show, it counts and weighs as the bundle says.
+    `policy`: applied here to the votes and inputs that the steps show, it counts and weighs as they say.
     """
     if SECTION not in bundle.sections:
         return []
-    questions = [("scoring", _scoring), ("votes", _votes), ("tally", _tally)]
-    if any(leaf.function == read_policy_inputs.__name__ for leaf in bundle.leaves):
-        questions.append(("policy", _policy))
+    questions = (("scoring", _scoring), ("votes", _votes), ("tally", _tally), ("policy", _policy))
     return [ask(name, partial(question, bundle)) for name, question in questions]
 
 
@@ -193,7 +189,8 @@ def _policy(bundle: Bundle) -> str:
     applied, proposal = _applied(bundle), value_in(bundle, read_proposal, Proposal)
     votes = value_in(bundle, fetch_votes, Votes)
     reputations = value_in(bundle, score_reputations, list[Reputation])
-    shown = value_in(bundle, check_eligibility, Weighing)
+    kind = Weighing if isinstance(applied, AppliedPolicy) else Eligibility
+    shown: Eligibility | Weighing = _shown(bundle, check_eligibility, None, kind)
     try:
         found = check_eligibility(applied, votes.ballots, reputations, proposal.form.counting)
         _compare_votes(shown, found)
@@ -203,7 +200,7 @@ def _policy(bundle: Bundle) -> str:
     return f"{_stated(bundle).name} counts {len(shown.counted)} votes and leaves out {len(shown.excluded)}"
 
 
-def _compare_votes(shown: Weighing, found: Eligibility | Weighing) -> None:
+def _compare_votes(shown: Eligibility | Weighing, found: Eligibility | Weighing) -> None:
     for there, here in zip_longest(vote_leaves(shown), vote_leaves(found)):
         if there != here:
             raise EvidenceError(f"by the policy {_treated(here)}, the bundle says {_treated(there)}")
@@ -217,39 +214,6 @@ def _treated(vote: VoteLeaf | None) -> str:
     return f"the vote of {vote.voter} is " + (
         f"counted with {vote.counted_weight}" if vote.counted else f"left out ({vote.reason})"
     )
-
-
-def votes_in(bundle: Bundle) -> VotesSection:
-    """Return the listed votes, complete and each once.
-
-    Raises EvidenceError for a missing or malformed list, a gap in its numbers, or a vote that stands twice.
-    """
-    content = bundle.sections.get(VOTES_SECTION)
-    if content is None:
-        raise EvidenceError(f"the bundle has no section {VOTES_SECTION!r}")
-    try:
-        section = msgspec.convert(content, VotesSection)
-    except msgspec.ValidationError as error:
-        raise EvidenceError(f"section {VOTES_SECTION!r} is malformed: {error}") from error
-    if section.count != len(section.leaves):
-        raise EvidenceError(
-            f"section {VOTES_SECTION!r} counts {section.count} votes and lists {len(section.leaves)}"
-        )
-    seen: set[tuple[str, int, int, int]] = set()
-    for position, vote in enumerate(section.leaves):
-        if vote.index != position:
-            raise EvidenceError(
-                f"vote {position} is missing or out of place: index {vote.index} stands there"
-            )
-        cast = (vote.voter, vote.block_number, vote.log_index, vote.support)
-        if cast in seen:
-            raise EvidenceError(f"vote {position}: voter {vote.voter} stands twice for one vote")
-        seen.add(cast)
-        if vote.counted == bool(vote.reason):
-            raise EvidenceError(
-                f"vote {position}: voter {vote.voter} is counted and left out at once, or neither"
-            )
-    return section
 
 
 def _votes(bundle: Bundle) -> str:

@@ -15,12 +15,13 @@ from orchestrator.commitments import bundle as bundles
 from orchestrator.commitments.leaf import hash_from_text, hash_text
 from orchestrator.commitments.partial import STEP_KIND, StepProof
 from orchestrator.commitments.tree import verify
-from scorers.arithmetic import ask, value_in, votes_in
+from scorers.arithmetic import ask, value_in
 from scorers.claim import EvidenceError
 from scorers.sections import SECTION, VoteRecord, leaf_of
 from scorers.steps.score import calculate_score
 from scorers.values import Verdict
 from scorers.vote_leaves import vote_hash, vote_tree
+from scorers.vote_list import votes_in
 
 VOTER_KIND = "voter"
 VOTERS = "voters"

@@ -63,7 +63,12 @@ def bundle_to_json(bundle: msgspec.Struct) -> bytes:
 
 def bundle_from_json(data: bytes | str, *, bytes_max: int = BUNDLE_BYTES_MAX) -> Bundle:
     """Read a bundle. Raises ProofError, in one line, for anything that is not exactly one."""
-    bundle = convert(content_of(data, bytes_max=bytes_max), Bundle)
+    return bundle_of(content_of(data, bytes_max=bytes_max))
+
+
+def bundle_of(content: dict[str, object]) -> Bundle:
+    """Return the bundle that a JSON object is; raises as `bundle_from_json`."""
+    bundle = convert(content, Bundle)
     check_shape(bundle)
     return bundle
 

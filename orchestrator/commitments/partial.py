@@ -45,7 +45,12 @@ def step_proof(bundle: Bundle, index: int) -> StepProof:
 
 def step_proof_from_json(data: bytes | str, *, bytes_max: int = bundles.BUNDLE_BYTES_MAX) -> StepProof:
     """Read the proof of a step. Raises ProofError, in one line, for anything that is not exactly one."""
-    proof = bundles.convert(bundles.content_of(data, bytes_max=bytes_max), StepProof)
+    return step_proof_of(bundles.content_of(data, bytes_max=bytes_max))
+
+
+def step_proof_of(content: dict[str, object]) -> StepProof:
+    """Return the proof of a step that a JSON object is; raises as `step_proof_from_json`."""
+    proof = bundles.convert(content, StepProof)
     if proof.kind != STEP_KIND:
         raise ProofError(f"a proof of kind {proof.kind[:40]!r} is no proof of a step")
     bundles.check_shape(as_bundle(proof))

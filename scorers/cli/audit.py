@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from scorers import composition
 from scorers.audit import Audit
@@ -55,10 +54,13 @@ async def audit(
 
 
 def _show(title: str, found: Audit) -> None:
-    rows = [(escape(each.name), output.mark(each.ok), escape(each.detail)) for each in found.checks]
-    output.table(escape(title), ("check", "holds", "what was seen"), rows)
+    rows = [(each.name, output.mark(each.ok), output.foreign(each.detail)) for each in found.checks]
+    output.table(output.foreign(title), ("check", "holds", "what was seen"), rows)
     if found.differences:
-        places = [(escape(each.place), escape(each.bundle), escape(each.chain)) for each in found.differences]
+        places = [
+            (output.foreign(each.place), output.foreign(each.bundle), output.foreign(each.chain))
+            for each in found.differences
+        ]
         output.table("where it differs", ("place", "the bundle says", "the chain gives"), places)
 
 

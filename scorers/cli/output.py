@@ -26,14 +26,26 @@ from rich.tree import Tree
 
 UNFOLDED = 10_000
 """Columns where no terminal reads: an id stays one word."""
+_CONTROLS = (*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_VISIBLE = {code: f"\\u{code:04x}" for code in _CONTROLS}
+"""Characters that move the cursor, recolour or turn round what a terminal shows, but for tab and new line."""
 out = Console()
 err = Console(stderr=True)
 
 
 def fail(message: str) -> NoReturn:
     """Print a one-line error and end the command with exit code 1."""
-    err.print(f"[bold red]error:[/] {escape(' '.join(message.split()))}", soft_wrap=True)
+    err.print(f"[bold red]error:[/] {foreign(message)}", soft_wrap=True)
     raise typer.Exit(1)
+
+
+def foreign(text: str) -> str:
+    """Return words that somebody else wrote as they may be shown: one line, no markup, nothing unseen."""
+    return escape(_visible(" ".join(text.split())))
+
+
+def _visible(text: str) -> str:
+    return text.translate(_VISIBLE)
 
 
 def say(message: str, *, fold: bool = False) -> None:
@@ -55,20 +67,21 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
     Where no terminal reads it, nothing is folded: a promise's id stays one word for grep.
     """
+    shown = [[_visible(str(cell)) for cell in row] for row in rows]
     if not out.is_terminal:
-        _plain_table(columns, rows)
+        _plain_table(columns, shown)
         return
     grid = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int) for row in rows)
         grid.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*(cell if isinstance(cell, str) else str(cell) for cell in row))
+    for row in shown:
+        grid.add_row(*row)
     out.print(grid)
 
 
-def _plain_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    cells = [list(columns), *([Text.from_markup(str(cell)).plain for cell in row] for row in rows)]
+def _plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    cells = [list(columns), *([Text.from_markup(cell).plain for cell in row] for row in rows)]
     widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         padded = (set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True))

@@ -27,9 +27,10 @@ from scorers import composition
 from scorers.arithmetic import verify_scoring
 from scorers.cli import options, output
 from scorers.cli.flags import configured
-from scorers.cli.proof_files import Proof, fetched, proof_in, write_proof
+from scorers.cli.proof_files import fetched, proof_in, write_proof
 from scorers.errors import ProofFileError
 from scorers.evidence import verify_on_chain, verify_place
+from scorers.reading import Proof
 from scorers.schema import evidence_schema
 from scorers.sections import SECTION, VOTES_SECTION
 from scorers.settings import Settings
@@ -163,11 +164,18 @@ def _show(bundle: Proof) -> None:
         },
     )
     leaves = bundle.leaves if isinstance(bundle, Bundle) else [bundle.leaf]
-    rows = [(leaf.index, leaf.function, leaf.version, leaf.hash) for leaf in leaves]
+    rows = [(leaf.index, output.foreign(leaf.function), leaf.version, leaf.hash) for leaf in leaves]
     output.table("leaves", ("index", "function", "version", "hash"), rows)
     if isinstance(bundle, VoterProof):
         votes = [
-            (one.index, one.voter, one.support, one.weight, output.mark(one.counted), escape(one.reason))
+            (
+                one.index,
+                one.voter,
+                one.support,
+                one.weight,
+                output.mark(one.counted),
+                output.foreign(one.reason),
+            )
             for one in (each.vote for each in bundle.votes)
         ]
         columns = ("index", "voter", "support", "weight", "counted", "why not")
@@ -198,7 +206,7 @@ def _report(source: str, bundle: Proof, checks: Sequence[Check], *, on_chain: bo
         shown = [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks]
         output.emit({**facts, "ok": ok, "on_chain": on_chain, "checks": shown})
         return
-    rows = [(escape(check.name), output.mark(check.ok), escape(check.detail)) for check in checks]
-    output.table(escape(bundle.promise_id), ("check", "holds", "what was seen"), rows)
+    rows = [(check.name, output.mark(check.ok), output.foreign(check.detail)) for check in checks]
+    output.table(output.foreign(bundle.promise_id), ("check", "holds", "what was seen"), rows)
     if ok and not on_chain:
         output.say("whether this root stands on the chain was not asked: add --rpc URL")

@@ -6,18 +6,15 @@ import os
 import tempfile
 from pathlib import Path
 
-from orchestrator.commitments import Bundle, ProofError, StepProof, bundle_from_json, step_proof_from_json
-from orchestrator.commitments.bundle import BUNDLE_BYTES_MAX, content_of
-from orchestrator.commitments.partial import STEP_KIND
+from orchestrator.commitments import Bundle, ProofError
+from orchestrator.commitments.bundle import BUNDLE_BYTES_MAX
 from orchestrator.domain.ids import fault_of_id
 from orchestrator.server import fetch_bundle
 from scorers import composition
 from scorers.cli.session import naming, server
 from scorers.errors import ProofFileError
+from scorers.reading import Proof, proof_from_json
 from scorers.settings import Settings
-from scorers.voter_proof import VOTER_KIND, VoterProof, voter_proof_of
-
-Proof = Bundle | StepProof | VoterProof
 
 
 def proof_in(source: str) -> Proof | None:
@@ -48,13 +45,7 @@ def _read(path: Path) -> Proof:
         # One byte more than is taken tells a file that is too long, however long it is.
         data = file.read(BUNDLE_BYTES_MAX + 1)
     try:
-        content = content_of(data)
-        kind = content.get("kind")
-        if kind == STEP_KIND:
-            return step_proof_from_json(data)
-        if kind == VOTER_KIND:
-            return voter_proof_of(content)
-        return bundle_from_json(data)
+        return proof_from_json(data)
     except ProofError as error:
         raise ProofFileError(f"{path} is no proof: {error}") from error
 

@@ -33,7 +33,7 @@ from tests.scorers_chain import ACCOUNTS, FAST, RETRY, World, world
 
 AWAY = "http://127.0.0.1:9"
 OFFLINE = ["shape", "completeness", "order", "values", "leaves", "proofs", "root"]
-MEANING = ["scoring", "votes", "tally"]
+MEANING = ["scoring", "votes", "tally", "policy"]
 ON_CHAIN = ["chain", "domain", "registry", "transaction", "steps", "standing", "score"]
 
 
@@ -191,10 +191,79 @@ async def test_a_proof_of_another_dao(cli: Callable[..., Ended], scored: Scored)
     ended.told("'expected registry'", ELSEWHERE, scored.made.registry)
 
 
-async def test_a_proof_cut_short(cli: Callable[..., Ended], scored: Scored) -> None:
+VOTER = ACCOUNTS[3][0]
+
+
+def _twice(votes: Any) -> None:
+    votes.append({**votes[1], "index": 2})
+
+
+REFUSED: dict[str, tuple[Callable[[str], str], str]] = {
+    "cut short": (lambda text: text[:-20], "not JSON"),
+    "another version": (lambda text: text.replace('"version":2', '"version":1'), "version 1 is unknown"),
+    "a float": (lambda text: text.replace('"count":5', '"count":5.0', 1), "5.0 is not an integer"),
+    "a key twice": (lambda text: text.replace('"count":5', '"count":5,"count":5', 1), "stands twice"),
+    "a leaf twice": (lambda text: text.replace('"index":1', '"index":0', 1), "index 0 stands twice"),
+    "a voter twice": (
+        lambda text: _changed(text, lambda bundle: _twice(bundle["sections"]["votes"]["leaves"])),
+        f"voter {VOTER} stands twice for one vote",
+    ),
+    "votes that are none": (
+        lambda text: _changed(text, lambda bundle: bundle["sections"].__setitem__("votes", {})),
+        "section 'votes' is malformed",
+    ),
+}
+
+
+def _changed(text: str, change: Callable[[Any], None]) -> str:
+    content = json.loads(text)
+    change(content)
+    return json.dumps(content)
+
+
+async def test_what_is_no_proof_is_refused_with_the_reason(cli: Callable[..., Ended], scored: Scored) -> None:
     await fetched(cli, scored)
-    scored.file.write_bytes(scored.file.read_bytes()[:-20])
-    (await asyncio.to_thread(cli, "proof", "verify", str(scored.file))).told(str(scored.file), "no proof")
+    whole = scored.file.read_text()
+    for name, (change, reason) in REFUSED.items():
+        assert change(whole) != whole, name
+        scored.file.write_text(change(whole))
+        for command in (("proof", "verify"), ("audit", "--rpc", scored.made.node.endpoint)):
+            ended = await asyncio.to_thread(cli, *command, str(scored.file))
+            ended.told(f"{scored.file} is no proof", reason)
+            assert ended.out == "", name
+
+
+@pytest.mark.parametrize("choice", [("--step", "4"), ("--voter", VOTER)], ids=lambda choice: choice[0][2:])
+async def test_a_voter_stands_once_in_parts_too(
+    cli: Callable[..., Ended], scored: Scored, choice: tuple[str, str]
+) -> None:
+    got = ("proof", "get", scored.promise_id, *choice, "-o", str(scored.file), "--server", scored.url)
+    assert (await asyncio.to_thread(cli, *got)).code == 0
+    content = json.loads(scored.file.read_text())
+    votes = content["votes"] if "votes" in content else content["sections"]["votes"]["leaves"]
+    votes.append(votes[-1])
+    scored.file.write_text(json.dumps(content))
+    ended = await asyncio.to_thread(cli, "proof", "verify", str(scored.file))
+    ended.told("is no proof", f"voter {VOTER} stands twice for one vote")
+
+
+async def test_nothing_that_a_bundle_says_moves_the_cursor(cli: Callable[..., Ended], scored: Scored) -> None:
+    hostile = "\x1b[2J\x9b1m\u202e[red]\nroot  ✔"
+    await fetched(cli, scored)
+    whole = scored.file.read_text()
+    for change in (
+        lambda bundle: bundle["leaves"][1].__setitem__("function", hostile),
+        lambda bundle: bundle["sections"]["votes"]["leaves"][0].update(reason=hostile, counted=False),
+        lambda bundle: bundle["sections"]["scoring"]["policy"].__setitem__("name", hostile),
+    ):
+        scored.file.write_text(_changed(whole, change))
+        for command in (("proof", "verify"), ("audit", "--rpc", scored.made.node.endpoint)):
+            ended = await asyncio.to_thread(cli, *command, str(scored.file))
+            told = ended.out + ended.err
+            assert ended.code == 1
+            assert "[red]" in told
+            assert not {"\x1b", "\x9b", "\u202e"} & set(told)
+            assert not any(line.startswith("root  ✔") for line in told.splitlines())
 
 
 async def test_nothing_is_verified_where_the_node_is_away(cli: Callable[..., Ended], scored: Scored) -> None:
@@ -202,9 +271,6 @@ async def test_nothing_is_verified_where_the_node_is_away(cli: Callable[..., End
     ended = await asyncio.to_thread(cli, "proof", "verify", str(scored.file), "--rpc", AWAY, "--json")
     ended.told("127.0.0.1:9")
     assert ended.out == ""
-
-
-VOTER = ACCOUNTS[3][0]
 
 
 async def test_one_step_and_one_voter(cli: Callable[..., Ended], scored: Scored) -> None:
