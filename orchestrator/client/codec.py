@@ -64,12 +64,7 @@ def to_data(tree: object) -> str:
     """Return the text of a JSON tree as it stands in `Value.data`: base64 of UTF-8 JSON."""
     # Of whole numbers the text is the same without an encoder, and they are what steps mostly return.
     text = str(tree) if type(tree) is int else _json.encode(tree)
-    return text_data(text.encode())
-
-
-def text_data(text: bytes) -> str:
-    """Return a text of UTF-8 JSON as it stands in `Value.data`: in base64."""
-    return binascii.b2a_base64(text, newline=False).decode("ascii")
+    return binascii.b2a_base64(text.encode(), newline=False).decode("ascii")
 
 
 def from_data(data: str | None, what: str) -> object:
@@ -111,15 +106,6 @@ def encode_result(value: object, declared: object, what: Callable[[], str]) -> t
 def decode_value(value: Value, declared: object, what: str) -> Any:
     """Return a stored value as the type `declared` (None for undeclared). Raises DecodingError."""
     return decode(from_data(readable(value, what), what), declared, what)
-
-
-def decode_text(text: bytes, declared: object, what: str) -> Any:
-    """Return the value of a stored text as the type `declared`. Raises DecodingError that names `what`."""
-    try:
-        tree = _read(text)
-    except (ValueError, RecursionError):
-        tree = from_data(text_data(text), what)  # by the patient reader
-    return decode(tree, declared, what)
 
 
 # -- encoding

@@ -8,7 +8,7 @@ where it is committed to: nobody needs the arguments of a step to run it, so oth
 from __future__ import annotations
 
 import binascii
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
@@ -51,7 +51,8 @@ def step_value(name: str, version: int, canonical_arguments: bytes | None = None
     """Return the param of a step in its caller's process."""
     if canonical_arguments is None:
         return _bare_step(name, version)
-    return Value(headers=_bare_step(name, version).headers, data=codec.text_data(canonical_arguments))
+    data = b64encode(canonical_arguments).decode("ascii")
+    return Value(headers=_bare_step(name, version).headers, data=data)
 
 
 @lru_cache(maxsize=1024)

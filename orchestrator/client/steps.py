@@ -6,6 +6,7 @@ What is written does not depend on the worker, the time or the number of attempt
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -79,8 +80,9 @@ def _returned(
         )
     else:
         text = bound.committer.output(result)
-        value = Value(headers=bound.headers(result, text), data=codec.text_data(text))
-        read = codec.decode_text(text, function.returns, f"the result of {function} ({promise_id})")
+        value = Value(headers=bound.headers(result, text), data=b64encode(text).decode("ascii"))
+        what = f"the result of {function} ({promise_id})"
+        read = codec.decode(msgspec.json.decode(text), function.returns, what)
     return Settlement(state=PromiseState.RESOLVED, value=value, outcome=Returned(read))
 
 
