@@ -4,6 +4,7 @@ from listener.errors import (
     ContentMismatch,
     CursorStoreError,
     DispatchRefused,
+    FiltersContradicted,
     InvalidSettings,
     ListenerError,
     NotADao,
@@ -21,7 +22,7 @@ from listener.invocation import (
 )
 from listener.progress import Progress
 from listener.service import Listener
-from listener.settings import ListenerSettings, Source
+from listener.settings import FilterCheck, ListenerSettings, Source
 from listener.store import CursorStore, SqliteCursorStore
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "CursorStoreError",
     "DispatchRefused",
     "EndReason",
+    "FilterCheck",
+    "FiltersContradicted",
     "InvalidSettings",
     "Listener",
     "ListenerError",

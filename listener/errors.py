@@ -6,6 +6,7 @@
     ├── StartBeyondHead         the configured start block lies beyond the chain
     ├── StartBeforeCursor       the configured start block lies before the one that the cursor began at
     ├── ReorgBeyondFinality     the node replaced a block that it had called final
+    ├── FiltersContradicted     a node's logs and the filters of its blocks cannot both be true
     ├── ContentMismatch         a promise of this id was made for another content
     ├── UnreadableLog           a log of the DAO is not what its event promises
     ├── DispatchRefused         the orchestrator will not take what is sent to it
@@ -110,6 +111,22 @@ class ReorgBeyondFinality(ListenerError):
             f"0x{self.node_hash.hex()}{gone}: compare with another node; if the chain was really replaced, "
             "decide by dao-scorer incident resolve; if this is another chain, remove the cursor file to scan "
             "again from the start block"
+        )
+
+
+class FiltersContradicted(ListenerError):
+    """A node's logs and the bloom filter of their block cannot both be true, and stay so when asked again."""
+
+    def __init__(self, block_number: int, endpoint: str, reason: str) -> None:
+        super().__init__(block_number, endpoint, reason)
+        self.block_number = block_number
+        self.endpoint = endpoint
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"the node at {self.endpoint} contradicts itself: {self.reason}: add another node to compare "
+            "with, or set filter_check to off if this chain's filters do not hold all of its logs"
         )
 
 

@@ -40,6 +40,11 @@ _COUNTERS: tuple[tuple[str, str, Callable[[Progress], float]], ...] = (
     ("listener_reorgs", "Reorganisations of unfinalised blocks.", lambda each: each.reorgs),
     ("listener_reverted_blocks", "Unfinalised blocks reverted.", lambda each: each.reverted_blocks),
     (
+        "listener_hidden_logs",
+        "Logs that a node left out and their blocks have.",
+        lambda each: each.hidden_logs,
+    ),
+    (
         "listener_implementation_changes",
         "Changes of what stands at the contract's address.",
         lambda each: each.implementation_changes,

@@ -11,8 +11,9 @@ class Progress:
     """Where a listener stands. Heights are block numbers, `cursor` is None before the first range.
 
     `dispatched` and `ended` count since the start of this listener; a repeat after a lost cursor counts too,
-    and so do `reorgs` (with `reverted_blocks`, none of them final) and `implementation_changes`. `head_time`
-    and `finalized_time` are the blocks' own, in Unix seconds. `caught_up` is false while finalised blocks are
+    so do `reorgs` (with `reverted_blocks`, none of them final), `implementation_changes`, and `hidden_logs`
+    that the node left out of its answers and their blocks have. `head_time` and `finalized_time` are the
+    blocks' own, in Unix seconds. `caught_up` is false while finalised blocks are
     left to read; `behind` is true while the node is behind the cursor and therefore waited for.
     `clock_ahead_s` is how far the head's time is ahead of this machine's, if by too much.
     """
@@ -36,6 +37,7 @@ class Progress:
     clock_ahead_s: float = 0.0
     implementation_changes: int = 0
     range_blocks: int = 0
+    hidden_logs: int = 0
 
 
 ProgressCallback = Callable[[Progress], None]

@@ -2,7 +2,8 @@
 
 C2 begins here: a range is what lies between the cursor and its last block, and nothing of it is left out.
 Nothing is dispatched or remembered here. The range's last block is looked at before and after the logs are
-read: a node that has another one by then, or behind which another one answers, is asked again later.
+read: a node that has another one by then, or behind which another one answers, is asked again later. What the
+blocks' filters say about the answer is `audit`'s.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from contracts.bindings import DecodeError, Log
-from contracts.rpc import BlockHeader, BlockMissing, Node, NodeUnavailable, bloom
+from contracts.rpc import BlockHeader, Node, NodeUnavailable
+from listener.audit import Answer, LogAudit
 from listener.errors import UnreadableLog
 from listener.settings import ListenerSettings
 from listener.shapes import Invocation, Shape, Touched
@@ -52,6 +54,16 @@ class RangeReader:
         self._node = node
         self._settings = settings
         self._shape = shape
+        self._audit = LogAudit(node, settings, shape)
+
+    @property
+    def hidden(self) -> int:
+        """How many logs the node left out that were found all the same."""
+        return self._audit.hidden
+
+    def blocks_max(self, first: int) -> int:
+        """Return how many blocks from `first` on may be read at once."""
+        return self._audit.blocks_max(first)
 
     async def read(
         self,
@@ -62,17 +74,18 @@ class RangeReader:
         skipped: frozenset[tuple[bytes, int]] = frozenset(),
         known: Iterable[BlockHeader] = (),
     ) -> Scanned:
-        """Read the logs of the blocks `first` to `last`, which are final. Raises UnreadableLog, RpcError.
+        """Read the logs of the blocks `first` to `last`, which are final.
 
-        `known` are headers of such blocks, as far as they are at hand: where the filter of one of them allows
-        a log that was not answered, that block is asked for by its hash.
+        `known` are headers of such blocks, as far as they are at hand. Raises UnreadableLog,
+        FiltersContradicted, RpcError.
         """
         before = finalized if last == finalized.number else await self._node.header(last)
         logs = await self._node.logs(self._settings.dao, [list(self._shape.topics)], first, last)
         # A node that knows the last block's hash after the logs did know the block when it gave them.
         after = await self._node.header(last)
         self._check_boundary(logs, before, after)
-        await self._check_filters(logs, [each for each in known if first <= each.number < last] + [after])
+        headers = [*(each for each in known if first <= each.number < last), after]
+        logs = await self._audit.complete(Answer(first=first, last=last, logs=logs, headers=headers))
         found = [self._read(log) for log in logs if (log.block_hash, log.log_index) not in skipped]
         return Scanned(
             cursor=Cursor(block_number=last, block_hash=after.hash),
@@ -85,26 +98,6 @@ class RangeReader:
         if before.hash != after.hash or not hashes <= {after.hash}:
             reason = f"its logs and its headers disagree about the hash of block {after.number}"
             raise NodeUnavailable(self._node.endpoint, reason)
-
-    async def _check_filters(self, logs: Sequence[Log], headers: Sequence[BlockHeader]) -> None:
-        """Hold blocks that seem empty against their bloom filters. Raises NodeUnavailable for a lie."""
-        told = {log.block_number for log in logs}
-        topics = [list(self._shape.topics)]
-        for header in headers:
-            filtered = header.logs_bloom
-            if header.number in told or filtered is None or not bloom.is_used(filtered):
-                continue
-            if not bloom.may_contain(filtered, self._settings.dao, topics):
-                continue
-            try:
-                missed = await self._node.logs_of_block(self._settings.dao, topics, header.hash)
-            except BlockMissing:
-                if (await self._node.header(header.number)).hash == header.hash:
-                    raise
-                continue  # The header was of a block that did not stay.
-            if missed:
-                reason = f"it answered no logs for block {header.number}, which has {len(missed)}"
-                raise NodeUnavailable(self._node.endpoint, reason)
 
     def _read(self, log: Log) -> Invocation | Touched | None:
         try:

@@ -206,7 +206,7 @@ class Listener:
         `began` is the block in which the whole scan began.
         """
         source = self._settings.source
-        last = min(final.number, first + self._width.blocks - 1)
+        last = min(final.number, first + min(self._width.blocks, self._reader.blocks_max(first)) - 1)
         width, started = last - first + 1, time.monotonic()
         try:
             scanned = await self._reader.read(
@@ -263,6 +263,7 @@ class Listener:
             clock_ahead_s=self._finality.clock_ahead_s,
             implementation_changes=self._contract.changes,
             range_blocks=self._width.blocks,
+            hidden_logs=self._reader.hidden,
         )
 
     def _lost(self, error: RpcError | Unavailable) -> None:

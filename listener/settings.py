@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 
 from listener.errors import InvalidSettings
 from listener.invocation import FUNCTION, TARGET
 
 _ADDRESS = re.compile("0x[0-9a-f]{40}")
+
+
+class FilterCheck(StrEnum):
+    """Which blocks' bloom filters the logs of a range are held against."""
+
+    SAMPLE = "sample"
+    """Those whose headers are read anyway, as near the head, and a few of each range in back-fill."""
+    ALL = "all"
+    """Every block's: one more header for each block of back-fill."""
+    OFF = "off"
+    """None: for chains whose filters do not hold what their logs do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +33,8 @@ class ListenerSettings:
     requests sent together. Blocks are final by the node's tag, or where `finality_depth` is given, that many
     blocks below the head; finality that stands still for `finality_stall_s` is an alarm. At most
     `window_blocks` unfinalised blocks are kept. A replaced final block must be seen `reorg_looks` times
-    before it is believed. After a failure the next try waits between `backoff_s_min` and `backoff_s_max`,
+    before it is believed, and logs that contradict their blocks' filters (`filter_check`) before a source is
+    parked for them. After a failure the next try waits between `backoff_s_min` and `backoff_s_max`,
     growing; a proposal whose reads revert is tried again after at most `parked_s_max`.
     """
 
@@ -39,6 +52,7 @@ class ListenerSettings:
     finality_stall_s: float = 1_800.0
     window_blocks: int = 256
     reorg_looks: int = 3
+    filter_check: FilterCheck = FilterCheck.SAMPLE
     backoff_s_min: float = 0.5
     backoff_s_max: float = 30.0
     parked_s_max: float = 300.0

@@ -7,7 +7,6 @@ must not believe a head that does not descend from what the same node calls fina
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -125,7 +124,7 @@ class HeadFollower:
         blocks: list[BlockHeader] = []
         for start in range(first, head.number, READ_TOGETHER):
             numbers = range(start, min(start + READ_TOGETHER, head.number))
-            blocks += await asyncio.gather(*(self._node.header(number) for number in numbers))
+            blocks += await self._node.headers(numbers)
         blocks.append(head)
         for parent, child in pairwise(blocks):
             if child.parent_hash != parent.hash:

@@ -164,6 +164,7 @@ async def listener_settings(settings: Settings, node: Node) -> ListenerSettings:
         target=f"poll://any@{settings.group}",
         poll_interval_s=settings.poll_interval,
         finality_depth=depth_of(settings.finality),
+        filter_check=settings.filter_check,
     )
 
 

@@ -166,7 +166,10 @@ class _Builder:
         """Return a source of the configuration file."""
         settings = self._settings
         chosen = source.listener_settings(
-            group=settings.group, finality=settings.finality, poll_interval=settings.poll_interval
+            group=settings.group,
+            finality=settings.finality,
+            poll_interval=settings.poll_interval,
+            filter_check=settings.filter_check,
         )
         urls = settings.rpc_urls if source.rpc is None else tuple(source.rpc)
 

@@ -23,6 +23,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from listener import FilterCheck
 from scorers.errors import SettingsError
 from scorers.policies.configuration import PolicySettings
 from scorers.sources import Finality, SourceSettings, WebSocketUrl
@@ -202,6 +203,10 @@ class Settings(BaseSettings):
         default="tag",
         description="What is final: the node's tag, or so many blocks below the head; neither stands in for "
         "the other.",
+    )
+    filter_check: FilterCheck = Field(
+        default=FilterCheck.SAMPLE,
+        description="Which blocks' filters the logs of back-fill are held against: a sample, all, or off.",
     )
     websocket: WebSocketUrl | None = Field(
         default=None, description="WebSocket of a node whose new heads wake the listener early."

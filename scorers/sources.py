@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from contracts.bindings import BindingError
 from contracts.bindings.any_event import AnyEvent
-from listener import InvalidSettings, ListenerSettings
+from listener import FilterCheck, InvalidSettings, ListenerSettings
 from listener.invocation import FUNCTION
 from listener.shapes import EventHandler
 from listener.shapes.event import DEFAULT_ID
@@ -78,6 +78,7 @@ class SourceSettings(BaseModel):
     finality: Finality | None = None
     poll_interval: float | None = Field(default=None, gt=0, le=3600)
     range_blocks: int = Field(default=10_000, ge=1)
+    filter_check: FilterCheck | None = None
     group: str | None = Field(default=None, pattern=NAME)
     registry: Address | None = None
     event: str | None = None
@@ -114,7 +115,14 @@ class SourceSettings(BaseModel):
             event = AnyEvent.from_abi(self.abi.read_text(encoding="utf-8"), name)
         return EventHandler(event=event, promise_id=self.id, arguments=self.arguments)
 
-    def listener_settings(self, *, group: str, finality: str, poll_interval: float) -> ListenerSettings:
+    def listener_settings(
+        self,
+        *,
+        group: str,
+        finality: str,
+        poll_interval: float,
+        filter_check: FilterCheck = FilterCheck.SAMPLE,
+    ) -> ListenerSettings:
         """Return what its listener needs to know; the arguments are what holds where it says nothing."""
         return ListenerSettings(
             chain_id=self.chain_id,
@@ -126,5 +134,6 @@ class SourceSettings(BaseModel):
             range_blocks=self.range_blocks,
             poll_interval_s=self.poll_interval or poll_interval,
             finality_depth=depth_of(self.finality or finality),
+            filter_check=self.filter_check or filter_check,
             function=self.function or FUNCTION,
         )

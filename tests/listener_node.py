@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
@@ -18,7 +19,7 @@ from contracts.bindings.reputation_dao import (
     STATE,
     ProposalState,
 )
-from contracts.rpc import BlockHeader, BlockMissing, CallReverted, NoCode, RpcError
+from contracts.rpc import BlockHeader, BlockMissing, CallReverted, LogsIncomplete, NoCode, RpcError, bloom
 
 DAO = "0x" + "da" * 20
 CHAIN_ID = 777
@@ -28,10 +29,19 @@ Fault = Callable[[str], Exception | None]
 """Takes the name of a method; an exception that it returns is raised instead of the answer."""
 
 
+@lru_cache(maxsize=100_000)
+def _hash(text: str) -> bytes:
+    return keccak(text.encode())
+
+
 @dataclass(slots=True)
 class StubNode:
     """Blocks 0 to `head`; the last `lag` of them are not final. `fork` gives all hashes another form,
-    `forks` those of single blocks."""
+    `forks` those of single blocks.
+
+    With `crowd` headers have filters, and every block so many logs of other contracts. What stands in blocks
+    of `hidden` is left out of ranges, in those of `withheld` everywhere; `invented` ones are in no block.
+    """
 
     head: int = 100
     lag: int = 10
@@ -47,10 +57,16 @@ class StubNode:
     deadlines: dict[int, int] = field(default_factory=dict)
     states: dict[int, ProposalState] = field(default_factory=dict)
     unreadable: set[int] = field(default_factory=set)
+    crowd: int | None = None
+    hidden: set[int] = field(default_factory=set)
+    withheld: set[int] = field(default_factory=set)
+    invented: dict[int, list[int]] = field(default_factory=dict)
+    filters: dict[object, bytes] = field(default_factory=dict)
     clock: Callable[[int], int] = lambda block_number: block_number
     fault: Fault = lambda _method: None
     asked: Counter[str] = field(default_factory=Counter)
     ranges: list[tuple[int, int]] = field(default_factory=list)
+    looked_at: list[int] = field(default_factory=list)
     endpoint: str = "http://stub"
 
     def propose(self, block_number: int, *ids: int) -> None:
@@ -81,27 +97,33 @@ class StubNode:
             block = numbers[0]
         number = {"latest": self.head, "finalized": max(self.head - self.lag, 0)}.get(str(block), block)
         assert isinstance(number, int)
-        if number > self.head:
-            raise BlockMissing(str(block))
-        return BlockHeader(
-            number=number,
-            hash=self.hash_of(number),
-            parent_hash=self.hash_of(number - 1),
-            timestamp=number * 12,
-        )
+        return self._header(number)
+
+    async def headers(self, numbers: Sequence[int]) -> list[BlockHeader]:
+        self._answer("headers")
+        self.looked_at += numbers
+        return [self._header(number) for number in numbers]
 
     async def logs(self, address: str, topics: object, first: int, last: int) -> list[Log]:
         self._answer("logs")
         assert address == DAO
         assert last <= max(self.head - self.lag, 0), f"asked for {last}, which is not final"
         self.ranges.append((first, last))
-        numbers = sorted(set(self.created) | set(self.canceled))
-        return [log for number in numbers if first <= number <= last for log in self._logs_of(number)]
+        told = (set(self.created) | set(self.canceled)) - self.hidden - self.withheld | set(self.invented)
+        return [log for number in sorted(told) if first <= number <= last for log in self._told_of(number)]
 
     async def logs_of_block(self, address: str, topics: object, block_hash: bytes) -> list[Log]:
         self._answer("logs_of_block")
         header = await self.header(block_hash)
         return self._logs_of(header.number)
+
+    async def complete_logs(self, address: str, topics: object, header: BlockHeader) -> list[Log]:
+        self._answer("complete_logs")
+        number = (await self.header(header.hash)).number
+        own = [] if number in self.withheld else self._logs_of(number)
+        if not bloom.accounts_for(header.logs_bloom or b"", [*own, *self._crowd_of(number)]):
+            raise LogsIncomplete(self.endpoint, number, header.hash)
+        return own
 
     async def code(self, address: str, block: int | str = "latest") -> bytes:
         self._answer("code")
@@ -131,7 +153,7 @@ class StubNode:
     # -- inner
 
     def hash_of(self, number: int) -> bytes:
-        return keccak(f"{self.forks.get(number, self.fork)}/{number}".encode())
+        return _hash(f"{self.forks.get(number, self.fork)}/{number}")
 
     def _answer(self, method: str) -> None:
         self.asked[method] += 1
@@ -156,6 +178,37 @@ class StubNode:
         state = ProposalState.DEFEATED if over else ProposalState.ACTIVE
         return encode(["uint8"], [self.states.get(proposal_id, state)])
 
+    def _header(self, number: int) -> BlockHeader:
+        if number > self.head:
+            raise BlockMissing(str(number))
+        return BlockHeader(
+            number=number,
+            hash=self.hash_of(number),
+            parent_hash=self.hash_of(number - 1),
+            timestamp=number * 12,
+            logs_bloom=None if self.crowd is None else self._filter_of(number),
+        )
+
+    def _filter_of(self, number: int) -> bytes:
+        key = (number, *self.created.get(number, ()), "canceled", *self.canceled.get(number, ()))
+        if key not in self.filters:
+            self.filters[key] = bloom.of_logs([*self._logs_of(number), *self._crowd_of(number)])
+        return self.filters[key]
+
+    def _crowd_of(self, number: int) -> list[Log]:
+        return [
+            replace(
+                self._log(number, 1_000 + index, (_hash(f"crowd {number} {index}"),), b""),
+                address="0x" + _hash(f"somebody {number} {index}")[:20].hex(),
+            )
+            for index in range(self.crowd or 0)
+        ]
+
+    def _told_of(self, number: int) -> list[Log]:
+        logs = [] if number in self.hidden | self.withheld else self._logs_of(number)
+        invented = self.invented.get(number, [])
+        return logs + [self._created(number, 500 + index, each) for index, each in enumerate(invented)]
+
     def _logs_of(self, number: int) -> list[Log]:
         created, canceled = self.created.get(number, []), self.canceled.get(number, [])
         logs = [self._created(number, index, each) for index, each in enumerate(created)]
@@ -176,6 +229,6 @@ class StubNode:
             data=data,
             block_number=number,
             block_hash=self.hash_of(number),
-            transaction_hash=keccak(f"{self.fork}/{number}/{index}".encode()),
+            transaction_hash=_hash(f"{self.fork}/{number}/{index}"),
             log_index=index,
         )

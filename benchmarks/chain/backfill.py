@@ -53,6 +53,10 @@ class MadeUpChain:
             number=number, hash=_hash(number), parent_hash=_hash(number - 1), timestamp=12 * number
         )
 
+    async def headers(self, numbers: Sequence[int]) -> list[BlockHeader]:
+        """Return some blocks."""
+        return [await self.header(number) for number in numbers]
+
     async def logs(self, _address: str, _topics: object, first: int, last: int) -> list[Log]:
         """Return the proposals of a range."""
         numbers = range(first + -first % self._every, last + 1, self._every)

@@ -2,6 +2,7 @@
 
     RpcError
     ├── NodeUnavailable     nobody, try again: network, time-out, 5xx, 429, or an answer that makes no sense
+    │   └── LogsIncomplete  nobody, try again; an operator if it lasts: a block's filter tells of more logs
     ├── BlockMissing        nobody, try again: the node does not know the block (it is behind, or has another)
     │   └── BlockReplaced   nobody, try again: it has another than the reader was shown
     ├── Disagreement        nobody, try again; an operator if it lasts: endpoints answer differently
@@ -58,6 +59,16 @@ class NodeUnavailable(RpcError):
 
     def __str__(self) -> str:
         return f"no usable answer from the node at {self.endpoint}: {self.reason}"
+
+
+class LogsIncomplete(NodeUnavailable):
+    """What the node answers as all logs of a block cannot be all of them, by the block's own filter."""
+
+    def __init__(self, endpoint: str, block_number: int, block_hash: bytes) -> None:
+        described = f"block {block_number} (0x{block_hash.hex()})"
+        super().__init__(endpoint, f"the filter of {described} tells of more logs than it gives")
+        self.block_number = block_number
+        self.block_hash = block_hash
 
 
 class BlockMissing(RpcError, LookupError):

@@ -37,7 +37,7 @@ class LogQuery:
     """Addresses in lower case, and topics in their text form: None for any, a list for one of several."""
 
     addresses: tuple[str, ...]
-    topics: tuple[object, ...]
+    topics: tuple[str | list[str] | None, ...]
     single: bool
 
     @classmethod
@@ -65,6 +65,15 @@ class LogQuery:
         address: object = self.addresses[0] if self.single else list(self.addresses)
         return {"address": address, **where, "topics": list(self.topics)}
 
+    def fits(self, log: Log) -> bool:
+        """Tell whether a log is one of those that are asked for."""
+        if log.address not in self.addresses or len(log.topics) < len(self.topics):
+            return False
+        return all(
+            not wanted or q.encode_data(topic) in ([wanted] if isinstance(wanted, str) else wanted)
+            for topic, wanted in zip(log.topics, self.topics, strict=False)
+        )
+
     def read(self, endpoint: str, outcome: Outcome, first: int, last: int) -> list[Log]:
         """Return the logs of an answer about a range.
 
@@ -83,11 +92,25 @@ class LogQuery:
 
     def read_block(self, endpoint: str, outcome: Outcome, block_hash: bytes) -> list[Log]:
         """Return the logs of an answer about one block. Raises NodeUnavailable for those of another."""
-        logs = _decoded(endpoint, outcome)
+        logs = read_whole(endpoint, outcome, block_hash)
         for log in logs:
-            if log.block_hash != block_hash or log.address not in self.addresses:
+            if log.address not in self.addresses:
                 raise senseless(endpoint, METHOD, f"a log of {log.address} in block {log.block_number}")
         return logs
+
+
+def request_of_whole(block_hash: bytes) -> Request:
+    """Return the request for all logs of one block."""
+    return METHOD, [{"blockHash": q.encode_data(block_hash)}]
+
+
+def read_whole(endpoint: str, outcome: Outcome, block_hash: bytes) -> list[Log]:
+    """Return the logs of an answer about one block. Raises NodeUnavailable for those of another."""
+    logs = _decoded(endpoint, outcome)
+    for log in logs:
+        if log.block_hash != block_hash:
+            raise senseless(endpoint, METHOD, f"a log of {log.address} in block {log.block_number}")
+    return logs
 
 
 def digest(logs: Sequence[Log]) -> str:
@@ -106,7 +129,11 @@ def _decoded(endpoint: str, outcome: Outcome) -> list[Log]:
         raise senseless(endpoint, METHOD, str(error)) from error
 
 
-def _encode_topic(topic: Topic | Sequence[Topic]) -> object:
-    if topic is None or isinstance(topic, str):
-        return topic
-    return q.encode_data(topic) if isinstance(topic, bytes) else [_encode_topic(each) for each in topic]
+def _encode_topic(topic: Topic | Sequence[Topic]) -> str | list[str] | None:
+    if topic is None or isinstance(topic, (str, bytes)):
+        return None if topic is None else _text(topic)
+    return [_text(each) for each in topic if each is not None]
+
+
+def _text(topic: bytes | str) -> str:
+    return topic.lower() if isinstance(topic, str) else q.encode_data(topic)

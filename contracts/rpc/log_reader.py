@@ -1,19 +1,34 @@
-"""Reading logs of a pool: ranges, pages of whatever width an endpoint gives at once, and single blocks."""
+"""Reading logs of a pool: ranges, pages of whatever width an endpoint gives at once, and single blocks.
+
+A single block's logs can be complete: taken from all logs of the block, which account for its bloom filter.
+An endpoint that does not give as many is passed over.
+"""
 
 from __future__ import annotations
 
 from contracts.bindings import Log
+from contracts.rpc import bloom
 from contracts.rpc.blocks import header_judge, header_request
 from contracts.rpc.connection import Outcome
 from contracts.rpc.endpoint import Endpoint, now_s
-from contracts.rpc.errors import NodeUnavailable, RangeRefused, RpcError
-from contracts.rpc.log_query import METHOD, LogPage, LogQuery, digest
+from contracts.rpc.errors import (
+    BlockMissing,
+    HistoryPruned,
+    LogsIncomplete,
+    NodeUnavailable,
+    RangeRefused,
+    RpcError,
+    RpcRefused,
+)
+from contracts.rpc.log_query import METHOD, LogPage, LogQuery, digest, read_whole, request_of_whole
 from contracts.rpc.pool import Pool
 from contracts.rpc.quantities import encode_data
 from contracts.rpc.quorum import agreed
-from contracts.rpc.reading import answered, senseless
-from contracts.rpc.records import BlockHeader
+from contracts.rpc.reading import Judge, answered, senseless
+from contracts.rpc.records import BlockHeader, parse_block_logs
 from contracts.rpc.refusals import ErrorObject
+
+RECEIPTS = "eth_getBlockReceipts"
 
 
 async def read_range(pool: Pool, query: LogQuery, first: int, last: int) -> list[Log]:
@@ -60,6 +75,62 @@ async def read_block(pool: Pool, query: LogQuery, block_hash: bytes) -> list[Log
         return await endpoint.ask([query.request_of_block(block_hash)], judge)
 
     return await agreed(pool, ask, f"the logs of block {encode_data(block_hash)}", digest)
+
+
+async def read_complete(pool: Pool, query: LogQuery, header: BlockHeader) -> list[Log]:
+    """Return the logs of a block that are asked for, out of logs that account for its filter.
+
+    Raises LogsIncomplete where no endpoint gives so many, BlockMissing, and RpcRefused where none can be
+    asked for all logs of a block, nor for its receipts.
+    """
+
+    async def ask(endpoint: Endpoint) -> list[Log]:
+        try:
+            logs = await endpoint.ask([request_of_whole(header.hash)], _whole_judge(header.hash))
+        except HistoryPruned:
+            raise
+        except RpcRefused as refusal:
+            logs = await _of_receipts(endpoint, header, refusal)
+        if not bloom.accounts_for(header.logs_bloom or b"", logs):
+            # Receipts are kept apart from what nodes look logs up in, which may be damaged.
+            logs = await _of_receipts(endpoint, header, None)
+        return [log for log in logs if query.fits(log)]
+
+    return await agreed(pool, ask, f"all logs of block {encode_data(header.hash)}", digest)
+
+
+async def _of_receipts(endpoint: Endpoint, header: BlockHeader, refusal: RpcRefused | None) -> list[Log]:
+    """Return the logs in a block's receipts. Raises `refusal` where there are none, LogsIncomplete."""
+    incomplete = LogsIncomplete(endpoint.name, header.number, header.hash)
+    request = (RECEIPTS, [encode_data(header.hash)])
+    try:
+        logs = await endpoint.ask([request], _receipts_judge(header.hash))
+    except RpcRefused as error:
+        raise refusal or incomplete from error
+    if not bloom.accounts_for(header.logs_bloom or b"", logs):
+        raise incomplete
+    return logs
+
+
+def _whole_judge(block_hash: bytes) -> Judge[list[Log]]:
+    def judge(name: str, outcomes: list[Outcome]) -> list[Log]:
+        if isinstance(outcomes[0], ErrorObject):
+            answered(name, METHOD, list, outcomes[0], block_hash)
+        return read_whole(name, outcomes[0], block_hash)
+
+    return judge
+
+
+def _receipts_judge(block_hash: bytes) -> Judge[list[Log]]:
+    def judge(name: str, outcomes: list[Outcome]) -> list[Log]:
+        logs = answered(name, RECEIPTS, parse_block_logs, outcomes[0], block_hash)
+        if logs is None:
+            raise BlockMissing(encode_data(block_hash))
+        if any(log.block_hash != block_hash for log in logs):
+            raise senseless(name, RECEIPTS, "the receipts of another block")
+        return logs
+
+    return judge
 
 
 async def _page(pool: Pool, endpoint: Endpoint, query: LogQuery, first: int, last: int) -> LogPage:

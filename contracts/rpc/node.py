@@ -25,7 +25,7 @@ from contracts.rpc.examination import Examined, examine
 from contracts.rpc.log_query import LogPage, LogQuery, Topic
 from contracts.rpc.multicall import Multicall
 from contracts.rpc.pool import Pool
-from contracts.rpc.quorum import read_header
+from contracts.rpc.quorum import read_header, read_headers
 from contracts.rpc.reading import answered, judge, senseless
 from contracts.rpc.records import BlockHeader, Fees, Receipt, mapping
 from contracts.rpc.settings import PoolSettings
@@ -110,6 +110,11 @@ class Node:
         self.requests_by_method[method] += 1
         return await read_header(self.pool, block)
 
+    async def headers(self, numbers: Sequence[int]) -> list[BlockHeader]:
+        """Return the blocks of these numbers, in their order, by one batch. Raises BlockMissing."""
+        self.requests_by_method["eth_getBlockByNumber"] += len(numbers)
+        return await read_headers(self.pool, numbers)
+
     async def examine(self) -> list[Examined]:
         """Ask every endpoint by itself for its chain and its head, and tell what came of it."""
         return await examine(self.pool)
@@ -156,6 +161,20 @@ class Node:
         """
         self.requests_by_method["eth_getLogs"] += 1
         return await log_reader.read_block(self.pool, LogQuery.of(address, topics), block_hash)
+
+    async def complete_logs(
+        self,
+        address: str | Sequence[str],
+        topics: Sequence[Topic | Sequence[Topic]],
+        header: BlockHeader,
+    ) -> list[Log]:
+        """Return the logs of a block, taken from all of its logs, which account for its bloom filter.
+
+        Raises LogsIncomplete where no endpoint gives so many, BlockMissing, and RpcRefused where none can be
+        asked for all logs of a block.
+        """
+        self.requests_by_method["eth_getLogs"] += 1
+        return await log_reader.read_complete(self.pool, LogQuery.of(address, topics), header)
 
     # -- contracts and accounts
 

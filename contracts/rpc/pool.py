@@ -26,6 +26,7 @@ from contracts.rpc.endpoint import Endpoint
 from contracts.rpc.errors import (
     BlockMissing,
     BlockReplaced,
+    LogsIncomplete,
     NodeUnavailable,
     RpcError,
     RpcRefused,
@@ -330,6 +331,10 @@ def verdict(pool: str, errors: Sequence[RpcError]) -> RpcError:
     """Return what the failures of all endpoints come to: what may heal by itself before what will not."""
     if len(errors) == 1:
         return errors[0]
+    incomplete = [error for error in errors if isinstance(error, LogsIncomplete)]
+    if incomplete and len(incomplete) == len(errors):
+        first = incomplete[0]
+        return LogsIncomplete(pool, first.block_number, first.block_hash)
     away = [error for error in errors if isinstance(error, NodeUnavailable)]
     if not away:
         kinds = (BlockMissing, RpcRefused, WrongChain)

@@ -8,9 +8,11 @@ been shown: an endpoint that shows another block under the same number is not be
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from typing import Generic, TypeVar
 
-from contracts.rpc.blocks import ask_header
+from contracts.rpc.blocks import ask_header, header_judge, header_request
+from contracts.rpc.connection import Outcome
 from contracts.rpc.endpoint import Endpoint
 from contracts.rpc.errors import Disagreement, NodeUnavailable, RpcError
 from contracts.rpc.pool import Ask, NobodyAnswered, Pool, passes_on
@@ -113,6 +115,38 @@ async def read_header(pool: Pool, block: BlockReference) -> BlockHeader:
     if block in MOVING_TAGS:
         return await pool.patiently(lambda: _tagged(pool, block))
     return await pool.visit(lambda endpoint: ask_header(endpoint, block))
+
+
+async def read_headers(pool: Pool, numbers: Sequence[int]) -> list[BlockHeader]:
+    """Return the blocks of these numbers, in their order, all of one endpoint; of a quorum where one is set.
+
+    Raises BlockMissing, also where an endpoint has others than the reader has been shown.
+    """
+    if not numbers:
+        return []
+    requests, judges = [header_request(each) for each in numbers], [header_judge(each) for each in numbers]
+
+    def judge(name: str, outcomes: list[Outcome]) -> list[BlockHeader]:
+        return [read(name, [outcome]) for read, outcome in zip(judges, outcomes, strict=True)]
+
+    async def ask(endpoint: Endpoint) -> list[BlockHeader]:
+        if pool.several:
+            await pool.require_height(endpoint, max(numbers))
+        headers = await endpoint.ask(requests, judge)
+        for header in headers:
+            endpoint.remember(header.number, header.hash)
+            if pool.several:
+                pool.check_shown(endpoint, header)
+        return headers
+
+    headers = await agreed(pool, ask, f"blocks {min(numbers)} to {max(numbers)}", _digest)
+    for header in headers:
+        pool.sight.show(header)
+    return headers
+
+
+def _digest(headers: Sequence[BlockHeader]) -> str:
+    return f"0x{sha256(b''.join(header.hash for header in headers)).hexdigest()}"
 
 
 async def _numbered(pool: Pool, number: int) -> BlockHeader:

@@ -85,6 +85,16 @@ def _parse_log(answer: object) -> Log:
     return Log.from_rpc(entry)
 
 
+def parse_block_logs(answer: object) -> list[Log] | None:
+    """Parse the receipts of one block for their logs, in order of index; None where there is no block."""
+    if answer is None:
+        return None
+    if not isinstance(answer, list):
+        raise ValueError(f"a list of receipts was expected, not {answer!r:.100}")
+    found = [parse_logs(mapping(receipt).get("logs")) for receipt in answer]
+    return sorted((log for logs in found for log in logs), key=lambda log: log.log_index)
+
+
 def parse_receipt(answer: object) -> Receipt | None:
     """Parse a receipt; None for what is not mined, which some nodes answer as a receipt without a block."""
     if answer is None:

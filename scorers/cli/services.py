@@ -54,7 +54,7 @@ SERVING = (
     "debug",
 )
 """The settings of whatever serves."""
-LISTENING = ("dao", "registry", "start_block", "finality", "poll_interval")
+LISTENING = ("dao", "registry", "start_block", "finality", "poll_interval", "filter_check")
 """The settings of whatever listens to one DAO."""
 CHAIN = ("rpc", "chain_id", "rpc_quorum", "rpc_rate")
 """The settings of whatever reads the chain."""

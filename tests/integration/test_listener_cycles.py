@@ -9,8 +9,10 @@ from typing import Any, cast
 import pytest
 
 from contracts.bindings.reputation_dao import ClockUnit
-from contracts.rpc import Node
+from contracts.rpc import Node, NodeUnavailable
+from hardhat_free_chain.faults import TruncatedLogs
 from listener import (
+    FilterCheck,
     Listener,
     ListenerSettings,
     Progress,
@@ -74,6 +76,23 @@ async def test_back_fill_reads_from_the_start_block_and_not_from_the_head(
     assert scores(engine) == sorted(score_promise_id(CHAIN_ID, chain.dao, each) for each in ids)
     assert progress.dispatched == 5
     assert progress.cursor == progress.finalized == progress.head - FINALITY_LAG
+
+
+async def test_what_a_nodes_index_has_lost_is_found_in_its_blocks(
+    chain: DaoChain, engine: PromiseStore, cursors: SqliteCursorStore
+) -> None:
+    ids = await chain.propose(3)
+    await chain.mine(30)
+    ids += await chain.propose(2)
+    await chain.finalize()
+    damaged = await chain.server.open_endpoint(TruncatedLogs(keep=0))
+    settings = chain.settings(filter_check=FilterCheck.ALL)
+    async with Node(damaged.url, chain_id=CHAIN_ID) as node:
+        listener = listener_of(settings, node, engine, cursors)
+        with pytest.raises(NodeUnavailable, match="no logs for block"):
+            await listener.step()
+        assert (await caught_up(listener)).hidden_logs == len(ids)
+    assert scores(engine) == sorted(score_promise_id(CHAIN_ID, chain.dao, each) for each in ids)
 
 
 async def test_only_finalised_proposals_are_dispatched(

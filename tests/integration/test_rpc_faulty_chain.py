@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -13,6 +13,7 @@ from contracts.bindings.reputation_dao import CLOCK, PROPOSAL_CREATED, PROPOSE
 from contracts.rpc import (
     BlockMissing,
     HistoryPruned,
+    LogsIncomplete,
     Node,
     NodeUnavailable,
     PoolSettings,
@@ -32,6 +33,7 @@ from hardhat_free_chain.faults import (
     PrunedState,
     RangeLimit,
     RateLimit,
+    Refusal,
     Rule,
     StaleHead,
     TruncatedLogs,
@@ -119,6 +121,39 @@ async def test_truncated_logs_are_told_by_the_filter_of_their_block(stage: Stage
         assert not bloom.may_contain(empty.logs_bloom or bytes(256), stage.dao, TOPICS)
         with pytest.raises(BlockMissing):
             await node.logs_of_block(stage.dao, TOPICS, b"\x77" * 32)
+
+
+async def test_all_logs_of_a_block_account_for_its_filter_or_somebody_else_is_asked(stage: Stage) -> None:
+    """What a damaged index hides stands in the receipts; where these are not told, another node is asked."""
+    no_receipts = Refusal(methods=("eth_getBlockReceipts",), code=-32601, message="method not found")
+    for faults in [()], [(TruncatedLogs(keep=0),)], [(TruncatedLogs(keep=0), no_receipts), ()]:
+        async with await stage.node(*faults) as node:
+            for header in await node.headers([0, stage.head - 1, stage.head]):
+                complete = await node.complete_logs(stage.dao, TOPICS, header)
+                assert [log.block_number for log in complete] == [header.number] * (header.number > 0)
+            assert await node.complete_logs("0x" + "11" * 20, TOPICS, header) == []
+            assert await node.complete_logs(stage.dao, [b"\x11" * 32], header) == []
+            with pytest.raises(BlockMissing):
+                await node.complete_logs(stage.dao, TOPICS, replace(header, hash=b"\x77" * 32))
+    hiding = (TruncatedLogs(keep=0), no_receipts)
+    for several in [hiding], [hiding, hiding]:
+        async with await stage.node(*several) as node:
+            with pytest.raises(LogsIncomplete, match=f"the filter of block {stage.head}"):
+                await node.complete_logs(stage.dao, TOPICS, header)
+
+
+async def test_many_headers_come_by_one_batch_and_of_one_chain(stage: Stage) -> None:
+    contradicted = await stage.node((WrongHashes(since=5),), (), (), quorum=2)
+    async with contradicted as node, Node(stage.server.url) as honest:
+        numbers = [3, 9, 7, stage.head]
+        assert await node.headers(numbers) == [await honest.header(number) for number in numbers]
+        asked = honest.pool.endpoints[0].numbers
+        singly = sum(asked.latencies)
+        assert await honest.headers(numbers) == await node.headers(numbers)
+        assert sum(asked.latencies) == singly + 1
+        assert await honest.headers([]) == []
+        with pytest.raises(BlockMissing):
+            await honest.headers([stage.head, stage.head + 1])
 
 
 async def test_wrong_hashes_are_outvoted_and_never_mixed(stage: Stage) -> None:

@@ -25,6 +25,7 @@ from contracts.rpc import (
     Receipt,
     RpcRefused,
     WrongChain,
+    bloom,
 )
 from hardhat_free_chain import ChainServer, ChainSettings
 
@@ -133,6 +134,23 @@ async def test_contracts_calls_and_reverts(node: Node) -> None:
     outcomes = await node.call_each([(dao, CLOCK.encode()), (dao, PROPOSAL_DEADLINE.encode(9))], "latest")
     assert CLOCK.decode(outcomes[0]) == head if isinstance(outcomes[0], bytes) else False
     assert isinstance(outcomes[1], CallReverted)
+
+
+async def test_filters_and_all_logs_of_a_block(node: Node) -> None:
+    dao = (await deploy(node)).contract_address
+    assert dao is not None
+    for number in range(1, 4):
+        await transact(node, dao, PROPOSE.encode(number.to_bytes(32, "big")))
+    head = (await node.header("latest")).number
+    headers = await node.headers(range(head + 1))
+    assert headers == [await node.header(number) for number in range(head + 1)]
+    logs = await node.logs(dao, [PROPOSAL_CREATED.topic0], 0, head)
+    complete = [await node.complete_logs(dao, [PROPOSAL_CREATED.topic0], header) for header in headers]
+    assert [log for each in complete for log in each] == logs
+    told = {log.block_number for log in logs}
+    for header in headers:
+        allowed = bloom.may_contain(header.logs_bloom or b"", dao, [PROPOSAL_CREATED.topic0])
+        assert allowed is (header.number in told)
 
 
 async def test_logs_and_receipts(node: Node) -> None:

@@ -26,7 +26,10 @@ from tests.listener_node import CHAIN_ID, DAO, StubNode
 
 SETTINGS = ListenerSettings(chain_id=CHAIN_ID, dao=DAO, registry=DAO, range_blocks=7, dispatch_concurrency=3)
 RECORDS = os.environ.get("DAO_SCORER_RECORDS") == "1"
-ACTIONS = ("propose", "mine", "step", "step", "reorganise", "lag", "restart", "faults", "lose cursor")
+ACTIONS = (
+    *("propose", "mine", "step", "step", "reorganise", "lag", "restart", "faults", "lose cursor"),
+    *("hide", "damage"),
+)
 
 
 @dataclass(slots=True)
@@ -35,7 +38,7 @@ class History:
 
     chance: random.Random
     folder: Path
-    node: StubNode = field(default_factory=lambda: StubNode(head=5, lag=4))
+    node: StubNode = field(default_factory=lambda: StubNode(head=5, lag=4, crowd=0))
     engine: PromiseStore = field(default_factory=PromiseStore)
     stores: list[SqliteCursorStore] = field(default_factory=list)
     listeners: list[Listener] = field(default_factory=list)
@@ -82,6 +85,10 @@ class History:
             self.fault_rate = self.chance.choice([0.0, 0.05, 0.3])
         elif action == "lag":
             await self.lagging(index)
+        elif action == "hide":
+            await self.hiding(index)
+        elif action == "damage":
+            self.node.hidden |= {each for each in self.node.created if self.chance.random() < 0.2}
         elif action in ("restart", "lose cursor"):
             await self.open(index, stack, fresh=action == "lose cursor")
         else:
@@ -106,6 +113,13 @@ class History:
         await self.step(index)
         self.node.head += self.hidden_blocks
         self.hidden_blocks = 0
+
+    async def hiding(self, index: int) -> None:
+        """Let one step meet a node that leaves logs out of its answer, as one without these blocks does."""
+        before = set(self.node.hidden)
+        self.node.hidden |= {each for each in self.node.created if self.chance.random() < 0.5}
+        await self.step(index)
+        self.node.hidden = before
 
     async def step(self, index: int) -> bool:
         """Do one cycle; return whether the listener has caught up."""

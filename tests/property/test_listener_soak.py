@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from contracts.rpc import NodeUnavailable, RpcError, RpcRefused
-from listener import Listener, ListenerSettings, ReorgBeyondFinality, SqliteCursorStore
+from listener import FilterCheck, Listener, ListenerSettings, ReorgBeyondFinality, SqliteCursorStore
 from listener.incidents import Decision, report_of
 from orchestrator.domain.errors import Unavailable
 from tests.listener_engine import PromiseStore
@@ -29,7 +29,13 @@ BLOCK_S = 12
 HOUR_BLOCKS = 3_600 // BLOCK_S
 VOTING_BLOCKS = 25
 SETTINGS = ListenerSettings(
-    chain_id=CHAIN_ID, dao=DAO, registry=DAO, range_blocks=16, dispatch_concurrency=4, parked_s_max=60.0
+    chain_id=CHAIN_ID,
+    dao=DAO,
+    registry=DAO,
+    range_blocks=16,
+    dispatch_concurrency=4,
+    parked_s_max=60.0,
+    filter_check=FilterCheck.ALL,
 )
 
 
@@ -39,13 +45,15 @@ class Hour:
 
     chance: random.Random
     folder: Path
-    node: StubNode = field(default_factory=lambda: StubNode(head=40, lag=12))
+    node: StubNode = field(default_factory=lambda: StubNode(head=40, lag=12, crowd=0))
     engine: PromiseStore = field(default_factory=PromiseStore)
     stores: list[SqliteCursorStore] = field(default_factory=list)
     listeners: list[Listener] = field(default_factory=list)
     now_ms: int = 1_000_000
     next_id: int = 1
     fault_rate: float = 0.0
+    damaged: float = 0.0
+    """The share of blocks that the node's index of logs does not know, and never will."""
     forks: int = 0
     lied: list[bool] = field(default_factory=lambda: [False, False])
 
@@ -67,6 +75,8 @@ class Hour:
     def propose(self) -> None:
         self.node.propose(self.node.head, self.next_id)
         self.node.deadlines[self.next_id] = self.node.head + VOTING_BLOCKS
+        if self.chance.random() < self.damaged:
+            self.node.hidden.add(self.node.head)
         self.next_id += 1
 
     def reorganise(self) -> None:
@@ -137,7 +147,7 @@ class Hour:
 
 
 async def opened(seed: int, folder: Path) -> Hour:
-    hour = Hour(chance=random.Random(seed), folder=folder)  # noqa: S311
+    hour = Hour(chance=random.Random(seed), folder=folder, damaged=(seed % 2) * 0.1)  # noqa: S311
     for index in range(2):
         store = await SqliteCursorStore.open(folder / f"{seed}-{index}.db")
         hour.stores.append(store)
@@ -168,6 +178,7 @@ async def test_an_hour_under_faults_ends_with_an_empty_backlog(seed: int, tmp_pa
     assert hour.ids("voting", hour.engine.values) == hour.final(), f"seed {seed}"
     assert set(hour.engine.made.values()) <= {1}, f"seed {seed}: something was made twice"
     assert hour.forks > 5, f"seed {seed}: too quiet to show anything"
+    assert bool(hour.node.hidden) is bool(hour.damaged), f"seed {seed}: nothing was hidden"
 
 
 @pytest.mark.parametrize("seed", range(REPLACEMENTS))

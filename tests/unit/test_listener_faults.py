@@ -243,24 +243,16 @@ async def test_logs_and_headers_that_disagree_are_not_believed(world: World) -> 
 
 
 async def test_an_empty_range_is_held_against_the_filters_of_its_blocks(world: World) -> None:
-    everything = b"\xff" * 255 + b"\xfe"
-    honest = world.node.header
-
-    async def filtered(block: int | str | bytes) -> Any:
-        return replace(await honest(block), logs_bloom=everything)
-
-    async def empty(*_arguments: object) -> list[Any]:
-        return []
-
-    lying = cast(Any, _Overridden(world.node, header=filtered, logs=empty))
-    listener = Listener(SETTINGS, lying, cast(Any, world.engine), world.store)
-    await listener.step()
+    world.node.crowd = 5
     world.node.propose(95, 1)
+    world.node.hidden = {95}
+    listener = world.listener()
+    await listener.step()
     world.node.head = 110
     with pytest.raises(NodeUnavailable, match="no logs for block 95, which has 1"):
         await listener.step()
     assert await world.cursor() == 90, "what a node hides is not passed over"
-    listener._reader._node = cast(Any, _Overridden(world.node, header=filtered))
+    world.node.hidden = set()
     await listener.step()
     assert world.scored() == {1}
 
