@@ -23,7 +23,7 @@ from orchestrator.engine.faults import trace_of
 from orchestrator.engine.handlers.promises import EVIDENCE
 from orchestrator.engine.parts import Parts
 from orchestrator.store.port import Changes, LoadRows, Program, Write, ask
-from orchestrator.store.trees import LoadTrees, TreeMember
+from orchestrator.store.trees import LoadTrees, MemberPage, TreeMember
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -74,11 +74,10 @@ def removable(member: TreeMember) -> bool:
 
 def sweep_program(page: int, place: tuple[str, str], before_ms: int) -> Program[Swept]:
     """Thin the trees of one page behind `place` (origin, id) that ended before `before_ms`."""
-    members = yield from ask(LoadTrees(after=place, limit=page))
-    trees = [(origin, list(tree)) for origin, tree in groupby(members, key=lambda member: member.origin)]
-    following: tuple[str, str] | None = None
-    if len(members) == page:
-        following = (members[-1].origin, members[-1].id)
+    found = yield from ask(LoadTrees(after=place, limit=page))
+    trees = [(origin, list(tree)) for origin, tree in groupby(found.members, key=lambda each: each.origin)]
+    following = found.after
+    if trees and following is not None and trees[-1][0] == following[0]:
         if len(trees) == 1 and following[0] != place[0]:
             return Swept(removed=0, place=(following[0], _BEHIND_ALL), large=following[0])
         if len(trees) > 1:
@@ -123,13 +122,22 @@ def _has_ended(settled_at: int | None, before_ms: int) -> bool:
 
 def judge_program(page: int, origin: str, after: str, before_ms: int) -> Program[Judged]:
     """Look through one page of a large tree."""
-    members = yield from ask(LoadTrees(after=(origin, after), limit=page))
-    tree = [member for member in members if member.origin == origin]
+    found = yield from ask(LoadTrees(after=(origin, after), limit=page))
+    tree = _members_of(origin, found)
     ended = _all_ended(tree, before_ms)
     if ended and not after:
         roots = yield from _ended_roots([(origin, tree)], before_ms)
         ended = origin in roots
-    return Judged(ended=ended, after=tree[-1].id if len(tree) == page else None)
+    return Judged(ended=ended, after=_rest_of(origin, found))
+
+
+def _members_of(origin: str, page: MemberPage) -> list[TreeMember]:
+    return [member for member in page.members if member.origin == origin]
+
+
+def _rest_of(origin: str, page: MemberPage) -> str | None:
+    """Return the id behind which the next page of a tree begins, or None at its end."""
+    return page.after[1] if page.after is not None and page.after[0] == origin else None
 
 
 def thin_program(page: int, origin: str, after: str, before_ms: int) -> Program[Thinned]:
@@ -137,13 +145,12 @@ def thin_program(page: int, origin: str, after: str, before_ms: int) -> Program[
 
     What was settled meanwhile cannot need what goes: in an ended tree nothing is ever replayed.
     """
-    members = yield from ask(LoadTrees(after=(origin, after), limit=page))
-    tree = [member for member in members if member.origin == origin]
-    old = (member for member in tree if _has_ended(member.settled_at, before_ms))
+    found = yield from ask(LoadTrees(after=(origin, after), limit=page))
+    old = (member for member in _members_of(origin, found) if _has_ended(member.settled_at, before_ms))
     gone = [member.id for member in old if removable(member)]
     if gone:
         yield from ask(Write(changes=Changes(promises_removed=gone)))
-    return Thinned(removed=len(gone), after=tree[-1].id if len(tree) == page else None)
+    return Thinned(removed=len(gone), after=_rest_of(origin, found))
 
 
 class Retention:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from orchestrator.domain import tags as tag
 from orchestrator.domain.queueing import Place
-from orchestrator.store.search import INDEXED_TAGS
+from orchestrator.store.search import IMPLIED_COLUMNS, INDEXED_TAGS
 
 EXAMPLES_MAX = 5
 TagReader = Callable[[str], str]
@@ -74,8 +74,11 @@ def _untasked(read: TagReader) -> str:
 
 
 def _misplaced(read: TagReader) -> str:
-    pairs = INDEXED_TAGS.items()
-    wrong = (f"coalesce(p.{column}, '') <> coalesce({read(name)}, '')" for name, column in pairs)
+    wrong = (
+        f"coalesce(p.{column}, '') <> coalesce({read(name)}, '')"
+        + (f" AND NOT (p.{column} IS NULL AND {read(name)} = p.branch)" if column in IMPLIED_COLUMNS else "")
+        for name, column in INDEXED_TAGS.items()
+    )
     return f"SELECT p.id FROM promises p WHERE {' OR '.join(wrong)}"  # noqa: S608
 
 

@@ -29,12 +29,16 @@ def _load_due_endings(tables: Tables, query: trees.LoadDueEndings) -> list[str]:
     return [key for _, key in due[: query.limit]]
 
 
-def _load_trees(tables: Tables, query: trees.LoadTrees) -> list[trees.TreeMember]:
+def _load_trees(tables: Tables, query: trees.LoadTrees) -> trees.MemberPage:
     keys = sorted(
         (origin, key) for (name, origin), ids in tables.related.items() for key in ids if name == tag.ORIGIN
     )
     start = bisect_right(keys, query.after)
-    return [_member(origin, tables.promises[key]) for origin, key in keys[start : start + query.limit]]
+    page = keys[start : start + query.limit]
+    return trees.MemberPage(
+        members=[_member(origin, tables.promises[key]) for origin, key in page],
+        after=page[-1] if len(page) == query.limit else None,
+    )
 
 
 def _member(origin: str, promise: PromiseRecord) -> trees.TreeMember:

@@ -23,10 +23,10 @@ from orchestrator.store.postgres_writes import write
 from orchestrator.store.rows import (
     PROMISE_COLUMNS,
     ending_of,
+    member_page_of,
     promise_of,
     schedule_of,
     task_of,
-    tree_member_of,
 )
 from orchestrator.store.search import INDEXED_TAGS, indexed_of, matches, page_of, page_of_schedules
 
@@ -150,9 +150,11 @@ async def _search_schedules(held: Held, query: port.SearchSchedules) -> port.Pag
     return page_of_schedules(map(schedule_of, rows), query)
 
 
-async def _load_trees(held: Held, query: trees.LoadTrees) -> list[trees.TreeMember]:
-    rows = await held.connection.fetch(sql.LOAD_TREES, *query.after, query.limit)
-    return [tree_member_of(row) for row in rows]
+async def _load_trees(held: Held, query: trees.LoadTrees) -> trees.MemberPage:
+    values = (*query.after, query.limit)
+    by_origin = await held.connection.fetch(sql.LOAD_TREES_BY["origin"], *values)
+    by_branch = await held.connection.fetch(sql.LOAD_TREES_BY["branch"], *values)
+    return member_page_of(by_origin, by_branch, query.limit)
 
 
 async def _load_groups(held: Held, _: port.LoadGroups) -> list[str | None]:

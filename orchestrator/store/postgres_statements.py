@@ -32,7 +32,7 @@ from orchestrator.store.schema import (
     tasks,
     tree_endings,
 )
-from orchestrator.store.search import INDEXED_TAGS
+from orchestrator.store.search import IMPLIED_COLUMNS, INDEXED_TAGS
 
 _ARRAYS = {str: "text[]", int: "bigint[]", bool: "boolean[]"}
 
@@ -74,10 +74,16 @@ LOAD_PRELOADS = f"""
             (SELECT b.id FROM promises b WHERE b.branch = k.branch ORDER BY b.id LIMIT $3::bigint + 1)
             UNION
             (SELECT c.id FROM promises c WHERE c.parent = k.id ORDER BY c.id LIMIT $3::bigint + 1)
+            UNION
+            (SELECT d.id FROM promises d WHERE d.branch = k.id AND k.id <> k.branch
+                AND d.tags::json ->> '{tag.PARENT}' = k.id ORDER BY d.id LIMIT $3::bigint + 1)
         ) AND p.id <> k.id ORDER BY p.id LIMIT $3::bigint
     ) p ORDER BY k.id, p.id
 """  # noqa: S608
-"""The children of tasks by branch or parent; each side is bounded by its own index."""
+"""The children of tasks by branch or parent; each side is bounded by its own index.
+
+Children that stand in a branch of their parent's name leave the column of their parent empty.
+"""
 LOAD_TIMED = """
     SELECT t.timer_at, t.id, t.state = 'pending' AND e.task_id IS NULL, e.queued_at
     FROM tasks t LEFT JOIN outbox_executes e ON e.task_id = t.id
@@ -109,11 +115,25 @@ SEARCH_PROMISES = f"SELECT {_PROMISE} FROM promises p WHERE p.id > $1 ORDER BY p
 SEARCH_PROMISES_BY = {
     name: f"SELECT {_PROMISE} FROM promises p WHERE p.{name} = $3 AND p.id > $1 ORDER BY p.id LIMIT $2"  # noqa: S608
     for name in INDEXED_TAGS.values()
+    if name not in IMPLIED_COLUMNS
+} | {
+    name: f"""
+        SELECT {_PROMISE} FROM promises p WHERE p.id IN (
+            (SELECT b.id FROM promises b WHERE b.branch = $3 AND b.id > $1 ORDER BY b.id LIMIT $2)
+            UNION
+            (SELECT c.id FROM promises c WHERE c.{name} = $3 AND c.id > $1 ORDER BY c.id LIMIT $2)
+        ) ORDER BY p.id LIMIT $2
+    """  # noqa: S608
+    for name in IMPLIED_COLUMNS
 }
-LOAD_TREES = """
-    SELECT origin, id, settled_at, value_headers, tags FROM promises
-    WHERE origin IS NOT NULL AND (origin, id) > ($1, $2) ORDER BY origin, id LIMIT $3
-"""
+"""Candidates in whose tags the value may stand; what is found by the branch alone may have another."""
+LOAD_TREES_BY = {
+    name: f"""
+        SELECT {name}, id, settled_at, value_headers, tags FROM promises
+        WHERE {name} IS NOT NULL AND ({name}, id) > ($1, $2) ORDER BY {name}, id LIMIT $3
+    """  # noqa: S608
+    for name in ("origin", "branch")
+}
 SEARCH_TASKS = f"SELECT {_TASK} FROM tasks t WHERE t.id > $1 ORDER BY t.id LIMIT $2"  # noqa: S608
 SEARCH_OPEN_TASKS = f"""
     SELECT {_TASK} FROM tasks t WHERE t.state = $3 AND t.state <> 'fulfilled' AND t.id > $1

@@ -12,7 +12,7 @@ from orchestrator.domain.ending import EndingKind, TreeEnding
 from orchestrator.domain.promise import EMPTY, PromiseRecord, PromiseState, Value
 from orchestrator.domain.schedule import CatchUp, Schedule
 from orchestrator.domain.task import Task, TaskState
-from orchestrator.store.trees import TreeMember
+from orchestrator.store.trees import MemberPage, TreeMember
 
 _encode_json = msgspec.json.Encoder(order="deterministic").encode
 _decode_headers = msgspec.json.Decoder(dict[str, str]).decode
@@ -34,7 +34,11 @@ PROMISE_COLUMNS = (
 )
 """The columns of a promise's record, in the order that `promise_of` reads."""
 PROMISE_ALL_COLUMNS = (*PROMISE_COLUMNS, "origin", "branch", "parent", "schedule", "target")
-"""All columns of a promise, in the order of `promise_row`."""
+"""All columns of a promise, in the order of `promise_row`.
+
+`origin` and `parent` are empty where `branch` says the same, as it does for the steps of a root: the entries
+of their indexes would cost as much as all else that is written of a step.
+"""
 TASK_COLUMNS = (
     "id",
     "state",
@@ -97,8 +101,26 @@ def promise_of(row: Sequence[Any]) -> PromiseRecord:
     )
 
 
-def tree_member_of(row: Sequence[Any]) -> TreeMember:
-    """Return the member of a tree that stands in origin, id, settled_at, value_headers and tags."""
+def member_page_of(
+    by_origin: Sequence[Sequence[Any]], by_branch: Sequence[Sequence[Any]], limit: int
+) -> MemberPage:
+    """Merge members found by either column, at most `limit` by each, into a page in order of (origin, id).
+
+    Rows are origin, id, settled_at, value_headers and tags, with the branch in the place of the origin where
+    they were found by that; of these only those count that name their branch as their origin.
+    """
+    ends = [(rows[-1][0], rows[-1][1]) for rows in (by_origin, by_branch) if len(rows) == limit]
+    after = min(ends, default=None)
+    members = [_tree_member_of(row) for row in by_origin]
+    members += [each for each in map(_tree_member_of, by_branch) if each.tags.get(tag.ORIGIN) == each.origin]
+    # One that was written before such columns were left empty is found by both.
+    found = {(each.origin, each.id): each for each in members}
+    return MemberPage(
+        members=[found[key] for key in sorted(found) if after is None or key <= after], after=after
+    )
+
+
+def _tree_member_of(row: Sequence[Any]) -> TreeMember:
     return TreeMember(
         origin=row[0],
         id=row[1],
@@ -167,6 +189,7 @@ def _headers_text(value: Value) -> str | None:
 def promise_row(promise: PromiseRecord) -> tuple[object, ...]:
     """Return the columns of a new promise, in the order of PROMISE_ALL_COLUMNS."""
     tags = promise.tags
+    origin, branch, parent = tags.get(tag.ORIGIN), tags.get(tag.BRANCH), tags.get(tag.PARENT)
     return (
         promise.id,
         str(promise.state),
@@ -178,9 +201,9 @@ def promise_row(promise: PromiseRecord) -> tuple[object, ...]:
         promise.timeout_at,
         promise.created_at,
         promise.settled_at,
-        tags.get(tag.ORIGIN),
-        tags.get(tag.BRANCH),
-        tags.get(tag.PARENT),
+        None if origin == branch else origin,
+        branch,
+        None if parent == branch else parent,
         tags.get(tag.SCHEDULE),
         tags.get(tag.TARGET),
     )

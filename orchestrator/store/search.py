@@ -18,6 +18,8 @@ INDEXED_TAGS = {
     tag.TARGET: "target",
 }
 """The tags that every store has an index for, and their columns; the one that leaves least comes first."""
+IMPLIED_COLUMNS = ("parent", "origin")
+"""Columns that are empty where the branch says the same."""
 
 
 def indexed_of(tags: dict[str, str]) -> str | None:

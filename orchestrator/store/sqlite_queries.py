@@ -14,6 +14,7 @@ from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.schedule import Schedule
 from orchestrator.domain.task import Task, TaskState
 from orchestrator.store import group_statements as group_sql
+from orchestrator.store import lineage_statements as lineage
 from orchestrator.store import port, schema, sqlite_gauges, trees
 from orchestrator.store import sqlite_groups as groups
 from orchestrator.store import statements as sql
@@ -23,6 +24,7 @@ from orchestrator.store.rows import (
     ending_of,
     ending_row,
     ids_text,
+    member_page_of,
     promise_of,
     promise_row,
     schedule_of,
@@ -30,9 +32,15 @@ from orchestrator.store.rows import (
     settled_row,
     task_of,
     task_row,
-    tree_member_of,
 )
-from orchestrator.store.search import INDEXED_TAGS, indexed_of, matches, page_of, page_of_schedules
+from orchestrator.store.search import (
+    IMPLIED_COLUMNS,
+    INDEXED_TAGS,
+    indexed_of,
+    matches,
+    page_of,
+    page_of_schedules,
+)
 
 _TASK_AT = len(PROMISE_COLUMNS)
 
@@ -73,14 +81,18 @@ def _load_due_endings(connection: Connection, query: trees.LoadDueEndings) -> li
 
 
 def _load_preloads(connection: Connection, query: port.LoadPreloads) -> dict[str, list[PromiseRecord]]:
-    limit = query.limit
     return {
         key: [
             promise_of(row)
-            for row in connection.execute(sql.LOAD_PRELOAD, (branch, limit + 1, key, limit + 1, key, limit))
+            for row in connection.execute(lineage.LOAD_PRELOAD, _preloaded(key, branch, query.limit))
         ]
         for key, branch in query.keys
     }
+
+
+def _preloaded(key: str, branch: str, limit: int) -> tuple[object, ...]:
+    side = limit + 1  # the task itself may be among them
+    return branch, side, key, side, key, key, branch, key, side, key, limit
 
 
 def _load_held(connection: Connection, query: port.LoadHeld) -> list[port.Row]:
@@ -120,10 +132,14 @@ def _load_deadline(connection: Connection, _: port.LoadDeadline) -> int | None:
 
 
 def _search_promises(connection: Connection, query: port.SearchPromises) -> port.Page[PromiseRecord]:
-    statement, values = sql.SEARCH_PROMISES, [query.cursor or "", query.scan_max]
+    statement, values = lineage.SEARCH_PROMISES, [query.cursor or "", query.scan_max]
     name = indexed_of(query.tags)
     if name is not None:
-        statement, values = sql.SEARCH_PROMISES_BY[INDEXED_TAGS[name]], [query.tags[name], *values]
+        column, values = INDEXED_TAGS[name], [query.tags[name], *values]
+        if column in IMPLIED_COLUMNS:
+            statement, values = lineage.SEARCH_PROMISES_BY_IMPLIED[column], [*values, *values, query.scan_max]
+        else:
+            statement = lineage.SEARCH_PROMISES_BY[column]
     candidates = (promise_of(row) for row in connection.execute(statement, values))
     return page_of(candidates, lambda promise: matches(promise, query), query.limit, query.scan_max)
 
@@ -151,8 +167,11 @@ def _search_schedules(connection: Connection, query: port.SearchSchedules) -> po
     return page_of_schedules(map(schedule_of, rows), query)
 
 
-def _load_trees(connection: Connection, query: trees.LoadTrees) -> list[trees.TreeMember]:
-    return [tree_member_of(row) for row in connection.execute(sql.LOAD_TREES, (*query.after, query.limit))]
+def _load_trees(connection: Connection, query: trees.LoadTrees) -> trees.MemberPage:
+    values = (*query.after, query.limit)
+    by_origin = connection.execute(lineage.LOAD_TREES_BY_ORIGIN, values).fetchall()
+    by_branch = connection.execute(lineage.LOAD_TREES_BY_BRANCH, values).fetchall()
+    return member_page_of(by_origin, by_branch, query.limit)
 
 
 def _load_groups(connection: Connection, _: port.LoadGroups) -> list[str | None]:

@@ -8,7 +8,6 @@ statement's text never depends on how many there are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -29,7 +28,6 @@ from orchestrator.store.schema import (
     tasks,
     tree_endings,
 )
-from orchestrator.store.search import INDEXED_TAGS
 from orchestrator.store.sqlite_text import ZERO as _ZERO
 from orchestrator.store.sqlite_text import each as _each
 from orchestrator.store.sqlite_text import given as _given
@@ -75,28 +73,6 @@ LOAD_EMBEDDED = _text(
     "limit",
 )
 
-
-def _related(column: sa.Column[Any], name: str) -> sa.Select[Any]:
-    # Each side is bounded by its own index, so that a task with a million children costs no more.
-    side = sa.select(promises.c.id).where(column == _given(name)).order_by(promises.c.id)
-    return sa.select(side.limit(_given("limit")).offset(_ZERO).subquery().c.id)
-
-
-_related_ids = sa.union(_related(promises.c.branch, "branch"), _related(promises.c.parent, "parent"))
-LOAD_PRELOAD = _text(
-    sa.select(*_promise)
-    .where(promises.c.id.in_(_related_ids), promises.c.id != _given("id"))
-    .order_by(promises.c.id)
-    .limit(_given("limit"))
-    .offset(_ZERO),
-    "branch",
-    "limit",
-    "parent",
-    "limit",
-    "id",
-    "limit",
-)
-"""The children of a task by branch or parent; bounded, and read from two indexes."""
 
 LOAD_DUE_PROMISES = _text(
     sa.select(promises.c.id)
@@ -171,25 +147,6 @@ LOAD_DUE_ENDINGS = _text(
 )
 LOAD_ENDING_DEADLINE = _text(sa.select(sa.func.min(tree_endings.c.asked_at)))
 
-_after = promises.c.id > _given("cursor")
-SEARCH_PROMISES = _text(
-    sa.select(*_promise).where(_after).order_by(promises.c.id).limit(_given("limit")).offset(_ZERO),
-    "cursor",
-    "limit",
-)
-SEARCH_PROMISES_BY = {
-    name: _text(
-        sa.select(*_promise)
-        .where(promises.c[name] == _given("value"), _after)
-        .order_by(promises.c.id)
-        .limit(_given("limit"))
-        .offset(_ZERO),
-        "value",
-        "cursor",
-        "limit",
-    )
-    for name in INDEXED_TAGS.values()
-}
 SEARCH_TASKS = _text(
     sa.select(*_task)
     .where(tasks.c.id > _given("cursor"))
@@ -214,26 +171,6 @@ SEARCH_OPEN_TASKS = _text(
     "limit",
 )
 
-_tree_columns = (
-    promises.c.origin,
-    promises.c.id,
-    promises.c.settled_at,
-    promises.c.value_headers,
-    promises.c.tags,
-)
-LOAD_TREES = _text(
-    sa.select(*_tree_columns)
-    .where(
-        promises.c.origin.is_not(None),
-        sa.tuple_(promises.c.origin, promises.c.id) > sa.tuple_(_given("origin"), _given("id")),
-    )
-    .order_by(promises.c.origin, promises.c.id)
-    .limit(_given("limit"))
-    .offset(_ZERO),
-    "origin",
-    "id",
-    "limit",
-)
 
 _schedule = [schedules.c[name] for name in SCHEDULE_COLUMNS]
 _running = sa.text("NOT paused")

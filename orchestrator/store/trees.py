@@ -44,8 +44,16 @@ class TreeMember:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadTrees(Query[list[TreeMember]]):
-    """At most `limit` promises with an origin behind `after`, in order of (origin, id)."""
+class MemberPage:
+    """Members in order of (origin, id), and up to where that are all (None: to the end)."""
+
+    members: list[TreeMember]
+    after: tuple[str, str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadTrees(Query[MemberPage]):
+    """Promises with an origin behind `after`, in order of (origin, id); `limit` bounds what is read."""
 
     after: tuple[str, str]
     limit: int

@@ -25,6 +25,7 @@ from orchestrator.store import (
     SqliteStore,
     StoreError,
     group_statements,
+    lineage_statements,
     open_store,
     schema,
     sqlite_gauges,
@@ -32,7 +33,7 @@ from orchestrator.store import (
     statements,
 )
 from orchestrator.store.migration import _KNOWN, upgrade, upgrade_file
-from orchestrator.store.search import INDEXED_TAGS
+from orchestrator.store.search import IMPLIED_COLUMNS, INDEXED_TAGS
 from tests.engine_world import GROUP, RESOLVED, TARGET, Ear, claim, create, settle, suspend, world
 
 
@@ -246,7 +247,7 @@ async def test_the_file_is_durable_by_default(tmp_path: Path) -> None:
 
 def _statements() -> dict[str, str]:
     found: dict[str, str] = {}
-    modules = (statements, sqlite_insert, sqlite_gauges, group_statements)
+    modules = (statements, lineage_statements, sqlite_insert, sqlite_gauges, group_statements)
     for name, value in {name: value for module in modules for name, value in vars(module).items()}.items():
         if not name.isupper() or name.startswith("_") or name.endswith(("_COLUMNS", "_TAGS")):
             continue
@@ -281,26 +282,36 @@ async def test_no_statement_scans_a_table() -> None:
     await store.close()
 
 
-@pytest.mark.parametrize("column", INDEXED_TAGS.values())
-async def test_a_search_by_an_indexed_tag_reads_its_index(column: str) -> None:
+async def _reads_of(text: str) -> list[str]:
+    """Return how the plan of a statement finds promises, in order."""
     store = SqliteStore(None)
     await store.open()
     assert store._connection is not None
-    text = statements.SEARCH_PROMISES_BY[column]
-    plan = store._connection.execute(f"EXPLAIN QUERY PLAN {text}", ("x", "", 10)).fetchall()
-    assert [step for *_, step in plan] == [
-        f"SEARCH promises USING INDEX promises_by_{column} ({column}=? AND id>?)"
-    ]
+    plan = store._connection.execute(f"EXPLAIN QUERY PLAN {text}", (None,) * text.count("?")).fetchall()
     await store.close()
+    return [step for *_, step in plan if "promises" in step]
+
+
+@pytest.mark.parametrize("column", INDEXED_TAGS.values())
+async def test_a_search_by_an_indexed_tag_reads_its_index(column: str) -> None:
+    def by(name: str) -> str:
+        return f"SEARCH promises USING COVERING INDEX promises_by_{name} ({name}=? AND id>?)"
+
+    if column in IMPLIED_COLUMNS:
+        reads = await _reads_of(lineage_statements.SEARCH_PROMISES_BY_IMPLIED[column])
+        assert reads == [
+            "SEARCH promises USING INDEX sqlite_autoindex_promises_1 (id=?)",
+            by(column),
+            by("branch"),
+        ]
+    else:
+        reads = await _reads_of(lineage_statements.SEARCH_PROMISES_BY[column])
+        assert reads == [by(column).replace(" COVERING", "")]
 
 
 async def test_a_search_by_any_other_tag_walks_the_ids_in_bounded_pages() -> None:
-    store = SqliteStore(None)
-    await store.open()
-    assert store._connection is not None
-    plan = store._connection.execute(f"EXPLAIN QUERY PLAN {statements.SEARCH_PROMISES}", ("", 10)).fetchall()
-    assert [step for *_, step in plan] == ["SEARCH promises USING INDEX sqlite_autoindex_promises_1 (id>?)"]
-    await store.close()
+    reads = await _reads_of(lineage_statements.SEARCH_PROMISES)
+    assert reads == ["SEARCH promises USING INDEX sqlite_autoindex_promises_1 (id>?)"]
     async with world("sqlite:///:memory:", search_scan_max=10) as w:
         for number in range(25):
             await w.do(create(f"p-{number:02}", **({"own": "y"} if number == 24 else {})))
@@ -315,7 +326,12 @@ async def test_a_search_by_any_other_tag_walks_the_ids_in_bounded_pages() -> Non
     assert (found, cursors) == (["p-24"], 2)
 
 
-_SORTED = {"LOAD_PRELOAD", "LOAD_CALLBACKS", "LOAD_LISTENERS"}
+_SORTED = {
+    "LOAD_PRELOAD",
+    "LOAD_CALLBACKS",
+    "LOAD_LISTENERS",
+    *(f"SEARCH_PROMISES_BY_IMPLIED_{column}" for column in IMPLIED_COLUMNS),
+}
 """They sort no more rows than they return."""
 
 
