@@ -23,16 +23,13 @@ VOTING_PERIOD = 20
 class DaoChain:
     """One deployed DAO. `finalize` mines until what was done before is final."""
 
-    server: ChainServer
+    url: str
     node: Node
     admin: str
+    server: ChainServer | None = None
     dao: str = ""
     deployed_at: int = 0
     contents: list[bytes] = field(default_factory=list)
-
-    @property
-    def url(self) -> str:
-        return self.server.url
 
     async def deploy(self, clock: ClockUnit, voting_period: int) -> None:
         data = deploy_data(load(reputation_dao.NAME), self.admin, voting_period, clock)
@@ -88,6 +85,16 @@ class DaoChain:
 
 
 @asynccontextmanager
+async def dao_at(url: str, clock: ClockUnit, voting_period: int) -> AsyncIterator[DaoChain]:
+    """Found a DAO on a chain that is served already."""
+    async with Node(url) as node:
+        accounts = await node.request("eth_accounts", [])
+        chain = DaoChain(url=url, node=node, admin=str(accounts[0]).lower())
+        await chain.deploy(clock, voting_period)
+        yield chain
+
+
+@asynccontextmanager
 async def dao_chain(
     *,
     clock: ClockUnit = ClockUnit.BLOCK_NUMBER,
@@ -96,8 +103,6 @@ async def dao_chain(
 ) -> AsyncIterator[DaoChain]:
     """Serve a chain with one DAO on it."""
     settings = ChainSettings(finality_lag=FINALITY_LAG, chain_id=chain_id)
-    async with ChainServer(settings) as server, Node(server.url, chain_id=chain_id) as node:
-        accounts = await node.request("eth_accounts", [])
-        chain = DaoChain(server=server, node=node, admin=str(accounts[0]).lower())
-        await chain.deploy(clock, voting_period)
+    async with ChainServer(settings) as server, dao_at(server.url, clock, voting_period) as chain:
+        chain.server = server
         yield chain

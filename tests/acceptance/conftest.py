@@ -7,8 +7,9 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -20,7 +21,13 @@ from tests.anvil_node import SOON_FINAL, anvil
 
 MANY = 8
 ROW = "survived"
+LOCAL, ANVIL = "local", "anvil"
+CHAINS = (LOCAL, ANVIL) if boundaries.FULL else (LOCAL,)
+"""Where every scenario is played; without the full matrix, a few are played on anvil besides."""
+BOTH = (LOCAL, ANVIL)
 Record = Callable[[str, object], None]
+Stage = tuple[Ground, Reference]
+"""A chain that is put back for every scenario, and the uninterrupted run over it."""
 
 
 @pytest.fixture
@@ -45,7 +52,7 @@ def ground(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Ground
 
 
 @pytest.fixture(scope="session")
-def moving(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ground, Reference]:
+def moving(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Stage:
     """A chain that mines by itself and whose blocks are final only later, and a run over it."""
     folder, options = tmp_path_factory.mktemp("moving-chain"), ("--finality-lag", "2", "--block-time", "0.2")
     made = asyncio.run(prepare(nursery, folder, boundaries.PROPOSALS, *options))
@@ -53,13 +60,17 @@ def moving(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 
 @pytest.fixture(scope="session")
-def of_others(
-    nursery: Nursery, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Ground, Reference]]:
+def of_others(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """The same on anvil, which mines by itself and finalises two blocks later, and a run over it."""
-    with anvil("--block-time", "0.2", *SOON_FINAL) as url:
-        made = asyncio.run(furnish(nursery, url, boundaries.PROPOSALS, of_others=True))
-        yield made, asyncio.run(_uninterrupted(made, tmp_path_factory.mktemp("anvil-measure")))
+    with _on_anvil(nursery, boundaries.PROPOSALS, tmp_path_factory.mktemp("anvil-measure")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def wide_of_others(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """The same with many proposals."""
+    with _on_anvil(nursery, MANY, tmp_path_factory.mktemp("wide-anvil-measure")) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -69,10 +80,38 @@ def measure(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Referen
 
 
 @pytest.fixture(scope="session")
-def wide(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ground, Reference]:
+def wide(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Stage:
     """A chain with many proposals, and the uninterrupted run over it."""
     made = asyncio.run(prepare(nursery, tmp_path_factory.mktemp("wide-chain"), MANY))
     return made, asyncio.run(_uninterrupted(made, tmp_path_factory.mktemp("wide-measure")))
+
+
+@pytest.fixture
+def few(request: pytest.FixtureRequest) -> Stage:
+    """A few proposals, on the chain that the test is parametrised with."""
+    if request.param == ANVIL:
+        return cast(Stage, request.getfixturevalue("of_others"))
+    return request.getfixturevalue("ground"), request.getfixturevalue("measure")
+
+
+@pytest.fixture
+def few_moving(request: pytest.FixtureRequest) -> Stage:
+    """The same on a chain that mines by itself, as anvil does in any case."""
+    return cast(Stage, request.getfixturevalue("of_others" if request.param == ANVIL else "moving"))
+
+
+@pytest.fixture
+def many(request: pytest.FixtureRequest) -> Stage:
+    """Many proposals; on anvil few of them where only a sample is played there."""
+    others = "wide_of_others" if boundaries.FULL else "of_others"
+    return cast(Stage, request.getfixturevalue(others if request.param == ANVIL else "wide"))
+
+
+@contextmanager
+def _on_anvil(nursery: Nursery, proposals: int, folder: Path) -> Iterator[Stage]:
+    with anvil("--block-time", "0.2", *SOON_FINAL) as url:
+        made = asyncio.run(furnish(nursery, url, proposals, of_others=True, moves=True))
+        yield made, asyncio.run(_uninterrupted(made, folder))
 
 
 async def _uninterrupted(ground: Ground, folder: Path) -> Reference:
@@ -87,7 +126,17 @@ def survived(record: Record, scene: Scene, place: tuple[object, ...], began: flo
     """Note a row of the table (who died, when, where, at which proposal); return what was executed again."""
     executions, names = scene.history.executions(), scene.history.names()
     again = [names[step] for step, times in executions.items() if times > 1]
-    record(ROW, (*place, f"{time.monotonic() - began:.1f}", len(executions), len(again)))
+    who, *where = place
+    record(
+        ROW,
+        (
+            f"{who}{scene.ground.where}",
+            *where,
+            f"{time.monotonic() - began:.1f}",
+            len(executions),
+            len(again),
+        ),
+    )
     return again
 
 

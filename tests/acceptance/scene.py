@@ -55,7 +55,7 @@ def signer(index: int) -> Signer:
 class Ground:
     """A chain process with one DAO; `rewind` puts it back to where every vote had just ended.
 
-    `of_others` says that anvil serves it.
+    `of_others` says that anvil serves it, `moves` that it mines by itself and blocks are final only later.
     """
 
     nursery: Nursery
@@ -66,7 +66,13 @@ class Ground:
     proposals: int
     scorer_nonce: int
     of_others: bool = False
+    moves: bool = False
     snapshot: str = ""
+
+    @property
+    def where(self) -> str:
+        """What to say behind who dies."""
+        return " on anvil" if self.of_others else ""
 
     async def rewind(self) -> None:
         """Put the chain back; a snapshot can be used once, so another is taken."""
@@ -79,7 +85,7 @@ class Ground:
             self.snapshot = str(await node.request("evm_snapshot", []))
 
     async def reorganise(self, depth: int) -> None:
-        """Have anvil replace its newest blocks by others, without what was in them."""
+        """Have the chain replace its newest blocks by others, without what was in them."""
         async with Node(self.url) as node:
             await node.request("anvil_reorg", [depth, []])
 
@@ -92,10 +98,12 @@ async def prepare(nursery: Nursery, folder: Path, proposals: int, *options: str)
     """Start a chain, with more options if given, and vote on all of so many proposals but the last."""
     arguments = [str(folder / "chain.journal"), "", "chain", "--port", "0", *options]
     chain = nursery.start("chain", arguments, environment={}, directory=folder)
-    return await furnish(nursery, await chain.ready(), proposals)
+    return await furnish(nursery, await chain.ready(), proposals, moves="--block-time" in options)
 
 
-async def furnish(nursery: Nursery, url: str, proposals: int, *, of_others: bool = False) -> Ground:
+async def furnish(
+    nursery: Nursery, url: str, proposals: int, *, of_others: bool = False, moves: bool = False
+) -> Ground:
     """Found a DAO on a chain, and vote on all of so many proposals but the last."""
     async with Node(url) as node:
         admin = DirectSender(node, signer(ADMIN), CHAIN_ID)
@@ -118,6 +126,7 @@ async def furnish(nursery: Nursery, url: str, proposals: int, *, of_others: bool
         proposals=proposals,
         scorer_nonce=nonce,
         of_others=of_others,
+        moves=moves,
     )
     await ground.rewind()
     return ground

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.boundaries import FULL, LIVES
-from tests.acceptance.conftest import Record, survived
-from tests.acceptance.scene import END_S, KILLED, Ground, scene
+from tests.acceptance.conftest import CHAINS, Record, Stage, survived
+from tests.acceptance.scene import END_S, KILLED, scene
 from tests.acceptance.test_killed_everywhere import DRAIN_S
-from tests.acceptance.verdict import Reference, interruption, judge, judge_effects
+from tests.acceptance.verdict import interruption, judge
 
 pytestmark = pytest.mark.acceptance
 POWER_CUTS = 8 if FULL else 3
@@ -26,11 +26,12 @@ UPTIMES_S = (0.3, 0.9)
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("few_moving", CHAINS, indirect=True)
 async def test_a_worker_dies_at_every_boundary_in_turn(
-    moving: tuple[Ground, Reference], tmp_path: Path, record_property: Record
+    few_moving: Stage, tmp_path: Path, record_property: Record
 ) -> None:
     began, deaths = time.monotonic(), []
-    async with scene(moving[0], tmp_path) as played:
+    async with scene(few_moving[0], tmp_path) as played:
         await played.serve()
         played.listen()
         for point in LIVES:
@@ -40,16 +41,17 @@ async def test_a_worker_dies_at_every_boundary_in_turn(
             deaths.append(interruption(played, victim, await played.settled()))
         played.work()
         promises = await played.finished()
-        await judge_effects(played, promises, moving[1], deaths)
+        await judge(played, promises, few_moving[1], interruptions=deaths)
     place = ("worker", f"{len(LIVES)} times", "one boundary after the other", "any")
     survived(record_property, played, place, began)
 
 
+@pytest.mark.parametrize("many", CHAINS, indirect=True)
 async def test_a_power_cut_again_and_again(
-    chance: random.Random, wide: tuple[Ground, Reference], tmp_path: Path, record_property: Record
+    chance: random.Random, many: Stage, tmp_path: Path, record_property: Record
 ) -> None:
     began, deaths = time.monotonic(), []
-    async with scene(wide[0], tmp_path) as played:
+    async with scene(many[0], tmp_path) as played:
         for _ in range(POWER_CUTS):
             processes = [await played.serve(), worker := played.work(), played.listen()]
             await asyncio.sleep(chance.uniform(*UPTIMES_S))
@@ -61,7 +63,7 @@ async def test_a_power_cut_again_and_again(
         played.work()
         played.listen()
         promises = await played.finished()
-        await judge(played, promises, wide[1], interruptions=deaths)
+        await judge(played, promises, many[1], interruptions=deaths)
     unfinished = sum(len(each.settled) < len(promises) for each in deaths)
     place = ("all processes", f"{POWER_CUTS} times", f"{unfinished} times at work", "any")
     survived(record_property, played, place, began)

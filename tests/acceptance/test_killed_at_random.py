@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.boundaries import FULL
-from tests.acceptance.conftest import Record, survived
-from tests.acceptance.scene import END_S, KILLED, LEASE_S, LOOK_S, Ground, Scene, scene
+from tests.acceptance.conftest import ANVIL, CHAINS, Record, Stage, survived
+from tests.acceptance.scene import END_S, KILLED, LEASE_S, LOOK_S, Scene, scene
 from tests.acceptance.test_killed_everywhere import DRAIN_S, PATIENT_LEASE_S
-from tests.acceptance.verdict import Reference, interruption, judge
+from tests.acceptance.verdict import interruption, judge
 
 pytestmark = pytest.mark.acceptance
 ROUNDS = 12 if FULL else 3
+PLACES = [(chain, number) for chain in CHAINS for number in range(ROUNDS)]
 UP_DEATHS = 5
 UP_ROUNDS = 4 if FULL else 1
 LIFE_S = 1.2
@@ -35,16 +36,16 @@ async def _dispatched(scene: Scene) -> None:
         await asyncio.sleep(LOOK_S)
 
 
-@pytest.mark.parametrize("number", range(ROUNDS))
+@pytest.mark.parametrize(("many", "number"), [*PLACES, *([] if FULL else [(ANVIL, 0)])], indirect=["many"])
 async def test_one_of_two_workers(
     number: int,
     chance: random.Random,
-    wide: tuple[Ground, Reference],
+    many: Stage,
     tmp_path: Path,
     record_property: Record,
 ) -> None:
     began = time.monotonic()
-    async with scene(wide[0], tmp_path) as played:
+    async with scene(many[0], tmp_path) as played:
         await played.serve()
         victim = played.work()
         played.work()
@@ -58,21 +59,21 @@ async def test_one_of_two_workers(
         await asyncio.sleep(DRAIN_S)
         stood = interruption(played, victim, await played.settled())
         promises = await played.finished()
-        await judge(played, promises, wide[1], interruptions=[stood])
+        await judge(played, promises, many[1], interruptions=[stood])
     survived(record_property, played, ("1 of 2 workers", f"{instant_s:.2f} s", "", "any"), began)
 
 
-@pytest.mark.parametrize("number", range(ROUNDS))
+@pytest.mark.parametrize(("many", "number"), PLACES, indirect=["many"])
 async def test_a_worker_that_was_taken_for_dead(
     number: int,
     chance: random.Random,
-    wide: tuple[Ground, Reference],
+    many: Stage,
     tmp_path: Path,
     record_property: Record,
 ) -> None:
     """A frozen worker wakes in the middle of what somebody else has done by then: it must not go on (T2)."""
     began = time.monotonic()
-    async with scene(wide[0], tmp_path) as played:
+    async with scene(many[0], tmp_path) as played:
         await played.serve()
         victim = played.work()
         await victim.ready()
@@ -88,20 +89,21 @@ async def test_a_worker_that_was_taken_for_dead(
         victim.thaw()
         promises = await played.finished()
         await asyncio.sleep(DRAIN_S)
-        await judge(played, promises, wide[1], interruptions=[stood])
+        await judge(played, promises, many[1], interruptions=[stood])
     survived(record_property, played, ("frozen worker", f"{instant_s:.2f} s", "", "any"), began)
 
 
+@pytest.mark.parametrize("many", CHAINS, indirect=True)
 @pytest.mark.parametrize("cursor", ["its own cursor", "a shared cursor"])
 async def test_one_of_two_listeners(
     cursor: str,
     chance: random.Random,
-    wide: tuple[Ground, Reference],
+    many: Stage,
     tmp_path: Path,
     record_property: Record,
 ) -> None:
     began = time.monotonic()
-    async with scene(wide[0], tmp_path, PATIENT_LEASE_S) as played:
+    async with scene(many[0], tmp_path, PATIENT_LEASE_S) as played:
         await played.serve()
         played.work()
         victim = played.listen(cursor="other" if cursor == "its own cursor" else "cursor")
@@ -112,21 +114,22 @@ async def test_one_of_two_listeners(
         await victim.kill()
         assert victim.code == KILLED
         promises = await played.finished()
-        await judge(played, promises, wide[1])
+        await judge(played, promises, many[1])
     place = ("1 of 2 listeners", f"{instant_s:.2f} s", cursor, "any")
     survived(record_property, played, place, began)
 
 
+@pytest.mark.parametrize("many", CHAINS, indirect=True)
 @pytest.mark.parametrize("number", range(UP_ROUNDS))
 async def test_the_single_process_again_and_again(
     number: int,
     chance: random.Random,
-    wide: tuple[Ground, Reference],
+    many: Stage,
     tmp_path: Path,
     record_property: Record,
 ) -> None:
     began, deaths, instants = time.monotonic(), [], []
-    async with scene(wide[0], tmp_path) as played:
+    async with scene(many[0], tmp_path) as played:
         for _ in range(UP_DEATHS):
             victim = await played.up()
             instants.append(chance.uniform(0, LIFE_S / 4))
@@ -137,7 +140,7 @@ async def test_the_single_process_again_and_again(
         await played.up()
         # Engine and worker die together here: a task announced in that moment is announced at the next start.
         promises = await played.finished()
-        await judge(played, promises, wide[1], interruptions=deaths)
+        await judge(played, promises, many[1], interruptions=deaths)
     unfinished = sum(len(each.settled) < len(promises) for each in deaths)
     assert unfinished, "everything had ended before the first death"
     place = ("up", " ".join(f"{each:.2f}" for each in instants), f"{unfinished} times at work", "any")

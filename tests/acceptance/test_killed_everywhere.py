@@ -1,8 +1,9 @@
 """Killed everywhere: SIGKILL on each side of every durable boundary of listener, worker and server.
 
-Each case runs a chain, a server, a listener and a worker as real processes. One of them ends itself at its
-boundary, an unarmed one takes over, and the end is compared with the uninterrupted run on the same chain. A
-case that does not come to its boundary fails.
+Each case runs a server, a listener and a worker as real processes, over this project's chain or over anvil, a
+node that others wrote, which mines by itself. One of them ends itself at its boundary, an unarmed one takes
+over, and the end is compared with the uninterrupted run on the same chain. A case that does not come to its
+boundary fails.
 """
 
 from __future__ import annotations
@@ -13,14 +14,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.boundaries import CASES, WAITING, Death
-from tests.acceptance.conftest import Record, survived
-from tests.acceptance.scene import END_S, KILLED, Ground, Scene, scene
-from tests.acceptance.verdict import NEEDS_SERVER, Interruption, Reference, interruption, judge
+from tests.acceptance.boundaries import CASES, FULL, MATRIX, WAITING, Death
+from tests.acceptance.conftest import ANVIL, LOCAL, Record, Stage, survived
+from tests.acceptance.scene import END_S, KILLED, Scene, scene
+from tests.acceptance.verdict import NEEDS_SERVER, Interruption, interruption, judge
 
 pytestmark = pytest.mark.acceptance
 PATIENT_LEASE_S = 6.0
 """Where the worker lives on, it keeps its tasks for as long as the server is away."""
+MODEST = frozenset(
+    {
+        "worker, after broadcast, 1",
+        "worker, before record confirm_transaction, 1",
+        "listener, before settle votingEnded, 1",
+    }
+)
+"""What is always played on anvil; the full matrix plays everything there."""
+PLACES = [(LOCAL, death) for death in CASES]
+PLACES += [(ANVIL, death) for death in MATRIX if FULL or str(death) in MODEST]
 DRAIN_S = 0.1
 """How long the server may take to store what a victim had sent it."""
 
@@ -76,21 +87,20 @@ async def die(scene: Scene, death: Death) -> list[Interruption]:
     return []
 
 
-@pytest.mark.parametrize("death", CASES, ids=str)
-async def test_killed(
-    death: Death,
-    ground: Ground,
-    measure: Reference,
-    tmp_path: Path,
-    record_property: Record,
-) -> None:
+def test_the_cases_are_there() -> None:
+    """Boundaries have names, and names change."""
+    assert {str(death) for chain, death in PLACES if chain == ANVIL} >= MODEST
+
+
+@pytest.mark.parametrize(("few", "death"), PLACES, indirect=["few"], ids=str)
+async def test_killed(few: Stage, death: Death, tmp_path: Path, record_property: Record) -> None:
     began = time.monotonic()
     lease = {} if death.role == "worker" else {"lease_s": PATIENT_LEASE_S}
-    async with scene(ground, tmp_path, **lease) as played:
+    async with scene(few[0], tmp_path, **lease) as played:
         stood = await die(played, death)
         promises = await played.finished()
         retried = NEEDS_SERVER if death.role == "server" else ()
-        await judge(played, promises, measure, interruptions=stood, retried=retried)
+        await judge(played, promises, few[1], interruptions=stood, retried=retried)
     place = (death.role, death.point.when, death.boundary, death.point.nth)
     again = survived(record_property, played, place, began)
     if death.role == "worker" and death.point.when == "before" and death.step:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from contracts.bindings.reputation_dao import ClockUnit
 from contracts.rpc import Node
 from listener import ProposalRequest, VotingEnded, score_promise_id, voting_ended_id
 from orchestrator.client.codec import decode, decode_value
@@ -20,8 +21,10 @@ from orchestrator.protocol.records import PromiseRecord, PromiseState
 from orchestrator.server import ServerSettings, create_app, listening
 from orchestrator.store import open_store
 from orchestrator.transport.http import HttpTransport
+from tests.acceptance.conftest import CHAINS, LOCAL
 from tests.acceptance.listener_process import Job, listen, run_process
-from tests.listener_chain import CHAIN_ID, DaoChain, dao_chain
+from tests.anvil_node import SOON_FINAL, anvil
+from tests.listener_chain import CHAIN_ID, VOTING_PERIOD, DaoChain, dao_at, dao_chain
 
 pytestmark = pytest.mark.acceptance
 KILLED = -9
@@ -68,9 +71,20 @@ class World:
 
 
 @asynccontextmanager
-async def world_at(folder: Path) -> AsyncIterator[World]:
+async def chain_of(served_by: str) -> AsyncIterator[DaoChain]:
+    if served_by == LOCAL:
+        async with dao_chain() as chain:
+            yield chain
+        return
+    with anvil(*SOON_FINAL) as url:
+        async with dao_at(url, ClockUnit.BLOCK_NUMBER, VOTING_PERIOD) as chain:
+            yield chain
+
+
+@asynccontextmanager
+async def world_at(folder: Path, served_by: str) -> AsyncIterator[World]:
     store = open_store(f"sqlite:///{folder / 'engine.db'}")
-    async with dao_chain() as chain, Engine(store) as engine:
+    async with chain_of(served_by) as chain, Engine(store) as engine:
         ids = await chain.propose(4)
         await chain.cancel(ids[1])
         await chain.end_voting()
@@ -115,9 +129,12 @@ async def _check_end(world: World, proposal_id: int, record: PromiseRecord) -> N
         assert ended.block_number <= (await node.header("finalized")).number
 
 
+@pytest.mark.parametrize("served_by", CHAINS)
 @pytest.mark.parametrize("point", POINTS)
-async def test_a_listener_killed_anywhere_loses_and_doubles_nothing(point: str, tmp_path: Path) -> None:
-    async with asyncio.timeout(100), world_at(tmp_path) as world:
+async def test_a_listener_killed_anywhere_loses_and_doubles_nothing(
+    point: str, served_by: str, tmp_path: Path
+) -> None:
+    async with asyncio.timeout(100), world_at(tmp_path, served_by) as world:
         code, _ = await run_process(world.job("cursor", point))
         assert code == KILLED, "the process came to its end before its place to die"
         before = await world.promises()
@@ -128,8 +145,9 @@ async def test_a_listener_killed_anywhere_loses_and_doubles_nothing(point: str, 
         await check(world, before)
 
 
-async def test_two_listeners_side_by_side_one_of_them_killed(tmp_path: Path) -> None:
-    async with asyncio.timeout(100), world_at(tmp_path) as world:
+@pytest.mark.parametrize("served_by", CHAINS)
+async def test_two_listeners_side_by_side_one_of_them_killed(served_by: str, tmp_path: Path) -> None:
+    async with asyncio.timeout(100), world_at(tmp_path, served_by) as world:
         outcomes = await asyncio.gather(
             run_process(world.job("one")),
             run_process(world.job("shared", "before:2:store advance")),

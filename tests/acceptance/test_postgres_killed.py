@@ -16,11 +16,11 @@ from orchestrator.domain.promise import PromiseState
 from orchestrator.protocol import commands as c
 from orchestrator.transport.http import HttpTransport
 from tests.acceptance.boundaries import FULL
-from tests.acceptance.conftest import Record, survived
-from tests.acceptance.scene import END_S, KILLED, LOOK_S, Ground, Scene, scene
+from tests.acceptance.conftest import CHAINS, Record, Stage, survived
+from tests.acceptance.scene import END_S, KILLED, LOOK_S, Scene, scene
 from tests.acceptance.test_killed_everywhere import DRAIN_S
 from tests.acceptance.test_store_crash import COMMIT
-from tests.acceptance.verdict import Reference, interruption, judge
+from tests.acceptance.verdict import interruption, judge
 from tests.engine_world import world
 from tests.postgres_server import Server
 
@@ -76,15 +76,16 @@ def _killed(process: subprocess.Popen[bytes], lines: int) -> list[str]:
     return whole
 
 
+@pytest.mark.parametrize("many", CHAINS, indirect=True)
 async def test_a_scoring_over_two_servers_of_which_one_is_killed(
-    wide: tuple[Ground, Reference],
+    many: Stage,
     postgres_url: str,
     chance: random.Random,
     tmp_path: Path,
     record_property: Record,
 ) -> None:
     began = time.monotonic()
-    async with scene(wide[0], tmp_path) as played:
+    async with scene(many[0], tmp_path) as played:
         first, first_url = await _serve(played, postgres_url)
         _, second_url = await _serve(played, postgres_url)
         orphan, heir = _work(played, first_url), _work(played, second_url)
@@ -100,7 +101,7 @@ async def test_a_scoring_over_two_servers_of_which_one_is_killed(
         stood = interruption(played, orphan, await played.settled())
         await _serve(played, postgres_url, port=first_url.rpartition(":")[2])
         promises = await played.finished()
-        await judge(played, promises, wide[1], interruptions=[stood])
+        await judge(played, promises, many[1], interruptions=[stood])
         elsewhere = HttpTransport(first_url)
         for promise_id, promise in promises.items():
             assert (await elsewhere.call(c.PromiseGet(id=promise_id))).promise == promise

@@ -126,8 +126,13 @@ async def judge(
     interruptions: Sequence[Interruption] = (),
     retried: Collection[str] = (),
 ) -> None:
-    """Assert all that must be true; `interruptions` are the deaths of those that execute steps."""
+    """Assert all that must be true; `interruptions` are the deaths of those that execute steps.
+
+    On a chain that goes on by itself steps ask as often as it needs, and of records only outcomes are equal.
+    """
     await judge_effects(scene, promises, expected, interruptions)
+    if scene.ground.moves:
+        return
     history = scene.history
     assert records(promises) == expected.records
     assert history.executions().keys() == expected.requests.keys()
@@ -141,7 +146,7 @@ async def judge_effects(
     expected: Reference,
     interruptions: Sequence[Interruption],
 ) -> None:
-    """Assert what must be true also where the chain goes on by itself, and steps ask as often as it needs."""
+    """Assert what must be true also where the way differs from the uninterrupted run's."""
     await _judge_chain(scene.ground, batched=scene.batched)
     assert outcomes(scene.ground, promises) == expected.outcomes
     assert not scene.history.restarted(), "steps began again after they had settled"

@@ -85,6 +85,7 @@ async def test_what_a_nodes_index_has_lost_is_found_in_its_blocks(
     await chain.mine(30)
     ids += await chain.propose(2)
     await chain.finalize()
+    assert chain.server is not None
     damaged = await chain.server.open_endpoint(TruncatedLogs(keep=0))
     settings = chain.settings(filter_check=FilterCheck.ALL)
     async with Node(damaged.url, chain_id=CHAIN_ID) as node:
