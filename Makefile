@@ -20,10 +20,10 @@ test: $(READY) ## run every test
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 matrix: $(READY) ## kill every process at every durable boundary, on both chains (about an hour)
-	DAO_SCORER_FULL_MATRIX=1 $(BIN)/python -m pytest -n $(WORKERS) -k "killed or reorganised" tests/acceptance
+	DAO_SCORER_FULL_MATRIX=1 $(BIN)/python -m pytest -n $(WORKERS) -k "killed or reorganised or pools" tests/acceptance
 
 RECORDS := tests/integration/test_transactions_weather.py tests/integration/test_batches_weather.py \
-	tests/acceptance/test_replay_audited.py \
+	tests/acceptance/test_replay_audited.py tests/acceptance/test_replay_tampered.py \
 	tests/acceptance/test_linearizable.py tests/acceptance/test_server_killed_under_load.py \
 	tests/property/test_engine_oracle.py tests/integration/test_chain_anvil.py \
 	tests/property/test_rpc_pool_weather.py tests/property/test_contracts_rounds_walk.py \

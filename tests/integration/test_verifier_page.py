@@ -145,11 +145,11 @@ NO_BUNDLE = {"listed voter twice": f"vote 4: voter {IN_FAVOUR} stands twice for 
 
 @pytest.mark.timeout(120)
 async def test_right_bundles_are_green_and_tampered_ones_red_at_the_place(scored: Scored, page: Page) -> None:  # noqa: F811
-    async with TestServer(_allowing(scored.node.endpoint)) as node:
+    async with TestServer(allowing(scored.node.endpoint)) as node:
         await _compared(scored, page, str(node.make_url("/")))
 
 
-def _allowing(url: str) -> web.Application:
+def allowing(url: str) -> web.Application:
     """Return a door to the local chain that browsers may use, as those of providers."""
     allowed = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "content-type"}
 
@@ -202,7 +202,7 @@ async def test_what_other_scorers_submitted_is_told(scored: Scored, page: Page) 
     await made.execute(0, made.registry, proposal_scores.GRANT_ROLE, *grant)
     number = int(scored.content["sections"]["scoring"]["proposal_id"])
     await made.execute(6, made.registry, proposal_scores.SUBMIT_SCORE, number, 1, -77, b"\x07" * 32)
-    async with TestServer(_allowing(scored.node.endpoint)) as node:
+    async with TestServer(allowing(scored.node.endpoint)) as node:
         checks = await page.check(json.dumps(scored.content).encode(), str(node.make_url("/")))
     assert set(checks.values()) == {"true"}, await page.told()
     told = await page.tab.evaluate("document.getElementById('check-scorers').textContent")
@@ -311,7 +311,7 @@ def test_the_page_is_whole_and_its_hash_is_published() -> None:
 
 @pytest.mark.timeout(120)
 async def test_a_policy_is_computed_in_the_page_too(page: Page) -> None:
-    async with stage() as on, TestServer(_allowing(on.made.node.endpoint)) as node:
+    async with stage() as on, TestServer(allowing(on.made.node.endpoint)) as node:
         snapshot = await on.made.node.request("evm_snapshot", [])
         for name, (weighting, rules, _) in POLICIES.items():
             _, bundle = await on.scored(state(weighting(on), rules))

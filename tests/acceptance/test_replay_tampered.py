@@ -1,0 +1,207 @@
+"""Recorded proposals, replayed: each bundle passes the audit, and each tampered copy fails at its place.
+
+A few proposals by default; all of them, under two policies, with `DAO_SCORER_RECORDS=1`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.rpc import Node
+from orchestrator.commitments import Bundle, bundle_from_json, bundle_to_json, jcs
+from scorers.audit import Audit, audit
+from scorers.policies import DenyList, ParticipationAdjusted
+from scorers.policies.statement import state
+from scorers.policy import AnyPolicy
+from scorers.replay import run
+from scorers.replay.dataset import load_dataset
+from tests.acceptance.boundaries import RECORDS
+from tests.data import DXDAO, needs_dxdao
+
+FEW = 2
+POLICIES: dict[str, AnyPolicy | None] = {
+    "participation-adjusted": state(ParticipationAdjusted(last=7), [DenyList(voters=("0x" + "aa" * 20,))]),
+    **({"without configuration": None} if RECORDS else {}),
+}
+HASH, OTHER = "0x" + "12" * 32, "0x" + "cd" * 20
+BALLOTS = "leaf 1 (fetch_votes), output: ballots"
+
+
+class Quiet:
+    """Nobody watches."""
+
+    def played(self, done: int) -> None: ...
+    def submitted(self, done: int) -> None: ...
+    def verified(self, done: int) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgery:
+    """How a bundle of so many `votes` is tampered with, which checks must fail, and a place that is told."""
+
+    change: Callable[[Any], object]
+    checks: set[str]
+    place: Callable[[Any], str]
+    votes: int = 0
+
+
+def step(content: Any, function: str) -> Any:
+    return next(leaf for leaf in content["leaves"] if leaf["function"] == function)
+
+
+def rewritten(content: Any, function: str, side: str, change: Callable[[Any], object]) -> None:
+    """Change a step's value and its hash, as a forger would at least."""
+    leaf = step(content, function)
+    value = json.loads(leaf[side])
+    change(value)
+    leaf[side] = jcs.encode(value)
+    leaf[f"{side}_hash"] = "0x" + sha256(leaf[side].encode()).hexdigest()
+
+
+def ballots(change: Callable[[list[Any]], object]) -> Callable[[Any], None]:
+    return lambda content: rewritten(
+        content, "fetch_votes", "output", lambda votes: change(votes["fields"]["ballots"])
+    )
+
+
+def heavier(found: list[Any]) -> None:
+    found[0]["fields"]["weight"] = str(int(found[0]["fields"]["weight"]) + 1)
+
+
+def added(found: list[Any]) -> None:
+    found.append({**found[0], "fields": {**found[0]["fields"], "voter": OTHER}})
+
+
+def other_parameter(content: Any) -> None:
+    def change(given: Any) -> None:
+        fields = given["policy"]["fields"]
+        if "minimum_weight" in fields:
+            fields["minimum_weight"] = "2"
+        else:
+            fields["statement"]["fields"]["parameters"]["last"] = "8"
+
+    rewritten(content, "check_eligibility", "input", change)
+
+
+def value_alone(content: Any) -> None:
+    leaf = step(content, "fetch_votes")
+    leaf["output"] = leaf["output"].replace('"ballots":[', '"ballots":[{},', 1).replace("{},]", "{}]")
+
+
+def set_in(*path: Any, value: object) -> Callable[[Any], None]:
+    def change(content: Any) -> None:
+        for name in path[:-1]:
+            content = content[name]
+        content[path[-1]] = value
+
+    return change
+
+
+def left_out_of_the_list(content: Any) -> None:
+    votes = content["sections"]["votes"]
+    del votes["leaves"][0]
+    votes["count"] -= 1
+    for index, vote in enumerate(votes["leaves"]):
+        vote["index"] = index
+
+
+def voter(content: Any) -> str:
+    first: str = content["sections"]["votes"]["leaves"][0]["voter"]
+    return first
+
+
+SCORING = ("sections", "scoring")
+FORGERIES = {
+    "value": Forgery(change=value_alone, checks={"values"}, place=lambda _: "leaf 1 (fetch_votes), output"),
+    "weight": Forgery(
+        change=ballots(heavier),
+        checks={"leaves", "proofs", "root", "policy"},
+        place=lambda content: f"{BALLOTS}[{voter(content)}].weight",
+        votes=1,
+    ),
+    "order": Forgery(
+        change=ballots(lambda found: found.reverse()),
+        checks={"leaves", "proofs", "root"},
+        place=lambda _: f"{BALLOTS}: place 0 of the order",
+        votes=2,
+    ),
+    "voter left out": Forgery(
+        change=ballots(lambda found: found.pop(0)),
+        checks={"leaves", "proofs", "root", "policy"},
+        place=lambda content: f"{BALLOTS}[{voter(content)}]",
+        votes=1,
+    ),
+    "voter added": Forgery(
+        change=ballots(added),
+        checks={"leaves", "proofs", "root", "policy"},
+        place=lambda _: f"{BALLOTS}[{OTHER}]",
+        votes=1,
+    ),
+    "voter left out of the list": Forgery(
+        change=left_out_of_the_list,
+        checks={"votes"},
+        place=lambda content: f"votes.leaves[{voter(content)}]",
+        votes=1,
+    ),
+    "leaf": Forgery(change=set_in("leaves", 2, "hash", value=HASH), checks={"leaves"}, place=lambda _: ""),
+    "root": Forgery(
+        change=set_in("root", value=HASH), checks={"proofs", "root", "registry"}, place=lambda _: ""
+    ),
+    "policy parameter": Forgery(
+        change=other_parameter,
+        checks={"leaves", "scoring"},
+        place=lambda _: "(check_eligibility), input: policy.",
+    ),
+    "other chain": Forgery(
+        change=set_in(*SCORING, "chain_id", value=1), checks={"scoring", "chain"}, place=lambda _: ""
+    ),
+    "other contract": Forgery(
+        change=set_in(*SCORING, "registry", value=OTHER),
+        checks={"scoring", "domain", "registry", "transaction"},
+        place=lambda _: "",
+    ),
+    "other DAO": Forgery(
+        change=set_in(*SCORING, "dao", value=OTHER),
+        checks={"scoring", "standing", "score"},
+        place=lambda _: "",
+    ),
+}
+
+
+@needs_dxdao
+@pytest.mark.timeout(7_200 if RECORDS else 170)
+@pytest.mark.parametrize("policy", POLICIES)
+async def test_each_tampered_copy_of_a_recorded_bundle_fails_at_its_place(
+    policy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = Counter[str]()
+
+    async def audited(node: Node, bundle: Bundle) -> Audit:
+        for name, forgery in FORGERIES.items():
+            content = json.loads(bundle_to_json(bundle))
+            if content["sections"]["votes"]["count"] < forgery.votes:
+                continue
+            place = forgery.place(content)
+            forgery.change(content)
+            found = await audit(node, bundle_from_json(json.dumps(content)))
+            failed = {check.name for check in found.checks if not check.ok}
+            assert forgery.checks <= failed, (name, bundle.promise_id, found)
+            told = [each.place for each in found.differences]
+            assert not place or any(place in each for each in told), (name, bundle.promise_id, told)
+            tried[name] += 1
+        return await audit(node, bundle)
+
+    monkeypatch.setattr(run, "audit", audited)
+    proposals = load_dataset(DXDAO, None if RECORDS else FEW)
+    results = await run.replay(proposals, tmp_path, Quiet(), POLICIES[policy])
+    assert [each.proof_faults for each in results] == [()] * len(proposals)
+    assert tried.keys() == FORGERIES.keys()
+    print(dict(tried))  # noqa: T201 - how many copies of each kind
