@@ -110,6 +110,11 @@ def policy_hash(policy: AnyPolicy) -> str:
     return "0x" + keccak(canonical(policy, type(policy))).hex()
 
 
+def policy_named(policy: AnyPolicy, bound: str) -> str:
+    """Return what a submission names, whose score was made under `policy`: nothing where none is bound."""
+    return ANY_POLICY if bound == ANY_POLICY else policy_hash(policy)
+
+
 def check_bound(policy: AnyPolicy, *, proposal_id: int, bound: str) -> None:
     """Raise PolicyMismatch if the registry binds the proposal to another policy."""
     ours = policy_hash(policy)

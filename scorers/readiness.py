@@ -11,7 +11,7 @@ from contracts.bindings import BindingError, proposal_scores
 from contracts.dao import governor_behind
 from contracts.rpc import CallReverted, Node
 from contracts.transactions import check_sender
-from contracts.transactions.checks import SUBMISSION_GAS
+from contracts.transactions.checks import SUBMISSION_GAS, OutdatedRegistry
 from scorers.errors import NotReady
 
 _log = structlog.get_logger(__name__)
@@ -30,6 +30,8 @@ async def check_scorer(node: Node, address: str, registry: str | None) -> None:
         status = await check_sender(node, address, registry)
     except (BindingError, CallReverted) as error:
         raise _no_registry(registry, error) from error
+    except OutdatedRegistry as error:
+        raise NotReady(str(error)) from error
     if status.paused:
         _log.warning("registry_paused", registry=registry)
     # The registry's pause is the last of the faults, if it is one of them.

@@ -17,8 +17,9 @@ from itertools import count
 from contracts.bindings import decode_error, proposal_scores
 from contracts.bindings.governor import ProposalState
 from contracts.bindings.score_values import NOBODY
-from contracts.rpc import Node, logs_between
+from contracts.rpc import Node, answers_of, logs_between
 from contracts.transactions import Sent, SentStatus, Signers, patiently, send_detached
+from contracts.transactions.checks import check_version, version_call
 from contracts.transactions.patience import park_s
 from orchestrator import Context, Info
 from scorers.batches.sorting import single_intent
@@ -35,7 +36,7 @@ STATUS_CODES = {
     ScoreStatus.NO_VOTES: proposal_scores.Status.NO_VOTES,
 }
 # A retry cannot mend these; every other refusal may pass (a role granted, a pause lifted, a node caught up).
-HOPELESS = frozenset({"InvalidStatus", "InvalidScore", "InvalidRoot"})
+HOPELESS = frozenset({"InvalidStatus", "InvalidScore", "InvalidRoot", "WrongPolicy"})
 REVERTS_MAX = 3
 """Mined and reverted that often although the trial before succeeded, it costs gas and leads nowhere."""
 
@@ -111,7 +112,8 @@ async def read_standing(info: Info, proposal: Proposal) -> Standing:
     """Read, at one finalised block, whether the proposal was cancelled and what our keys have submitted.
 
     What any key of this worker has submitted in the current round counts, a retiring one included; else the
-    standing is that of the active key that has committed, or of the one to submit with.
+    standing is that of the active key that has committed, or of the one to submit with. Raises
+    OutdatedRegistry.
     """
     mode = info.dependency(SubmissionMode)
     if mode.shadow:
@@ -122,10 +124,10 @@ async def read_standing(info: Info, proposal: Proposal) -> Standing:
     place, state = (proposal.registry, proposal.proposal_id), dao_of(proposal).state(proposal.proposal_id)
     # One batch and not a multicall: whether Multicall3 is there is learnt by asking, and a step that another
     # process takes over has to ask the chain for the same.
-    answers = await node.call_many(
-        [state.call, *course_calls(place, chosen), *_submissions(place, FIRST_ROUND, signers.addresses)],
-        finalized.number,
-    )
+    asked = [state.call, *course_calls(place, chosen), *_submissions(place, FIRST_ROUND, signers.addresses)]
+    outcomes = await node.call_each([version_call(proposal.registry), *asked], finalized.number)
+    check_version(proposal.registry, outcomes[0])
+    answers = answers_of(outcomes[1:])
     course = read_course(answers[1 : 1 + COURSE_CALLS])
     records = answers[1 + COURSE_CALLS :]
     if course.round != FIRST_ROUND:
@@ -199,11 +201,11 @@ async def _entry(node: Node, proposal: Proposal, scorer: str, round_: int, last:
     raise EntryMissing(proposal.proposal_id, scorer)
 
 
-async def submit(ctx: Context, proposal: Proposal, verdict: Verdict, root: str) -> Submission:
-    """Submit a verdict with the root (0x text) of its committed steps to the current round.
+async def submit(ctx: Context, proposal: Proposal, verdict: Verdict, root: str, policy: str) -> Submission:
+    """Submit a verdict with the root of its committed steps to the current round.
 
-    Part of a workflow. It waits out what may pass, however long, and returns what is final; in the shadow it
-    returns at once.
+    `root` and `policy`, as `policy_named` gives it, are 0x text. Part of a workflow. It waits out what may
+    pass, however long, and returns what is final; in the shadow it returns at once.
     """
     reverts = 0
     salts: dict[int, str] = {}
@@ -212,7 +214,7 @@ async def submit(ctx: Context, proposal: Proposal, verdict: Verdict, root: str) 
         ended = judge_standing(standing, verdict, root)
         if ended is not None:
             return ended
-        item = item_of(proposal, verdict, root, standing, attempt)
+        item = replace(item_of(proposal, verdict, root, standing, attempt), policy=policy)
         place = Place(chain_id=proposal.chain_id, registry=proposal.registry, scorer=standing.scorer)
         if standing.sealing is not None:
             sent = await _sealed(ctx, place, item, standing, salts)

@@ -11,12 +11,13 @@ is an argument or result of a committed step.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import cast
 
 from contracts.transactions import patiently
 from listener.invocation import EndReason, ProposalRequest, VotingEnded
 from orchestrator import Context, Info
-from scorers.policy import ANY_POLICY, AnyPolicy, ChosenPolicy, Policy, PolicyStatement
+from scorers.policy import ANY_POLICY, AnyPolicy, ChosenPolicy, Policy, PolicyStatement, policy_named
 from scorers.rounds.following import follow_rounds
 from scorers.rounds.values import Followed, RoundsEnd
 from scorers.steps.eligibility import check_eligibility
@@ -56,9 +57,13 @@ async def score_proposal(ctx: Context, request: ProposalRequest) -> ScoreOutcome
         return outcome_of(proposal, policy, verdict, quorum=await _quorum(ctx, proposal))
     closing = await ctx.close_commitments(domain_of(proposal))
     root = "0x" + closing.root.hex()
-    submission = await submit(ctx, proposal, verdict, root)
+    named = policy_named(policy, proposal.policy_hash)
+    submission = await submit(ctx, proposal, verdict, root, named)
     if submission.watched:
-        submission = await _watched(ctx, proposal, verdict, root, submission)
+        followed = Followed(
+            proposal=proposal, verdict=verdict, root=root, round=submission.round, policy=named
+        )
+        submission = await _watched(ctx, followed, submission)
     quorum = await _quorum(ctx, proposal)
     return outcome_of(
         proposal,
@@ -76,17 +81,13 @@ async def _quorum(ctx: Context, proposal: Proposal) -> Quorum | None:
     return await patiently(ctx, read_quorum, proposal) if has_quorum(proposal) else None
 
 
-async def _watched(
-    ctx: Context, proposal: Proposal, verdict: Verdict, root: str, submission: Submission
-) -> Submission:
+async def _watched(ctx: Context, followed: Followed, submission: Submission) -> Submission:
     """Follow what becomes of the verdict; in the shadow that is the result, else it goes on by itself.
 
     The evidence has to be there while the verdict can still be challenged, so nobody waits for the end.
     """
     if submission.status is SubmissionStatus.SHADOW:
-        followed = Followed(proposal=proposal, verdict=verdict, root=root, round=0)
-        return shadow_of(await follow_rounds(ctx, followed))
-    followed = Followed(proposal=proposal, verdict=verdict, root=root, round=submission.round)
+        return shadow_of(await follow_rounds(ctx, replace(followed, round=0)))
     ctx.options(id=rounds_id(ctx.id)).detached(follow_rounds, followed)
     return submission
 

@@ -71,5 +71,7 @@ def _shown(error_name: str, value: object) -> str:
         return f"{value:#04x} ({_PANICS.get(value, 'see the Solidity manual')})"
     if isinstance(value, bytes):
         return "0x" + value.hex()
+    if isinstance(value, tuple):
+        return f"[{', '.join(_shown(error_name, each) for each in value)}]"
     # A message is a stranger's text: quoted, it cannot break the line or pass for another argument.
     return repr(value) if error_name == "Error" else str(value)

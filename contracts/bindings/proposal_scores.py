@@ -32,11 +32,13 @@ from contracts.bindings.score_rounds import (
     SCORE_COMMITTED,
     SCORE_RESOLVED,
     SCORERS_AT,
+    SUBMISSION,
     WAS_SCORER,
     WITHDRAW,
     WITHDRAWN,
 )
 from contracts.bindings.score_values import (
+    NO_POLICY,
     Challenged,
     Course,
     PolicyRegistered,
@@ -49,6 +51,7 @@ from contracts.bindings.score_values import (
     Step,
     Submission,
     SubmissionRecord,
+    SubmissionSkipped,
     VerdictProof,
     Vote,
 )
@@ -87,9 +90,8 @@ def commitment_for(
         EncodeError: a value does not fit its type.
 
     """
-    types = ("uint256", "address", "uint256", "uint32", "address", *_VERDICT, "bytes32")
-    verdict = (submission.status, submission.score, submission.root)
-    values = (chain_id, registry, submission.proposal_id, round_, scorer, *verdict, salt)
+    types = ("uint256", "address", SUBMISSION, "uint32", "address", "bytes32")
+    values = (chain_id, registry, submission, round_, scorer, salt)
     return keccak(encode_values("the commitment to a verdict", types, values))
 
 
@@ -105,17 +107,26 @@ def _submission(status: int, score: int, root: bytes, submitted_at: int) -> Subm
     return SubmissionRecord(status=Status(status), score=score, root=root, submitted_at=submitted_at)
 
 
+def _refusals(refusals: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return refusals
+
+
 _ID = ("uint256",)
 _ROLE = ("bytes32", "address")
 _VERDICT = ("uint8", "int32", "bytes32")
-_SUBMISSION = "(uint256,uint8,int32,bytes32)"
 _STEP = "(bytes32,uint256,uint256,string,uint256,bytes32,bytes32)"
 _VERDICT_PROOF = f"({_STEP},bytes32[],string,bytes32,string)"
 _VOTE = "(bytes32,uint256,uint256,address,uint8,uint256,uint256,bool,string,uint256,uint256)"
 
 # Writing
 SUBMIT_SCORE = Function(name="submitScore", inputs=("uint256", *_VERDICT), result=_nothing)
-SUBMIT_SCORES = Function(name="submitScores", inputs=(f"{_SUBMISSION}[]",), result=_nothing)
+SUBMIT_SCORE_UNDER_POLICY = Function(
+    name="submitScore", inputs=("uint256", *_VERDICT, "bytes32"), result=_nothing
+)
+SUBMIT_SCORES = Function(
+    name="submitScores", inputs=(f"{SUBMISSION}[]",), outputs=("bytes[]",), result=_refusals
+)
+"""Answers what each verdict was refused with, no bytes where it was taken."""
 REGISTER_POLICY = Function(name="registerPolicy", inputs=("bytes32",), result=_nothing)
 PAUSE = Function(name="pause", result=_nothing)
 UNPAUSE = Function(name="unpause", result=_nothing)
@@ -180,6 +191,15 @@ SCORE_SUBMITTED = Event(
     ),
     record=ScoreSubmitted,
 )
+SUBMISSION_SKIPPED = Event(
+    name="SubmissionSkipped",
+    parameters=(
+        Parameter(name="proposalId", type="uint256", indexed=True),
+        Parameter(name="scorer", type="address", indexed=True),
+        Parameter(name="refusal", type="bytes"),
+    ),
+    record=SubmissionSkipped,
+)
 SCORE_FINALIZED = Event(
     name="ScoreFinalized",
     parameters=(Parameter(name="proposalId", type="uint256", indexed=True), *_ROUND_AND_VERDICT),
@@ -194,6 +214,7 @@ POLICY_REGISTERED = Event(
     record=PolicyRegistered,
 )
 
+NOTHING_TAKEN = ErrorType("NothingTaken(bytes[] refusals)")
 ERRORS = (
     *score_rounds.ERRORS,
     ErrorType("AccessControlBadConfirmation()"),
@@ -206,6 +227,7 @@ ERRORS = (
         " uint8 status, int32 score, bytes32 root)"
     ),
     ErrorType("CheckpointUnorderedInsertion()"),
+    ErrorType("DaoIsSilent(uint256 proposalId)"),
     ErrorType("EmptyBatch()"),
     ErrorType("EnforcedPause()"),
     ErrorType("ExpectedPause()"),
@@ -215,12 +237,14 @@ ERRORS = (
     ErrorType("InvalidStatus(uint8 status)"),
     ErrorType("MerkleProofInvalidMultiproof()"),
     ErrorType("NotFinal(uint256 proposalId)"),
+    NOTHING_TAKEN,
     ErrorType("PolicyUnchanged(bytes32 policyHash)"),
     ErrorType("ProposalWasCanceled(uint256 proposalId)"),
     ErrorType("SafeCastOverflowedUintDowncast(uint8 bits, uint256 value)"),
     ErrorType("UnsupportedQuorum(uint32 quorum)"),
     ErrorType("StringsInsufficientHexLength(uint256 value, uint256 length)"),
     ErrorType("VotingNotEnded(uint256 proposalId, uint8 state)"),
+    ErrorType("WrongPolicy(uint256 proposalId, bytes32 policy, bytes32 binding)"),
 )
 
 __all__ = [
@@ -252,6 +276,8 @@ __all__ = [
     "MAX_SCORE",
     "MAY_SCORE",
     "NAME",
+    "NOTHING_TAKEN",
+    "NO_POLICY",
     "OPEN_ROUND",
     "PAUSE",
     "PAUSED",
@@ -279,8 +305,10 @@ __all__ = [
     "SCORE_RESOLVED",
     "SCORE_SUBMITTED",
     "SUBMISSION_OF",
+    "SUBMISSION_SKIPPED",
     "SUBMIT_SCORE",
     "SUBMIT_SCORES",
+    "SUBMIT_SCORE_UNDER_POLICY",
     "UNPAUSE",
     "VERIFY_STEP",
     "VERIFY_SUBMITTED_STEP",
@@ -301,6 +329,7 @@ __all__ = [
     "Step",
     "Submission",
     "SubmissionRecord",
+    "SubmissionSkipped",
     "VerdictProof",
     "Vote",
     "commitment_for",

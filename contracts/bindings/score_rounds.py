@@ -20,6 +20,7 @@ from contracts.bindings.score_values import (
 _ID = ("uint256",)
 _VERDICT = ("uint8", "int32", "bytes32")
 _WHOSE = ("uint256", "uint32", "address")
+SUBMISSION = "(uint256,uint8,int32,bytes32,bytes32)"
 
 
 def _nothing() -> None:
@@ -52,7 +53,7 @@ RESOLVE = Function(name="resolve", inputs=("uint256", *_VERDICT), result=_nothin
 RETURN_BONDS = Function(name="returnBonds", inputs=_ID, result=_nothing)
 WITHDRAW = Function(name="withdraw", inputs=("address",), result=_nothing)
 COMMIT_SCORE = Function(name="commitScore", inputs=("uint256", "bytes32"), result=_nothing)
-REVEAL_SCORE = Function(name="revealScore", inputs=("uint256", *_VERDICT, "bytes32"), result=_nothing)
+REVEAL_SCORE = Function(name="revealScore", inputs=(SUBMISSION, "bytes32"), result=_nothing)
 
 # Reading
 ROUNDS_MAX = Function(name="roundsMax", outputs=("uint32",), result=int)
@@ -75,7 +76,10 @@ CHALLENGE_OF = Function(
 )
 COMMITMENT_OF = Function(name="commitmentOf", inputs=_WHOSE, outputs=("bytes32",), result=bytes)
 COMMITMENT_FOR = Function(
-    name="commitmentFor", inputs=(*_WHOSE, *_VERDICT, "bytes32"), outputs=("bytes32",), result=bytes
+    name="commitmentFor",
+    inputs=(SUBMISSION, "uint32", "address", "bytes32"),
+    outputs=("bytes32",),
+    result=bytes,
 )
 
 _PROPOSAL = Parameter(name="proposalId", type="uint256", indexed=True)

@@ -9,6 +9,8 @@ from enum import IntEnum
 
 NOBODY = "0x" + "00" * 20
 """The address that stands for none."""
+NO_POLICY = bytes(32)
+"""What stands for no policy: any will do."""
 
 
 class Status(IntEnum):
@@ -21,12 +23,16 @@ class Status(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One verdict of `submitScores`: score in signed basis points (0 with NO_VOTES), root of 32 bytes."""
+    """A verdict: score in signed basis points (0 with NO_VOTES), root of 32 bytes.
+
+    `policy` is the hash of the policy under which it was made, zeros where none binds the proposal.
+    """
 
     proposal_id: int
     status: Status
     score: int
     root: bytes
+    policy: bytes = NO_POLICY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +79,15 @@ class ScoreSubmitted:
     status: Status
     score: int
     root: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionSkipped:
+    """A verdict of a batch was not taken; `refusal` is what it would have reverted with by itself."""
+
+    proposal_id: int
+    scorer: str
+    refusal: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,14 +19,6 @@ import {VoteProofs} from "./VoteProofs.sol";
  * verdict is final and never changes (invariant S1). Later and differing submissions stay on the record.
  */
 contract ProposalScores is ScoreChallenges, ScoreCommitments {
-    /// @dev One verdict, as `submitScores` takes it.
-    struct Submission {
-        uint256 proposalId;
-        uint8 status;
-        int32 score;
-        bytes32 root;
-    }
-
     /**
      * @dev Where a proposal stands. `startedAt` is zero while no round has begun. `until` is when the round times out,
      * when an agreement or a dispute may become final, or when the verdict became final. The verdict's fields are
@@ -43,7 +35,11 @@ contract ProposalScores is ScoreChallenges, ScoreCommitments {
         bytes32 root;
     }
 
+    /// @dev `refusal` is the data with which `submitScore` would have reverted.
+    event SubmissionSkipped(uint256 indexed proposalId, address indexed scorer, bytes refusal);
+
     error EmptyBatch();
+    error NothingTaken(bytes[] refusals);
 
     /**
      * @param dao_ The DAO; it must answer `clock()`.
@@ -75,20 +71,45 @@ contract ProposalScores is ScoreChallenges, ScoreCommitments {
      * @param status 1 scored, 2 no counted votes for or against.
      * @param score Signed basis points; zero with status 2.
      * @param root Root of the Merkle tree of the committed steps.
+     * @param policy Hash of the policy under which it was made; what {policyOf} answers, or it is refused.
      */
-    function submitScore(uint256 proposalId, uint8 status, int32 score, bytes32 root) external whenNotPaused {
-        _checkOpenSubmission();
-        _submit(proposalId, status, score, root);
+    function submitScore(uint256 proposalId, uint8 status, int32 score, bytes32 root, bytes32 policy) external {
+        _submitOpenly(Submission(proposalId, status, score, root, policy));
     }
 
-    /// @notice Submits several verdicts, all or none.
-    function submitScores(Submission[] calldata submissions) external whenNotPaused {
+    /// @notice Submits a verdict that names no policy: it is taken where none binds the proposal.
+    function submitScore(uint256 proposalId, uint8 status, int32 score, bytes32 root) external {
+        _submitOpenly(Submission(proposalId, status, score, root, bytes32(0)));
+    }
+
+    /**
+     * @notice Submits several verdicts. One that cannot be taken is skipped and reported, the others are taken; if
+     * none can be, the call reverts with all the reasons.
+     * @return refusals One for each verdict, as `submitScore` would have reverted; empty where it was taken.
+     */
+    function submitScores(
+        Submission[] calldata submissions
+    ) external whenNotPaused returns (bytes[] memory refusals) {
         _checkOpenSubmission();
         if (submissions.length == 0) revert EmptyBatch();
+        refusals = new bytes[](submissions.length);
+        uint256 skipped = 0;
         for (uint256 i = 0; i < submissions.length; ++i) {
-            Submission calldata submission = submissions[i];
-            _submit(submission.proposalId, submission.status, submission.score, submission.root);
+            Submission memory submission = submissions[i];
+            refusals[i] = _refusalOf(submission);
+            if (refusals[i].length == 0) {
+                _take(submission);
+            } else {
+                ++skipped;
+                emit SubmissionSkipped(submission.proposalId, msg.sender, refusals[i]);
+            }
         }
+        if (skipped == submissions.length) revert NothingTaken(refusals);
+    }
+
+    function _submitOpenly(Submission memory submission) private whenNotPaused {
+        _checkOpenSubmission();
+        _submit(submission);
     }
 
     // ---- Reading ---------------------------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ abstract contract ScoreChallenges is ScoreRounds {
         int32 score,
         bytes32 root
     ) external onlyRole(DEFAULT_ADMIN_ROLE) {
-        _checkVerdict(status, score, root);
+        _refuse(_misstated(status, score, root));
         _checkEnded(proposalId);
         if (!_isResolvable(proposalId)) revert NotResolvable(proposalId);
         uint32 round = roundsMax + 1;

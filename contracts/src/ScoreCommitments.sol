@@ -49,21 +49,16 @@ abstract contract ScoreCommitments is ScoreRounds {
     }
 
     /// @notice Submits the verdict to which the sender has committed in this round, once the time to commit is over.
-    function revealScore(
-        uint256 proposalId,
-        uint8 status,
-        int32 score,
-        bytes32 root,
-        bytes32 salt
-    ) external whenNotPaused {
+    function revealScore(Submission calldata submission, bytes32 salt) external whenNotPaused {
+        uint256 proposalId = submission.proposalId;
         uint32 round = roundOf(proposalId);
-        bytes32 revealed = commitmentFor(proposalId, round, msg.sender, status, score, root, salt);
+        bytes32 revealed = commitmentFor(submission, round, msg.sender, salt);
         if (_commitments[proposalId][round][msg.sender] != revealed) {
             revert WrongReveal(proposalId, msg.sender, round);
         }
         uint48 until = _committedAt(proposalId);
         if (Time.timestamp() < until) revert CommitWindowOpen(proposalId, round, until);
-        _submit(proposalId, status, score, root);
+        _submit(submission);
     }
 
     /// @notice What a scorer has committed to in a round; zero if nothing.
@@ -71,24 +66,20 @@ abstract contract ScoreCommitments is ScoreRounds {
         return _commitments[proposalId][round][scorer];
     }
 
-    /// @notice The commitment of a scorer to a verdict. `salt` must be secret until it is revealed.
+    /// @notice The commitment of a scorer to a verdict and its policy. `salt` must be secret until it is revealed.
     function commitmentFor(
-        uint256 proposalId,
+        Submission calldata submission,
         uint32 round,
         address scorer,
-        uint8 status,
-        int32 score,
-        bytes32 root,
         bytes32 salt
     ) public view returns (bytes32) {
-        return
-            keccak256(
-                abi.encode(block.chainid, address(this), proposalId, round, scorer, status, score, root, salt)
-            );
+        return keccak256(abi.encode(block.chainid, address(this), submission, round, scorer, salt));
     }
 
+    /// @dev Refuses a call that submits openly as a whole, whatever it submits.
     function _checkOpenSubmission() internal view {
         if (commitWindow != 0) revert CommitmentRequired();
+        _checkSender();
     }
 
     function _committedAt(uint256 proposalId) private view returns (uint48) {

@@ -23,6 +23,8 @@ abstract contract ScorePolicies is AccessControlDefaultAdminRules {
     error PolicyUnchanged(bytes32 policyHash);
     error VotingNotEnded(uint256 proposalId, uint8 state);
     error ProposalWasCanceled(uint256 proposalId);
+    error DaoIsSilent(uint256 proposalId);
+    error WrongPolicy(uint256 proposalId, bytes32 policy, bytes32 binding);
 
     constructor(IScoredDao dao_) {
         if (address(dao_).code.length == 0) revert InvalidDao(address(dao_));
@@ -60,10 +62,40 @@ abstract contract ScorePolicies is AccessControlDefaultAdminRules {
         return keccak256(abi.encode(block.chainid, address(this), address(dao), proposalId, policyOf(proposalId)));
     }
 
-    /// @dev Asks the DAO for its own word, because a deadline may be extended and a vote may end before it.
     function _checkEnded(uint256 proposalId) internal view {
-        uint8 state = dao.state(proposalId);
-        if (state <= uint8(IGovernor.ProposalState.Active)) revert VotingNotEnded(proposalId, state);
-        if (state == uint8(IGovernor.ProposalState.Canceled)) revert ProposalWasCanceled(proposalId);
+        _refuse(_unended(proposalId));
+    }
+
+    /**
+     * @dev Why a proposal takes no verdict, by the DAO's own word, because a deadline may be extended and a vote may
+     * end before it; empty if it takes one. What refusals are made of here and below is the data of a revert.
+     */
+    function _unended(uint256 proposalId) internal view returns (bytes memory) {
+        try dao.state(proposalId) returns (uint8 state) {
+            if (state <= uint8(IGovernor.ProposalState.Active)) {
+                return abi.encodeWithSelector(VotingNotEnded.selector, proposalId, state);
+            }
+            if (state != uint8(IGovernor.ProposalState.Canceled)) return "";
+            return abi.encodeWithSelector(ProposalWasCanceled.selector, proposalId);
+        } catch (bytes memory refusal) {
+            // Without a word it may be want of gas, for which no proposal may be blamed.
+            if (refusal.length == 0) revert DaoIsSilent(proposalId);
+            return refusal;
+        }
+    }
+
+    /// @dev Why a verdict that was made under a policy is not taken; empty if that policy binds the proposal.
+    function _misruled(uint256 proposalId, bytes32 policy) internal view returns (bytes memory) {
+        bytes32 binding = policyOf(proposalId);
+        if (policy == binding) return "";
+        return abi.encodeWithSelector(WrongPolicy.selector, proposalId, policy, binding);
+    }
+
+    /// @dev Reverts with a refusal, unless it is empty.
+    function _refuse(bytes memory refusal) internal pure {
+        if (refusal.length == 0) return;
+        assembly ("memory-safe") {
+            revert(add(refusal, 32), mload(refusal))
+        }
     }
 }

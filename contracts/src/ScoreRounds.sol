@@ -48,6 +48,15 @@ abstract contract ScoreRounds is IScoreRegistry, ScorerSet, Pausable {
         address bondReceiver;
     }
 
+    /// @dev A verdict, and the hash of the policy under which it was made: zero where none binds the proposal.
+    struct Submission {
+        uint256 proposalId;
+        uint8 status;
+        int32 score;
+        bytes32 root;
+        bytes32 policy;
+    }
+
     struct Record {
         uint8 status;
         int32 score;
@@ -200,22 +209,58 @@ abstract contract ScoreRounds is IScoreRegistry, ScorerSet, Pausable {
 
     /// @dev Returns the round in which the sender may act now; the first one begins if none has.
     function _enter(uint256 proposalId) internal returns (uint32 round) {
-        if (!_keepsHistory()) {
-            _checkRole(SCORER_ROLE);
-            return FIRST_ROUND;
-        }
-        if (_rounds[proposalId].number == 0) _open(proposalId, FIRST_ROUND);
-        round = _rounds[proposalId].number;
-        if (!mayScore(proposalId, msg.sender)) revert NotInRound(proposalId, round, msg.sender);
+        _refuse(_outside(proposalId));
+        if (_keepsHistory() && _rounds[proposalId].number == 0) _open(proposalId, FIRST_ROUND);
+        return roundOf(proposalId);
     }
 
-    /// @dev Records the sender's verdict in the current round, and what follows if it completes the quorum.
-    function _submit(uint256 proposalId, uint8 status, int32 score, bytes32 root) internal {
-        _checkVerdict(status, score, root);
+    /// @dev Records the sender's verdict in the current round, or reverts with what stands against it.
+    function _submit(Submission memory submission) internal {
+        _refuse(_refusalOf(submission));
+        _take(submission);
+    }
+
+    /// @dev What stands against the sender's verdict, as the data of a revert; empty if nothing does.
+    function _refusalOf(Submission memory submission) internal view returns (bytes memory refusal) {
+        uint256 proposalId = submission.proposalId;
+        refusal = _misstated(submission.status, submission.score, submission.root);
+        if (refusal.length == 0) refusal = _outside(proposalId);
+        if (refusal.length == 0) refusal = _repeated(proposalId);
+        if (refusal.length == 0) refusal = _unended(proposalId);
+        if (refusal.length == 0) refusal = _misruled(proposalId, submission.policy);
+    }
+
+    /// @dev Records a verdict against which nothing stands, and what follows if it completes the quorum.
+    function _take(Submission memory submission) internal {
+        (uint256 proposalId, uint8 status) = (submission.proposalId, submission.status);
+        (int32 score, bytes32 root) = (submission.score, submission.root);
         uint32 round = _enter(proposalId);
         Record storage submitted = _records[proposalId][round][msg.sender];
-        if (submitted.status != uint8(Status.None)) {
-            revert AlreadySubmitted(
+        _write(submitted, status, score, root);
+        emit ScoreSubmitted(proposalId, msg.sender, round, status, score, root);
+        bool open = _agreements[proposalId].stage == Stage.Open;
+        if (open && _countAgreeing(proposalId, round, submitted) == quorum) {
+            _agree(proposalId, round, status, score, root);
+        }
+    }
+
+    /// @dev Without rounds the role alone admits, whichever the proposal.
+    function _checkSender() internal view {
+        if (!_keepsHistory()) _checkRole(SCORER_ROLE);
+    }
+
+    function _outside(uint256 proposalId) private view returns (bytes memory) {
+        if (mayScore(proposalId, msg.sender)) return "";
+        return abi.encodeWithSelector(NotInRound.selector, proposalId, roundOf(proposalId), msg.sender);
+    }
+
+    function _repeated(uint256 proposalId) private view returns (bytes memory) {
+        uint32 round = roundOf(proposalId);
+        Record storage submitted = _records[proposalId][round][msg.sender];
+        if (submitted.status == uint8(Status.None)) return "";
+        return
+            abi.encodeWithSelector(
+                AlreadySubmitted.selector,
                 proposalId,
                 msg.sender,
                 round,
@@ -223,14 +268,6 @@ abstract contract ScoreRounds is IScoreRegistry, ScorerSet, Pausable {
                 submitted.score,
                 submitted.root
             );
-        }
-        _checkEnded(proposalId);
-        _write(submitted, status, score, root);
-        emit ScoreSubmitted(proposalId, msg.sender, round, status, score, root);
-        bool open = _agreements[proposalId].stage == Stage.Open;
-        if (open && _countAgreeing(proposalId, round, submitted) == quorum) {
-            _agree(proposalId, round, status, score, root);
-        }
     }
 
     function _write(Record storage record, uint8 status, int32 score, bytes32 root) internal {
@@ -262,11 +299,15 @@ abstract contract ScoreRounds is IScoreRegistry, ScorerSet, Pausable {
         return keccak256(abi.encode(record.status, record.score, record.root));
     }
 
-    function _checkVerdict(uint8 status, int32 score, bytes32 root) internal pure {
-        if (status == uint8(Status.None) || status > uint8(Status.NoVotes)) revert InvalidStatus(status);
+    function _misstated(uint8 status, int32 score, bytes32 root) internal pure returns (bytes memory) {
+        if (status == uint8(Status.None) || status > uint8(Status.NoVotes)) {
+            return abi.encodeWithSelector(InvalidStatus.selector, status);
+        }
         bool beyond = score < -MAX_SCORE || score > MAX_SCORE;
-        if (beyond || (status == uint8(Status.NoVotes) && score != 0)) revert InvalidScore(status, score);
-        if (root == bytes32(0)) revert InvalidRoot();
+        if (beyond || (status == uint8(Status.NoVotes) && score != 0)) {
+            return abi.encodeWithSelector(InvalidScore.selector, status, score);
+        }
+        return root == bytes32(0) ? abi.encodeWithSelector(InvalidRoot.selector) : bytes("");
     }
 
     function _finalRecord(uint256 proposalId) internal view returns (Record storage) {

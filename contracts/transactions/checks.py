@@ -5,11 +5,42 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from contracts.bindings import proposal_scores
-from contracts.rpc import Node
+from contracts.bindings.score_values import NOBODY, Status, Submission
+from contracts.rpc import CallReverted, Node, RpcError, answers_of
 
 # With OpenZeppelin 5.7 and solc 0.8.37 a commitment with its reveal takes up to 224,556 gas, and a submission
 # without one up to 146,519; the rest is room to move.
 SUBMISSION_GAS = 280_000
+
+
+class OutdatedRegistry(Exception):
+    """The registry is of an earlier version, whose submissions name no policy; nothing can be submitted."""
+
+    retryable = False
+
+    def __init__(self, registry: str) -> None:
+        super().__init__(registry)
+        self.registry = registry
+
+    def __str__(self) -> str:
+        return (
+            f"the registry {self.registry} is of an earlier version, in which submissions name no policy: deploy "
+            "a new one beside the DAO; what the old one holds stays readable and can be audited"
+        )
+
+
+def version_call(registry: str) -> tuple[str, bytes]:
+    """Return the call that only a registry answers whose submissions name their policy."""
+    nothing = Submission(proposal_id=0, status=Status.NONE, score=0, root=bytes(32))
+    return registry, proposal_scores.COMMITMENT_FOR.encode(nothing, 0, NOBODY, bytes(32))
+
+
+def check_version(registry: str, outcome: bytes | RpcError) -> None:
+    """Raise OutdatedRegistry if this is what an earlier version says to `version_call`, or another error."""
+    if isinstance(outcome, CallReverted):
+        raise OutdatedRegistry(registry) from outcome
+    if isinstance(outcome, RpcError):
+        raise outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +74,15 @@ class SenderStatus:
 
 
 async def check_sender(node: Node, address: str, registry: str) -> SenderStatus:
-    """Return what the chain says of a key and a registry. Raises NoCode where there is no such contract."""
+    """Return what the chain says of a key and a registry.
+
+    Raises NoCode where there is no such contract, OutdatedRegistry where it is of an earlier version.
+    """
     role = proposal_scores.HAS_ROLE.encode(proposal_scores.SCORER_ROLE, address)
-    answers = await node.call_many([(registry, role), (registry, proposal_scores.PAUSED.encode())], "latest")
+    paused = proposal_scores.PAUSED.encode()
+    outcomes = await node.call_each([(registry, role), (registry, paused), version_call(registry)], "latest")
+    answers = answers_of(outcomes[:2])
+    check_version(registry, outcomes[2])
     fees = await node.fees()
     return SenderStatus(
         address=address,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator import Orchestrator, RetryPolicy
 from scorers.batches.book import BatchBook
 from scorers.batches.gathering import Batching, Gathering
+from scorers.batches.receipts import read_ends
 from scorers.batches.sorting import sort_items
 from scorers.batches.values import Batch
 from scorers.batches.workflow import claim_items, join_batch, send_batch, settle_aside, settle_items
@@ -18,6 +19,6 @@ def register_batches(app: Orchestrator, batching: Batching, *, retry: RetryPolic
 
     for dependency in (BatchBook(app), Gathering(batching, begin)):
         app.set_dependency(dependency)
-    for step in (join_batch, claim_items, sort_items, settle_items, settle_aside):
+    for step in (join_batch, claim_items, sort_items, read_ends, settle_items, settle_aside):
         app.register(step, retry=retry)
     app.register(send_batch)

@@ -1,21 +1,27 @@
-"""What a batch of submissions is made of and how it ended. Pure; roots are 0x text."""
+"""What a batch of submissions is made of and how it ended. Pure; roots and policies are 0x text."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from contracts.bindings import proposal_scores
+from contracts.transactions import Sent
+from scorers.policy import ANY_POLICY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One submission that may go with others; `logical_id` names it for ever."""
+    """One submission that may go with others; `logical_id` names it for ever.
+
+    `policy` is the hash of the policy under which it was scored, zero where none binds the proposal.
+    """
 
     logical_id: str
     proposal_id: int
     status: int
     score: int
     root: str
+    policy: str = ANY_POLICY
 
     @property
     def submission(self) -> proposal_scores.Submission:
@@ -25,6 +31,7 @@ class Item:
             status=proposal_scores.Status(self.status),
             score=self.score,
             root=bytes.fromhex(self.root[2:]),
+            policy=bytes.fromhex(self.policy[2:]),
         )
 
 
@@ -47,7 +54,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAside:
-    """An item that the registry would refuse now; `revert_hex` only where the refusal is believed."""
+    """An item that the registry refuses; `revert_hex` only where the refusal is believed."""
 
     item: Item
     reason: str
@@ -63,10 +70,18 @@ class Sorted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatchEnd:
-    """How a batch ended: its transactions on the chain, how many items they settled, and what was left out.
+class Ended:
+    """How the sending of one item ended: as its transaction did, unless the registry skipped it there."""
 
-    `elsewhere` counts items that another batch has taken.
+    item: Item
+    sent: Sent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchEnd:
+    """How a batch ended: its transactions on the chain, and how many scores they brought there.
+
+    `aside` are items that were left out or skipped; `elsewhere` counts those that another batch has taken.
     """
 
     transaction_hashes: tuple[str, ...]

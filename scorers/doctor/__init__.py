@@ -12,8 +12,9 @@ from pathlib import Path
 
 from contracts.bindings import BindingError, proposal_scores
 from contracts.dao import DaoError, clock_of, governor_behind, probe
-from contracts.rpc import RpcError, WrongChain
+from contracts.rpc import RpcError, WrongChain, answers_of
 from contracts.transactions import SignerError
+from contracts.transactions.checks import OutdatedRegistry, check_version, version_call
 from listener import ListenerError, Source, SqliteCursorStore
 from orchestrator import OrchestratorError
 from orchestrator.store.inspection import inspect_database, inspect_file
@@ -39,6 +40,7 @@ KNOWN_ERRORS = (
     ListenerError,
     OrchestratorError,
     OSError,
+    OutdatedRegistry,
     RpcError,
     ScorerError,
     SignerError,
@@ -156,7 +158,9 @@ async def _history(around: Surroundings) -> str:
 
 async def _registry(around: Surroundings) -> str:
     registry, read = configured(around, "registry", "listen and up"), proposal_scores
-    answers = await around.node.call_many([(registry, read.DAO.encode()), (registry, read.PAUSED.encode())])
+    asked = [(registry, read.DAO.encode()), (registry, read.PAUSED.encode()), version_call(registry)]
+    outcomes = await around.node.call_each(asked)
+    answers = answers_of(outcomes[:2])
     owner = read.DAO.decode(answers[0]).lower()
     wanted = around.settings.dao
     if wanted is not None and owner != wanted:
@@ -164,6 +168,7 @@ async def _registry(around: Surroundings) -> str:
         owner = await governor_behind(around.node, owner, finalized.number) or owner
     if wanted is not None and owner != wanted:
         raise Fault(f"{registry} keeps the scores of {owner}, not of {wanted}: correct one of them")
+    check_version(registry, outcomes[2])
     if read.PAUSED.decode(answers[1]):
         raise Fault(f"{registry} is paused: submissions wait until its admin calls unpause()")
     return f"{registry} keeps the scores of {owner} and is open"

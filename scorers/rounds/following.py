@@ -37,7 +37,9 @@ async def follow_rounds(ctx: Context, followed: Followed) -> RoundsEnd:
         if look.stage == Stage.FINAL or (look.cancelled and look.stage == Stage.OPEN):
             return end_of(said_by(followed), look, voices)
         if look.stage == Stage.OPEN and look.admitted and look.round > submitted:
-            submission = await submit(ctx, followed.proposal, followed.verdict, followed.root)
+            submission = await submit(
+                ctx, followed.proposal, followed.verdict, followed.root, followed.policy
+            )
             # By its own look, which a node that lags may have answered with the round before.
             submitted = max(submitted, submission.round)
         elif look.due is not None and look.sender is not None:

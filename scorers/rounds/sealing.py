@@ -87,11 +87,10 @@ def sealed_intent(
     phase = _phase(sealing, "0x" + commitment.hex())
     if phase is Phase.WAIT:
         return phase, None
-    verdict = (submission.proposal_id, int(submission.status), submission.score, submission.root)
     if phase is Phase.COMMIT:
         data = proposal_scores.COMMIT_SCORE.encode(submission.proposal_id, commitment)
     else:
-        data = proposal_scores.REVEAL_SCORE.encode(*verdict, secret)
+        data = proposal_scores.REVEAL_SCORE.encode(submission, secret)
     intent = Intent(
         chain_id=place.chain_id,
         sender=place.scorer,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scorers.policy import ANY_POLICY
 from scorers.values import Proposal, Verdict
 
 
@@ -33,12 +34,16 @@ class Voice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followed:
-    """A proposal with our verdict; `round` is the last one in which it was submitted, 0 in the shadow."""
+    """A proposal with our verdict; `round` is the last one in which it was submitted, 0 in the shadow.
+
+    `policy` is what a submission names, as `policy_named` gives it.
+    """
 
     proposal: Proposal
     verdict: Verdict
     root: str
     round: int
+    policy: str = ANY_POLICY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
