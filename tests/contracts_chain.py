@@ -61,8 +61,8 @@ class Chain:
         assert not self._mined(self.transmit(sender, to, data, value)).succeeded
         return self._reason(sender, to, data, value)
 
-    def call(self, to: str, function: Function[R], *arguments: object) -> R:
-        return function.decode(self._call(self.accounts[0], to, function.encode(*arguments)))
+    def call(self, to: str, function: Function[R], *arguments: object, sender: str | None = None) -> R:
+        return function.decode(self._call(sender or self.accounts[0], to, function.encode(*arguments)))
 
     def call_refused(
         self, to: str, function: Function[Any], *arguments: object, sender: str | None = None

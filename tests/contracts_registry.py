@@ -1,9 +1,10 @@
 """A DAO and its registry of scores on an in-process chain, with the moves that the registry's tests share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from contracts.bindings import ContractError, proposal_scores, reputation_dao
-from contracts.bindings.proposal_scores import Rules, Status
+from contracts.bindings import ContractError, Log, decode_error, proposal_scores, reputation_dao
+from contracts.bindings.proposal_scores import NO_POLICY, Rules, Status, Submission
 from contracts.bindings.reputation_dao import ClockUnit
 from tests.contracts_chain import Chain, Receipt, only, refusal
 
@@ -53,10 +54,27 @@ class Deployment:
         return proposal
 
     def submit(
-        self, proposal: int, score: int = 5, *, root: bytes = ROOT, scorer: str | None = None
+        self,
+        proposal: int,
+        score: int = 5,
+        *,
+        root: bytes = ROOT,
+        policy: bytes | None = None,
+        scorer: str | None = None,
     ) -> Receipt:
-        arguments = (proposal, Status.SCORED, score, root)
-        return self.chain.send(scorer or self.scorer, self.scores, proposal_scores.SUBMIT_SCORE, *arguments)
+        arguments: tuple[object, ...] = (proposal, Status.SCORED, score, root)
+        function = proposal_scores.SUBMIT_SCORE
+        if policy is not None:
+            function, arguments = proposal_scores.SUBMIT_SCORE_UNDER_POLICY, (*arguments, policy)
+        return self.chain.send(scorer or self.scorer, self.scores, function, *arguments)
+
+    def submit_together(self, *batch: Submission, scorer: str | None = None) -> Receipt:
+        sender = scorer or self.scorer
+        return self.chain.send(sender, self.scores, proposal_scores.SUBMIT_SCORES, list(batch))
+
+    def refused_together(self, *batch: Submission, scorer: str | None = None) -> ContractError:
+        sender = scorer or self.scorer
+        return self.chain.refused(sender, self.scores, proposal_scores.SUBMIT_SCORES, list(batch))
 
     def refused(self, *arguments: object, scorer: str | None = None) -> ContractError:
         sender = scorer or self.scorer
@@ -72,6 +90,23 @@ def new_deployment() -> Deployment:
     dao = chain.deploy("ReputationDao", chain.accounts[0], PERIOD, ClockUnit.TIMESTAMP)
     deployment = Deployment(chain=chain, dao=dao, scores="")
     return deployment.registry(1, chain.accounts[1], chain.accounts[2])
+
+
+def scored(proposal: int, score: int = 5, *, root: bytes = ROOT, policy: bytes = NO_POLICY) -> Submission:
+    return Submission(proposal_id=proposal, status=Status.SCORED, score=score, root=root, policy=policy)
+
+
+def told(logs: Sequence[Log]) -> list[tuple[int, str | None]]:
+    """Return what the events of a batch say of each item: its proposal, and the name of its refusal."""
+    found: list[tuple[int, str | None]] = []
+    for log in logs:
+        if proposal_scores.SCORE_SUBMITTED.matches(log):
+            found.append((proposal_scores.SCORE_SUBMITTED.decode(log).proposal_id, None))
+        elif proposal_scores.SUBMISSION_SKIPPED.matches(log):
+            skipped = proposal_scores.SUBMISSION_SKIPPED.decode(log)
+            refusal = decode_error(skipped.refusal)
+            found.append((skipped.proposal_id, refusal.name if refusal else "unknown"))
+    return found
 
 
 def unauthorized(account: str, role: bytes) -> ContractError:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from contracts.bindings.proposal_scores import Rules
+from contracts.bindings.proposal_scores import NO_POLICY, Rules
 
 Verdict = tuple[int, int, bytes]
+Named = tuple["Scored", Verdict, bytes]
+"""What a scorer submits: a proposal, a verdict, and the policy under which it was made."""
 ADMIN_ROUND = 1
 """The admin's verdict counts as that of so many rounds after the last."""
 
@@ -16,6 +18,7 @@ class Scored:
     """One proposal: its life in the DAO, and its course through the rounds."""
 
     ends_at: int
+    policy: bytes = NO_POLICY
     canceled: bool = False
     round: int = 0
     started: int = 0
@@ -24,7 +27,7 @@ class Scored:
     verdict: Verdict | None = None
     verdict_round: int = 0
     records: dict[tuple[int, str], Verdict] = field(default_factory=dict)
-    sealed: dict[tuple[int, str], Verdict] = field(default_factory=dict)
+    sealed: dict[tuple[int, str], tuple[Verdict, bytes]] = field(default_factory=dict)
     challenges: dict[int, tuple[str, Verdict]] = field(default_factory=dict)
 
     def unready(self, now: int) -> str | None:
@@ -41,6 +44,7 @@ class Model:
     window: int
     rules: Rules
     paused: bool = False
+    policy: bytes = NO_POLICY
     proposals: list[Scored] = field(default_factory=list)
     memberships: dict[str, list[tuple[int, bool]]] = field(default_factory=dict)
     credits: dict[str, int] = field(default_factory=dict)
@@ -59,14 +63,26 @@ class Model:
     def _begin(self, scored: Scored, number: int, now: int) -> None:
         scored.round, scored.started = number, now
 
-    def submit(self, scored: Scored, account: str, verdict: Verdict, now: int) -> str | None:
+    def submit(self, named: Named, account: str, now: int) -> str | None:
+        return self._closed() or self._submit(named, account, now)
+
+    def _closed(self) -> str | None:
         if self.paused:
             return "EnforcedPause"
-        if self.rules.commit_window:
-            return "CommitmentRequired"
-        return self._submit(scored, account, verdict, now)
+        return "CommitmentRequired" if self.rules.commit_window else None
 
-    def _submit(self, scored: Scored, account: str, verdict: Verdict, now: int) -> str | None:
+    def submit_together(self, batch: list[Named], account: str, now: int) -> str | list[str | None]:
+        """Tell what each is refused for, None where it is taken; or the refusal of the whole."""
+        closed = self._closed()
+        if closed:
+            return closed
+        if not batch:
+            return "EmptyBatch"
+        told = [self._submit(named, account, now) for named in batch]
+        return told if None in told else "NothingTaken"
+
+    def _submit(self, named: Named, account: str, now: int) -> str | None:
+        scored, verdict, policy = named
         outside = self._entered(scored, account, now)
         if outside:
             return outside
@@ -75,6 +91,8 @@ class Model:
         unready = scored.unready(now)
         if unready:
             return unready
+        if policy != scored.policy:
+            return "WrongPolicy"
         if scored.round == 0:
             self._begin(scored, 1, now)
         scored.records[scored.round, account] = verdict
@@ -84,7 +102,8 @@ class Model:
             scored.reached, scored.verdict, scored.verdict_round = now, verdict, scored.round
         return None
 
-    def commit(self, scored: Scored, account: str, verdict: Verdict, now: int) -> str | None:
+    def commit(self, named: Named, account: str, now: int) -> str | None:
+        scored, verdict, policy = named
         if self.paused:
             return "EnforcedPause"
         if not self.rules.commit_window:
@@ -98,22 +117,23 @@ class Model:
             return "CommitWindowOver"
         unready = scored.unready(now)
         if unready is None:
-            self._seal(scored, account, verdict, now)
+            self._seal(scored, account, (verdict, policy), now)
         return unready
 
-    def _seal(self, scored: Scored, account: str, verdict: Verdict, now: int) -> None:
+    def _seal(self, scored: Scored, account: str, sealed: tuple[Verdict, bytes], now: int) -> None:
         if scored.round == 0:
             self._begin(scored, 1, now)
-        scored.sealed[scored.round, account] = verdict
+        scored.sealed[scored.round, account] = sealed
 
-    def reveal(self, scored: Scored, account: str, verdict: Verdict, now: int) -> str | None:
+    def reveal(self, named: Named, account: str, now: int) -> str | None:
+        scored, verdict, policy = named
         if self.paused:
             return "EnforcedPause"
-        if scored.sealed.get((max(scored.round, 1), account)) != verdict:
+        if scored.sealed.get((max(scored.round, 1), account)) != (verdict, policy):
             return "WrongReveal"
         if now < scored.started + self.rules.commit_window:
             return "CommitWindowOpen"
-        return self._submit(scored, account, verdict, now)
+        return self._submit(named, account, now)
 
     def open_round(self, scored: Scored, now: int) -> str | None:
         if self.paused:

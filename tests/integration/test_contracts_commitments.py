@@ -5,10 +5,18 @@ from collections.abc import Iterator
 import pytest
 
 from contracts.bindings import ContractError, proposal_scores
-from contracts.bindings.proposal_scores import Rules, Stage, Status, Submission
+from contracts.bindings.proposal_scores import Rules, Stage, Status
 from contracts.transactions.checks import SUBMISSION_GAS
 from tests.contracts_chain import Receipt, only, refusal
-from tests.contracts_registry import OTHER_ROOT, ROOT, Deployment, new_deployment
+from tests.contracts_registry import (
+    OTHER_POLICY,
+    OTHER_ROOT,
+    POLICY,
+    ROOT,
+    Deployment,
+    new_deployment,
+    scored,
+)
 
 ROUND_S, COMMIT_S = 1000, 300
 SALT, OTHER_SALT = b"\x51" * 32, b"\x52" * 32
@@ -31,7 +39,7 @@ def commitment(
     sealed: Deployment, proposal: int, who: int, *, score: int = 5, salt: bytes = SALT, round_: int = 1
 ) -> bytes:
     scorer = sealed.chain.accounts[who]
-    arguments = (proposal, round_, scorer, Status.SCORED, score, ROOT, salt)
+    arguments = (scored(proposal, score), round_, scorer, salt)
     return sealed.chain.call(sealed.scores, proposal_scores.COMMITMENT_FOR, *arguments)
 
 
@@ -46,7 +54,7 @@ def commit_refused(sealed: Deployment, proposal: int, who: int, committed: bytes
 
 
 def revelation(proposal: int, *, score: int = 5, salt: bytes = SALT) -> tuple[object, ...]:
-    return (proposal, Status.SCORED, score, ROOT, salt)
+    return (scored(proposal, score), salt)
 
 
 def reveal(sealed: Deployment, proposal: int, who: int) -> Receipt:
@@ -63,13 +71,15 @@ def test_the_commitment_is_that_of_the_bindings(sealed: Deployment) -> None:
     expected = proposal_scores.commitment_for(
         chain_id=sealed.chain.chain_id,
         registry=sealed.scores,
-        submission=Submission(proposal_id=3, status=Status.SCORED, score=-5, root=OTHER_ROOT),
+        submission=scored(3, -5, root=OTHER_ROOT, policy=POLICY),
         round_=2,
         scorer=sealed.scorer,
         salt=SALT,
     )
-    arguments = (3, 2, sealed.scorer, Status.SCORED, -5, OTHER_ROOT, SALT)
+    arguments = (scored(3, -5, root=OTHER_ROOT, policy=POLICY), 2, sealed.scorer, SALT)
     assert sealed.chain.call(sealed.scores, proposal_scores.COMMITMENT_FOR, *arguments) == expected
+    other = (scored(3, -5, root=OTHER_ROOT, policy=OTHER_POLICY), 2, sealed.scorer, SALT)
+    assert sealed.chain.call(sealed.scores, proposal_scores.COMMITMENT_FOR, *other) != expected
 
 
 def test_two_who_committed_alike_agree_when_they_reveal(sealed: Deployment) -> None:
@@ -140,11 +150,9 @@ def test_nothing_is_committed_before_the_vote_has_ended(sealed: Deployment) -> N
 
 
 def test_what_must_be_committed_cannot_be_submitted_openly_and_the_reverse(sealed: Deployment) -> None:
-    chain, proposal = sealed.chain, sealed.ended()
+    proposal = sealed.ended()
     assert sealed.refused(proposal, Status.SCORED, 5, ROOT) == refusal("CommitmentRequired")
-    batch = [Submission(proposal_id=proposal, status=Status.SCORED, score=5, root=ROOT)]
-    refused = chain.refused(sealed.scorer, sealed.scores, proposal_scores.SUBMIT_SCORES, batch)
-    assert refused == refusal("CommitmentRequired")
+    assert sealed.refused_together(scored(proposal)) == refusal("CommitmentRequired")
     plain = sealed.registry(1, sealed.scorer)
     assert commit_refused(plain, proposal, 1, SALT) == refusal("CommitmentsUnused")
     assert reveal_refused(plain, 1, revelation(proposal)).name == "WrongReveal"

@@ -238,28 +238,6 @@ def test_a_batch_is_submitted_as_a_whole(deployment: Deployment) -> None:
     assert [proposal_scores.SCORE_FINALIZED.decode(log).proposal_id for log in logs[1::2]] == [first, second]
 
 
-def test_a_batch_with_one_fault_submits_nothing(deployment: Deployment) -> None:
-    ended, running = deployment.ended(), deployment.propose()
-    good = Submission(proposal_id=ended, status=Status.SCORED, score=5, root=ROOT)
-    cases = [
-        ([], refusal("EmptyBatch")),
-        (
-            [good, replace(good, proposal_id=running)],
-            refusal("VotingNotEnded", proposalId=running, state=ProposalState.ACTIVE),
-        ),
-    ]
-    for batch, expected in cases:
-        found = deployment.chain.refused(
-            deployment.scorer, deployment.scores, proposal_scores.SUBMIT_SCORES, batch
-        )
-        assert found == expected
-    twice = deployment.chain.refused(
-        deployment.scorer, deployment.scores, proposal_scores.SUBMIT_SCORES, [good, good]
-    )
-    assert twice.name == "AlreadySubmitted"
-    assert not deployment.is_final(ended)
-
-
 def test_a_later_scorer_is_on_the_record_and_changes_nothing(deployment: Deployment) -> None:
     proposal, second = deployment.ended(), deployment.chain.accounts[2]
     deployment.submit(proposal, 5)

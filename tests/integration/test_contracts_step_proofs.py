@@ -46,7 +46,7 @@ def scored_with_steps(deployment: Deployment, count: int) -> tuple[int, list[Ste
     proposal = deployment.ended()
     steps = steps_of(chain.call(deployment.scores, proposal_scores.DOMAIN_OF, proposal), count)
     nodes = tree_of([leaf_of(step) for step in steps])
-    deployment.submit(proposal, root=nodes[0])
+    deployment.submit(proposal, root=nodes[0], policy=POLICY)
     return proposal, steps, nodes
 
 
@@ -146,7 +146,7 @@ def test_a_step_of_another_proposal_or_policy_is_refused(deployment: Deployment)
         for each in (right, *others)
     ]
     nodes = tree_of([leaf_of(step) for step in steps])
-    deployment.submit(proposal, root=nodes[0])
+    deployment.submit(proposal, root=nodes[0], policy=POLICY)
     accepted = [verify(deployment, proposal, proof_of(nodes, leaf_of(step)), step) for step in steps]
     assert accepted == [True, False, False, False, False, False]
 

@@ -8,7 +8,7 @@ import pytest
 from contracts.bindings import ContractError, proposal_scores, reputation_dao
 from contracts.bindings.proposal_scores import Status
 from tests.contracts_chain import Chain
-from tests.contracts_registry import PERIOD, ROOT, Deployment, new_deployment
+from tests.contracts_registry import PERIOD, ROOT, Deployment, new_deployment, scored, told
 
 MOVES = 250
 
@@ -37,7 +37,7 @@ class Walk:
 
     def move(self) -> None:
         moves = [self.set_reputations, self.propose, self.cancel, self.pass_time]
-        moves += [self.cast_vote] * 6 + [self.submit] * 5
+        moves += [self.cast_vote] * 6 + [self.submit] * 4 + [self.submit_together]
         self.chance.choice(moves)()
 
     def set_reputations(self) -> None:
@@ -100,9 +100,29 @@ class Walk:
         arguments = (proposal, Status.SCORED, score, ROOT)
         self.check(expected, scorer, self.deployment.scores, proposal_scores.SUBMIT_SCORE, *arguments)
         if expected is None and vote is not None:
-            vote.verdicts[scorer] = score
-            if vote.final is None and list(vote.verdicts.values()).count(score) == self.quorum:
-                vote.final = score
+            self.take(vote, scorer, score)
+
+    def take(self, vote: Vote, scorer: str, score: int) -> None:
+        vote.verdicts[scorer] = score
+        if vote.final is None and list(vote.verdicts.values()).count(score) == self.quorum:
+            vote.final = score
+
+    def submit_together(self) -> None:
+        """The model takes them one after the other, as the registry does."""
+        scorer = self.chance.choice(self.chain.accounts[1:4])
+        batch, expected = [], []
+        for _ in range(self.chance.randrange(1, 6)):
+            (proposal, vote), score = self.pick(), self.chance.choice([7, 7, 7, 10_001])
+            refused = self.refusal_of_score(vote, scorer, score)
+            if refused is None and vote is not None:
+                self.take(vote, scorer, score)
+            batch.append(scored(proposal, score))
+            expected.append((proposal, refused))
+        if all(refused for _, refused in expected):
+            self.check("NothingTaken", scorer, self.deployment.scores, proposal_scores.SUBMIT_SCORES, batch)
+            return
+        sent = self.chain.send(scorer, self.deployment.scores, proposal_scores.SUBMIT_SCORES, batch)
+        assert told(sent.logs) == expected
 
     def refusal_of_score(self, vote: Vote | None, scorer: str, score: int) -> str | None:
         if score > 10_000:

@@ -6,21 +6,33 @@ import os
 import random
 from collections import Counter
 from dataclasses import fields
+from typing import Any
 
 import pytest
 
 from contracts.bindings import Function, proposal_scores, reputation_dao
-from contracts.bindings.proposal_scores import Rules, Stage, Status
+from contracts.bindings.proposal_scores import NO_POLICY, Rules, Stage, Status, Submission
 from contracts.bindings.score_values import NOBODY
-from tests.contracts_registry import OTHER_ROOT, PERIOD, ROOT, Deployment, new_deployment
-from tests.contracts_rounds_model import Model, Scored, Verdict
+from tests.contracts_registry import (
+    OTHER_POLICY,
+    OTHER_ROOT,
+    PERIOD,
+    POLICY,
+    ROOT,
+    Deployment,
+    new_deployment,
+    told,
+)
+from tests.contracts_rounds_model import Model, Named, Scored, Verdict
 
 RECORDS = os.environ.get("DAO_SCORER_RECORDS") == "1"
-MOVES = 1_000 if RECORDS else 190
+MOVES = 1_000 if RECORDS else 260
 GIVEN_SEED = os.environ.get("DAO_SCORER_SEED")
 FIRST_SEED = int(GIVEN_SEED or "5")
 ROUND_S, COMMIT_S, WINDOW_S, BOND = 120, 40, 30, 10**12
 SALT = b"\x51" * 32
+FOREMOST = 0.85
+POLICIES = (NO_POLICY, POLICY, OTHER_POLICY)
 VERDICTS: tuple[Verdict, ...] = (*[(1, 7, ROOT)] * 3, (1, -7, ROOT), (2, 0, OTHER_ROOT))
 RULES = (
     (2, WINDOW_S, Rules(rounds_max=2, round_window=ROUND_S, bond=BOND)),
@@ -53,7 +65,8 @@ class Walk:
             self.resolve,
         ]
         kinds += [self.pass_time, self.withdraw] + [self.open_round, self.finalize] * 2
-        kinds += [self.challenge] * 3 + [self.submit] * (3 if self.model.rules.commit_window else 10)
+        kinds += [self.challenge] * 3 + [self.register_policy]
+        kinds += [self.submit, self.submit_together] * (1 if self.model.rules.commit_window else 6)
         if self.model.rules.commit_window:
             kinds += [self.commit] * 8 + [self.reveal] * 10
         for number in range(moves):
@@ -68,18 +81,19 @@ class Walk:
 
     def propose(self) -> None:
         under_way = any(map(self.is_under_way, range(1, len(self.model.proposals) + 1)))
-        if under_way and self.chance.random() < 0.8:
+        if under_way and self.chance.random() < 0.7:
             return
         self.deployment.propose()
-        self.model.proposals.append(Scored(ends_at=self.chain.timestamp + PERIOD))
-        if self.chance.random() < 0.8:
+        scored = Scored(ends_at=self.chain.timestamp + PERIOD, policy=self.model.policy)
+        self.model.proposals.append(scored)
+        if self.chance.random() < 0.7:
             self.chain.pass_time(PERIOD + 1)
 
     def pass_time(self) -> None:
         self.chain.pass_time(self.chance.choice([1, WINDOW_S, COMMIT_S, ROUND_S // 2, ROUND_S]))
 
     def cancel(self) -> None:
-        if self.chance.random() < 0.2:
+        if self.chance.random() < 0.35:
             _, scored = self.pick()
             if not scored.canceled:
                 number = self.model.proposals.index(scored) + 1
@@ -100,27 +114,59 @@ class Walk:
         self.chain.send(self.deployment.admin, self.deployment.scores, function, *arguments)
         self.model.mark(account, not held, now)
 
+    def register_policy(self) -> None:
+        """What is registered binds the proposals that come; each is of one rule for ever."""
+        policy = self.chance.choice([known for known in POLICIES if known != self.model.policy])
+        self.chain.send(
+            self.deployment.admin, self.deployment.scores, proposal_scores.REGISTER_POLICY, policy
+        )
+        self.model.policy = policy
+
     def submit(self) -> None:
-        number, scored = self.pick()
-        scorer, verdict = self.scorer(), self.chance.choice(VERDICTS)
-        expected = self.model.submit(scored, scorer, verdict, self.now)
-        self.check(expected, scorer, proposal_scores.SUBMIT_SCORE, number, *verdict)
+        scorer, (number, named) = self.scorer(), self.verdict()
+        expected = self.model.submit(named, scorer, self.now)
+        _, verdict, policy = named
+        if policy == NO_POLICY and self.chance.random() < 0.5:
+            self.check(expected, scorer, proposal_scores.SUBMIT_SCORE, number, *verdict)
+        else:
+            function = proposal_scores.SUBMIT_SCORE_UNDER_POLICY
+            self.check(expected, scorer, function, number, *verdict, policy)
+
+    def submit_together(self) -> None:
+        scorer, drawn = self.scorer(), [self.verdict(0.4) for _ in range(self.chance.randrange(6))]
+        expected = self.model.submit_together([named for _, named in drawn], scorer, self.now)
+        batch = [submission(number, named) for number, named in drawn]
+        if isinstance(expected, str):
+            self.check(expected, scorer, proposal_scores.SUBMIT_SCORES, batch)
+            return
+        logs = self.chain.send(scorer, self.deployment.scores, proposal_scores.SUBMIT_SCORES, batch).logs
+        assert told(logs) == [
+            (each.proposal_id, refusal) for each, refusal in zip(batch, expected, strict=True)
+        ]
+        self.seen["submitScores"] += 1
+        self.seen.update(f"skipped for {refusal}" for refusal in expected if refusal)
 
     def commit(self) -> None:
-        number, scored = self.pick()
-        scorer, verdict = self.scorer(), self.chance.choice(VERDICTS)
-        arguments = (number, max(scored.round, 1), scorer, *verdict, SALT)
+        scorer, (number, named) = self.scorer(), self.verdict()
+        arguments = (submission(number, named), max(named[0].round, 1), scorer, SALT)
         sealed = self.chain.call(self.deployment.scores, proposal_scores.COMMITMENT_FOR, *arguments)
-        expected = self.model.commit(scored, scorer, verdict, self.now)
+        expected = self.model.commit(named, scorer, self.now)
         self.check(expected, scorer, proposal_scores.COMMIT_SCORE, number, sealed)
 
     def reveal(self) -> None:
-        number, scored = self.pick()
-        scorer = self.scorer()
-        known = scored.sealed.get((max(scored.round, 1), scorer), VERDICTS[0])
-        verdict = known if self.chance.random() < 0.9 else self.chance.choice(VERDICTS)
-        expected = self.model.reveal(scored, scorer, verdict, self.now)
-        self.check(expected, scorer, proposal_scores.REVEAL_SCORE, number, *verdict, SALT)
+        scorer, (number, named) = self.scorer(), self.verdict()
+        scored = named[0]
+        known = scored.sealed.get((max(scored.round, 1), scorer))
+        if known is not None and self.chance.random() < 0.9:
+            named = (scored, *known)
+        expected = self.model.reveal(named, scorer, self.now)
+        self.check(expected, scorer, proposal_scores.REVEAL_SCORE, submission(number, named), SALT)
+
+    def verdict(self, foremost: float = FOREMOST) -> tuple[int, Named]:
+        """Draw a proposal and what is said of it, under the policy that binds it or now and then another."""
+        number, scored = self.pick(foremost)
+        policy = scored.policy if self.chance.random() < 0.9 else self.chance.choice(POLICIES)
+        return number, (scored, self.chance.choice(VERDICTS), policy)
 
     def open_round(self) -> None:
         number, scored = self.pick()
@@ -153,11 +199,11 @@ class Walk:
         account, caller = self.chance.choice(self.chain.accounts[5:9]), self.chain.accounts[9]
         self.check(self.model.withdraw(account), caller, proposal_scores.WITHDRAW, account)
 
-    def pick(self) -> tuple[int, Scored]:
+    def pick(self, foremost: float = FOREMOST) -> tuple[int, Scored]:
         """Take a proposal, most often the first whose course has not ended: so courses get far."""
         count = len(self.model.proposals)
         unended = [number for number in range(1, count + 1) if self.is_under_way(number)]
-        chosen = unended[0] if unended and self.chance.random() < 0.85 else self.chance.randint(1, count)
+        chosen = unended[0] if unended and self.chance.random() < foremost else self.chance.randint(1, count)
         return chosen, self.model.proposals[chosen - 1]
 
     def is_under_way(self, number: int) -> bool:
@@ -171,7 +217,7 @@ class Walk:
         return self.chance.choice(self.chain.accounts[5:8])
 
     def check(
-        self, expected: str | None, sender: str, function: Function[None], *arguments: object, value: int = 0
+        self, expected: str | None, sender: str, function: Function[Any], *arguments: object, value: int = 0
     ) -> None:
         to = self.deployment.scores
         if expected is None:
@@ -196,6 +242,11 @@ class Walk:
             assert (final.status, final.score, final.root) == verdict
             assert final.round == scored.verdict_round
             assert self.finals.setdefault(number, final) == final, "a final verdict changed"
+
+
+def submission(number: int, named: Named) -> Submission:
+    _, (status, score, root), policy = named
+    return Submission(proposal_id=number, status=Status(status), score=score, root=root, policy=policy)
 
 
 def walk(seed: int) -> Walk:
@@ -225,7 +276,9 @@ OUTCOMES = frozenset(
         *("ChallengeWindowOver", "CommitWindowOpen", "CommitWindowOver", "CommitmentRequired"),
         *("EnforcedPause", "NotAgreed", "NotCanceled", "NotInRound", "NotResolvable", "NothingToWithdraw"),
         *("ProposalWasCanceled", "RoundDecided", "RoundStillOpen", "RoundsExhausted", "VotingNotEnded"),
-        *("WrongBond", "WrongReveal"),
+        *("WrongBond", "WrongReveal", "WrongPolicy", "submitScores", "EmptyBatch", "NothingTaken"),
+        *("skipped for AlreadySubmitted", "skipped for NotInRound", "skipped for WrongPolicy"),
+        *("skipped for ProposalWasCanceled", "skipped for VotingNotEnded"),
     }
 )
 """What moves can come to, all of which the walks of one run must have seen."""

@@ -112,7 +112,7 @@ def test_call_data_and_results() -> None:
 def test_structs_are_encoded_field_by_field() -> None:
     status = proposal_scores.Status.SCORED
     submission = proposal_scores.Submission(proposal_id=9, status=status, score=-3, root=b"\x01" * 32)
-    expected = encode(["(uint256,uint8,int32,bytes32)[]"], [[(9, 1, -3, b"\x01" * 32)]])
+    expected = encode(["(uint256,uint8,int32,bytes32,bytes32)[]"], [[(9, 1, -3, b"\x01" * 32, bytes(32))]])
     assert proposal_scores.SUBMIT_SCORES.encode([submission])[4:] == expected
 
 

@@ -21,6 +21,7 @@ from scorers.submission import Standing, Submission, SubmissionStatus, submit
 from scorers.values import Proposal, ScoreStatus, Verdict
 from tests.unit.test_scorers_score import proposal as proposal_of
 
+POLICY = "0x" + "9a" * 32
 SCORER, ROOT = "0x" + "12" * 20, "0x" + "01" * 32
 OURS = Said(status=1, score=5, root=ROOT)
 LAST_BLOCK = proposal_of().last_block
@@ -83,12 +84,15 @@ async def followed(
         first_blocks.append(since)
         return next(left)
 
-    async def submitted(context: Context, proposal: Proposal, verdict: Verdict, root: str) -> Submission:
+    async def submitted(
+        context: Context, proposal: Proposal, verdict: Verdict, root: str, policy: str
+    ) -> Submission:
+        assert policy == POLICY
         return Submission(status=SubmissionStatus.SUBMITTED, scorer=SCORER, round=submitted_in.pop(0))
 
     monkeypatch.setattr(following, "patiently", looked)
     monkeypatch.setattr(following, "submit", submitted)
-    about = Followed(proposal=proposal_of(), verdict=VERDICT, root=ROOT, round=1)
+    about = Followed(proposal=proposal_of(), verdict=VERDICT, root=ROOT, round=1, policy=POLICY)
     return await follow_rounds(Course().context, about), first_blocks
 
 
@@ -124,6 +128,6 @@ async def test_a_commitment_that_was_given_up_ends_its_submission_to_the_round(
     monkeypatch.setattr(submission_module, "patiently", standing)
     monkeypatch.setattr(submission_module, "send_detached", ended)
     course = Course(answers={"draw_salt": "0x" + "51" * 32})
-    submission = await submit(course.context, proposal_of(), VERDICT, ROOT)
+    submission = await submit(course.context, proposal_of(), VERDICT, ROOT, POLICY)
     assert (submission.status, submission.round) == (SubmissionStatus.FAILED, 2)
     assert [each.partition("-")[0] for each in sent] == ["commit"]
