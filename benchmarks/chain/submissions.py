@@ -23,6 +23,7 @@ from contracts.rpc import Node
 from contracts.transactions import SendingPolicy, Signer
 from orchestrator import Context, Orchestrator
 from scorers.batches.gathering import Batching
+from scorers.policy import ANY_POLICY
 from scorers.registration import register_scoring
 from scorers.settings import Settings
 from scorers.submission import Submission, SubmissionStatus, submit
@@ -68,7 +69,7 @@ class Seen:
 
 async def submit_verdict(ctx: Context, proposal: Proposal) -> Submission:
     """Submit a verdict, as the scoring workflow does at its end."""
-    return await submit(ctx, proposal, VERDICT, ROOT)
+    return await submit(ctx, proposal, VERDICT, ROOT, ANY_POLICY)
 
 
 async def ended_proposals(node: Node, count: int) -> list[Proposal]:

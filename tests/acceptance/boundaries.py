@@ -89,6 +89,7 @@ BATCHING = (
     ("start the transaction", "create send_transaction submitScores-"),
     ("claim the transaction", "task.acquire submitScores-.*:d"),
     *SENDING[:-1],
+    _recorded("read_ends"),
     ("make an item's end known", "promise.create sent-"),
     ("end an item", "promise.settle sent-"),
     ("release an item", "promise.settle inBatch-"),

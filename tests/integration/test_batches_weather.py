@@ -1,22 +1,24 @@
 """Batches in random weather: each score stands on the chain once, whoever else submits it, and no gap stays.
 
-The weather, the deaths and the operator are those of `test_transactions_weather`; the registry takes a batch
-whole or not at all, others submit some of the scores meanwhile, and not every batch fits into a transaction.
+The weather, the deaths and the operator are those of `test_transactions_weather`; the registry skips what it
+has, others submit some of the scores meanwhile, and not every batch fits into a transaction.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import count
 from random import Random
+from typing import Any
 
 import pytest
-from eth_abi.abi import decode
+from eth_abi.abi import decode, encode
 
-from contracts.bindings import proposal_scores
+from contracts.bindings import Event, Log, proposal_scores
+from contracts.rpc import CallReverted, Receipt
 from contracts.transactions import SentStatus, patience, patiently
 from orchestrator import Context, Info, Orchestrator
 from orchestrator.engine import Engine
@@ -37,12 +39,21 @@ from tests.integration.test_transactions_weather import (
     troubled,
     worker,
 )
-from tests.transactions_weather import CHAIN_ID, GWEI, REGISTRY, Block, Transaction, WeatherNode
+from tests.transactions_weather import (
+    ALREADY_SUBMITTED,
+    CHAIN_ID,
+    GWEI,
+    REGISTRY,
+    Block,
+    Transaction,
+    WeatherNode,
+)
 
 SEEDS = [int(SEED)] if SEED else range(1_000 if RECORDS else 12)
 GAS = 100_000
 RIVAL = "0x" + "77" * 20
 ROOT = "0x" + "5c" * 32
+SUBMISSION = "(uint256,uint8,int32,bytes32,bytes32)"
 
 
 @pytest.fixture(autouse=True)
@@ -56,29 +67,68 @@ def ids_in(data: bytes) -> tuple[int, ...]:
     """Return the proposals whose scores a call submits."""
     selector, words = data[:4], data[4:]
     if selector == proposal_scores.SUBMIT_SCORES.selector:
-        (submissions,) = decode(["(uint256,uint8,int32,bytes32)[]"], words)
+        (submissions,) = decode([f"{SUBMISSION}[]"], words)
         return tuple(each[0] for each in submissions)
     return (int.from_bytes(words[:32], "big"),) if words else ()
 
 
 class RegistryNode(WeatherNode):
-    """The registry takes each proposal's score once; of a batch all or none. Gas goes by the score."""
+    """The registry takes each proposal's score once; of a batch what it has not. Gas goes by the score."""
 
     def submitted(self, blocks: Sequence[Block] | None = None) -> Counter[int]:
-        seen = self.blocks if blocks is None else blocks
-        return Counter(
-            number
-            for block in seen
-            for each, status in block.transactions
-            if status == 1 and each.to == REGISTRY
-            for number in ids_in(each.data)
-        )
+        """Return how often each score was taken: a score that stands is skipped and not taken again."""
+        taken = Counter[int]()
+        for block in self.blocks if blocks is None else blocks:
+            for each, status in block.transactions:
+                if status == 1 and each.to == REGISTRY:
+                    taken.update(
+                        number for number in ids_in(each.data) if is_single(each.data) or not taken[number]
+                    )
+        return taken
 
     def _reverts(self, data: bytes, to: str, blocks: Sequence[Block] | None = None) -> bool:
-        return to == REGISTRY and not self.submitted(blocks).keys().isdisjoint(ids_in(data))
+        return to == REGISTRY and bool(ids_in(data)) and self.submitted(blocks).keys() >= set(ids_in(data))
+
+    def _refusals(self, data: bytes, blocks: Sequence[Block] | None = None) -> list[bytes]:
+        taken = self.submitted(blocks)
+        return [ALREADY_SUBMITTED if taken[number] else b"" for number in ids_in(data)]
 
     async def estimate_gas(self, sender: str, to: str | None, data: bytes, value: int = 0) -> int:
-        return await super().estimate_gas(sender, to, data, value) * max(len(ids_in(data)), 1)
+        try:
+            return await super().estimate_gas(sender, to, data, value) * max(len(ids_in(data)), 1)
+        except CallReverted as error:
+            raise self._worded(error, data) from error
+
+    async def simulate(
+        self, sender: str, to: str, data: bytes, value: int = 0, block: int | str | bytes = "latest"
+    ) -> bytes:
+        try:
+            answer = await super().simulate(sender, to, data, value, block)
+        except CallReverted as error:
+            raise self._worded(error, data) from error
+        known = self.blocks[: self._number(block) + 1]
+        return answer if is_single(data) else encode(["bytes[]"], [self._refusals(data, known)])
+
+    def _worded(self, error: CallReverted, data: bytes) -> CallReverted:
+        """A batch of which nothing is taken reverts with the reason of each of its items."""
+        if error.data != ALREADY_SUBMITTED or is_single(data):
+            return error
+        told = encode(["bytes[]"], [[ALREADY_SUBMITTED] * len(ids_in(data))])
+        return CallReverted(error.to, proposal_scores.NOTHING_TAKEN.selector + told, error.message)
+
+    def _receipt(self, tx_hash: bytes) -> Receipt | None:
+        receipt = super()._receipt(tx_hash)
+        if receipt is None or receipt.status == 0:
+            return receipt
+        before = Counter[int]()
+        for number in range(receipt.block_number + 1):
+            block = self.blocks[number]
+            for each, status in block.transactions:
+                if each.hash == tx_hash:
+                    return replace(receipt, logs=tuple(told(each, receipt, before)))
+                if status == 1 and each.to == REGISTRY:
+                    before.update(ids_in(each.data))
+        return receipt
 
     def submit_by_another(self, number: int, nonce: int) -> None:
         """Let somebody else have the score of a proposal in the pool, to be mined with what comes."""
@@ -87,6 +137,28 @@ class RegistryNode(WeatherNode):
         )
         self.pool[RIVAL, nonce] = Transaction(
             raw=b"", hash=data, sender=RIVAL, nonce=nonce, data=data, to=REGISTRY, fee=9 * GWEI, tip=GWEI
+        )
+
+
+def is_single(data: bytes) -> bool:
+    return data[:4] != proposal_scores.SUBMIT_SCORES.selector
+
+
+def told(each: Transaction, receipt: Receipt, before: Counter[int]) -> Iterator[Log]:
+    """Yield the registry's event of each score in a transaction; `before` has what stood before it."""
+    for index, number in enumerate(ids_in(each.data)):
+        event: Event[Any] = proposal_scores.SCORE_SUBMITTED
+        data = encode(["uint32", "uint8", "int32", "bytes32"], [1, 2, 0, bytes(32)])
+        if before[number]:
+            event, data = proposal_scores.SUBMISSION_SKIPPED, encode(["bytes"], [ALREADY_SUBMITTED])
+        yield Log(
+            address=REGISTRY,
+            topics=(event.topic0, encode(["uint256"], [number]), encode(["address"], [each.sender])),
+            data=data,
+            block_number=receipt.block_number,
+            block_hash=receipt.block_hash,
+            transaction_hash=each.hash,
+            log_index=index,
         )
 
 

@@ -117,7 +117,7 @@ async def test_a_decided_one_is_left_out_and_the_others_go(blocks: World) -> Non
 
 
 async def test_one_that_is_withdrawn_meanwhile_sinks_no_other(blocks: World) -> None:
-    """It reverts the whole transaction when it is mined: the trial before had passed."""
+    """The trial before had passed; the registry skips it, and the same transaction carries the others."""
     requests = await proposals(blocks, 3)
     lies = True
 
@@ -137,6 +137,8 @@ async def test_one_that_is_withdrawn_meanwhile_sinks_no_other(blocks: World) -> 
         ScoreStatus.SCORED,
     ]
     assert await submitted(blocks) == ids([requests[0], requests[2]])
+    assert outcomes[0].transaction_hash == outcomes[2].transaction_hash
+    assert await blocks.node.nonce(ACCOUNTS[1][0]) == 1
 
 
 async def test_more_than_one_transaction_may_hold_is_split(blocks: World) -> None:
