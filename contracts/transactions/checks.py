@@ -24,8 +24,8 @@ class OutdatedRegistry(Exception):
 
     def __str__(self) -> str:
         return (
-            f"the registry {self.registry} is of an earlier version, whose submissions name no policy: deploy a "
-            "new one for the DAO; what the old one holds stays readable and can be audited"
+            f"the registry {self.registry} is of an earlier version, whose submissions name no policy: "
+            "deploy a new one for the DAO; what the old one holds stays readable and can be audited"
         )
 
 
