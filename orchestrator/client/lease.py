@@ -11,15 +11,30 @@ from orchestrator.domain.errors import Abandoned
 class Lease:
     """The right to write for a task, until it ends or is lost (T1, T2)."""
 
-    __slots__ = ("_ends_at", "_tell", "_tell_lost", "cancelled", "lost", "task_id", "ttl_s", "version")
+    __slots__ = (
+        "_ends_at",
+        "_tell",
+        "_tell_lost",
+        "cancelled",
+        "leaving",
+        "lost",
+        "reason",
+        "task_id",
+        "ttl_s",
+        "version",
+    )
 
     def __init__(self, task_id: str, version: int, ttl_s: float, acquired_at: float) -> None:
-        """`acquired_at` is the loop's time just before the acquiring request was sent."""
+        """`acquired_at` is the loop's time just before the acquiring request was sent.
+
+        `leaving` says that the task is being given back, or settled; `reason` why the lease was lost.
+        """
         self.task_id = task_id
         self.version = version
         self.ttl_s = ttl_s
         self.lost = asyncio.Event()
-        self.cancelled = False
+        self.cancelled = self.leaving = False
+        self.reason = ""
         self._tell: Callable[[], None] | None = None
         self._tell_lost: Callable[[], object] | None = None
         self._ends_at = acquired_at + ttl_s
@@ -38,7 +53,7 @@ class Lease:
         A process that was frozen wakes with its clock ahead of its timers: nothing may begin before they ran.
         """
         if self.lost.is_set() or self.remaining_s(asyncio.get_running_loop().time()) <= 0:
-            self.lose()
+            self.lose("it ended without being renewed in time")
             raise Abandoned(f"the lease of {self.task_id} at version {self.version} has ended")
 
     def cancel(self) -> None:
@@ -54,9 +69,10 @@ class Lease:
         if self.cancelled:
             tell()
 
-    def lose(self) -> None:
-        """Note that the task is no longer ours; who keeps the lease is told, once."""
+    def lose(self, reason: str) -> None:
+        """Note that the task is no longer ours, and why; who keeps the lease is told, once."""
         if not self.lost.is_set():
+            self.reason = reason
             self.lost.set()
             if self._tell_lost is not None:
                 self._tell_lost()

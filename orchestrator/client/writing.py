@@ -81,13 +81,13 @@ class FencedWriter:
         """Settle the task's own promise."""
         settle = c.PromiseSettle(id=self.lease.task_id, state=state, value=value)
         command = c.TaskFulfill(id=self.lease.task_id, version=self.lease.version, action=settle)
-        return (await self.call(command)).promise
+        return (await self._give_back(command)).promise
 
     async def suspend(self, awaited: list[str]) -> c.SuspendAnswer:
         """Let the task rest until one of the awaited promises settles."""
         actions = [c.PromiseRegisterCallback(awaited=one, awaiter=self.lease.task_id) for one in awaited]
         heeds = self._heeds_cancellation and not self.lease.cancelled
-        answer = await self.call(
+        answer = await self._give_back(
             c.TaskSuspend(
                 id=self.lease.task_id,
                 version=self.lease.version,
@@ -96,9 +96,19 @@ class FencedWriter:
                 bare=self._remembers,
             )
         )
+        self.lease.leaving = answer.suspended
         if answer.cancelled:
             self.lease.cancel()
         return answer
+
+    async def _give_back(self, command: c.Command[AnswerT]) -> AnswerT:
+        """Let go of the task: a heartbeat that comes behind this finds no lease, and none has been lost."""
+        self.lease.leaving = True
+        try:
+            return await self.call(command)
+        except BaseException:
+            self.lease.leaving = False
+            raise
 
     async def _fence(
         self, action: c.PromiseCreate | c.PromiseSettle | c.PromiseRecordStep | c.PromiseProgress
@@ -121,7 +131,7 @@ class FencedWriter:
             except Refused as error:
                 if error.status not in _NOT_OURS:
                     raise
-                self.lease.lose()
+                self.lease.lose(f"a write was refused: {error}")
                 raise Abandoned(f"{self.lease.task_id} is not ours any more: {error}") from error
             except Unavailable as error:
                 self._check_away(error, pause_s)

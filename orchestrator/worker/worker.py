@@ -30,6 +30,10 @@ CLAIM_PAUSE_S = 0.5
 """How long a claim waits before it is tried again when the server is away."""
 LEASE_MARGIN = 0.1
 """The share of a lease's time before its end at which an unrenewed execution is stopped."""
+RENEW_EVERY, RENEW_AGAIN = 1 / 3, 1 / 20
+"""The shares of a lease's time after which it is renewed, and tried again where that failed."""
+RENEWAL_S_MIN = 1.0
+"""An answer to a renewal is waited for as long at least, however short the leases are."""
 KEPT_MAX = 256
 """Suspended workflows in memory, unless an application says otherwise."""
 _log = structlog.get_logger(__name__)
@@ -147,7 +151,7 @@ class Worker:
             lease.cancel()
         known = self._running.pop(lease.task_id, None)
         if known is not None:
-            known.lease.lose()
+            known.lease.lose("it was claimed here anew")
         running = self._running[lease.task_id] = _Running(lease)
         self._guard(running)
         self._idle.clear()
@@ -325,12 +329,14 @@ class Worker:
             if left_s > 0:
                 self._alarm_at(asyncio.get_running_loop().time() + left_s)
             else:
-                running.lease.lose()
+                running.lease.lose("it was not renewed in time")
 
     def _stop(self, running: _Running) -> None:
         if running.task is not None:
             lease = running.lease
-            _log.warning("lease lost", promise_id=lease.task_id, task_version=lease.version)
+            _log.warning(
+                "lease lost", promise_id=lease.task_id, task_version=lease.version, reason=lease.reason
+            )
             self._tell_of_stall(lease)
             running.stop()
 
@@ -352,27 +358,36 @@ class Worker:
             )
 
     async def _renew_forever(self) -> None:
+        lease_s, renewed = self._settings.ttl_ms / 1000, True
         while True:
             # An idle worker has no timer: nothing wakes it but work.
             await self._busy.wait()
-            await asyncio.sleep(self._settings.ttl_ms / 3000)
+            await asyncio.sleep(lease_s * (RENEW_EVERY if renewed else RENEW_AGAIN))
             if self._running:
-                await self._renew({name: one.lease for name, one in self._running.items()})
+                renewed = await self._renew({name: one.lease for name, one in self._running.items()})
 
-    async def _renew(self, leases: dict[str, Lease]) -> None:
+    async def _renew(self, leases: dict[str, Lease]) -> bool:
+        """Renew leases; False where the engine did not answer in time, as on a connection that hangs."""
+        limit_s = max(self._settings.ttl_ms / 1000 * RENEW_EVERY, RENEWAL_S_MIN)
         sent_at = asyncio.get_running_loop().time()
         tasks = [c.TaskReference(id=lease.task_id, version=lease.version) for lease in leases.values()]
         # The published protocol wants one origin a batch; an engine with extensions takes all at once.
         batches = [tasks] if self._around.extensions else [[task] for task in tasks]
         try:
             for batch in batches:
-                answer = await self._around.transport.call(c.TaskHeartbeat(pid=self._around.pid, tasks=batch))
+                async with asyncio.timeout(limit_s):
+                    answer = await self._around.transport.call(
+                        c.TaskHeartbeat(pid=self._around.pid, tasks=batch)
+                    )
                 for task in batch:
-                    if task.id in answer.lost:
-                        leases[task.id].lose()
-                    else:
+                    if task.id not in answer.lost:
                         leases[task.id].renew(sent_at)
+                    elif not leases[task.id].leaving:
+                        leases[task.id].lose("the engine does not know it any more")
                     if task.id in answer.cancelled:
                         leases[task.id].cancel()
-        except OrchestratorError as error:
-            _log.warning("leases not renewed", count=len(tasks), reason=str(error))
+        except (OrchestratorError, TimeoutError) as error:
+            reason = str(error) or f"no answer within {limit_s:.1f} s"
+            _log.warning("leases not renewed", count=len(tasks), reason=reason)
+            return False
+        return True

@@ -5,40 +5,25 @@ In the sample some workflows meet one place; `DAO_SCORER_FULL_MATRIX=1` kills al
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.boundaries import FULL
+from tests.acceptance.cut_process import run
 from tests.integration.test_sdk_cuts import WORKFLOWS
 
-ROOT = Path(__file__).parents[2]
 NUMBERS_MAX = 200
 SAMPLE = {"remote": 6, "descending": 7, "mixed_generator": 5, "loose_ends": 4}
 NAMES = [workflow.__name__ for workflow in WORKFLOWS if FULL or workflow.__name__ in SAMPLE]
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3_600)]
 
 
-def process(database: Path, name: str, number: int, when: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tests.acceptance.cut_process", str(database), name, str(number), when],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'hardhat-free-chain'}"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def to_its_end(database: Path, name: str) -> str:
-    done = process(database, name, 0, "before")
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1]
+    ended = run(database, name)
+    assert ended.code == 0, ended.said
+    return ended.said.splitlines()[-1]
 
 
 def executed_again(journal: Path) -> list[str]:
@@ -60,9 +45,9 @@ def test_a_killed_workflow_gives_the_same_answer(name: str, tmp_path: Path) -> N
         dead = 0
         for when in ("before", "after") if FULL else (("before", "after")[number % 2],):
             database = tmp_path / f"{number}{when}.db"
-            first = process(database, name, number, when)
-            if first.returncode != -signal.SIGKILL:
-                assert first.returncode == 0, first.stderr
+            first = run(database, name, number, after=when == "after")
+            if first.code != -signal.SIGKILL:
+                assert first.code == 0, first.said
                 continue
             dead += 1
             assert to_its_end(database, name) == expected, f"killed {when} command {number}"
@@ -71,3 +56,4 @@ def test_a_killed_workflow_gives_the_same_answer(name: str, tmp_path: Path) -> N
         if FULL and not dead:
             break
     assert killed, "no process was killed"
+    print(f"{name}: {killed} deaths, the same answer each time")  # noqa: T201

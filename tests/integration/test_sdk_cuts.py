@@ -372,5 +372,5 @@ async def test_same_answer_on_every_store_and_over_the_network(
         pytest.skip("in the sample each workflow meets one of them; CUTS_EVERY=1 cuts all everywhere")
     grounds = ground_on(kind, tmp_path, request)
     assert await assert_survives_crashes(
-        corpus(), workflow, hand=approve_first, grounds=grounds, every=EVERY, patience_s=30, ttl_ms=600
+        corpus(), workflow, hand=approve_first, grounds=grounds, every=EVERY, patience_s=120, ttl_ms=600
     )

@@ -9,14 +9,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from orchestrator import Constant, Context, Never, Orchestrator, PromiseState, Value
 from orchestrator.client.context import Context as ContextType
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Execute, Message
-from orchestrator.protocol.transport import Receiver
+from orchestrator.protocol.transport import Receiver, Transport
 from orchestrator.store.memory import MemoryStore
-from orchestrator.testing import CrashingTransport, crash_at
+from orchestrator.testing import CrashingTransport, VirtualClock, crash_at, local
 from orchestrator.worker.kept import Kept
 from tests import sdk_combinators as corpus
 from tests.integration import test_sdk_cuts as cuts
@@ -212,3 +213,52 @@ async def test_what_is_heard_while_a_suspension_is_on_its_way_is_not_lost() -> N
         app.register(chooses)
         async with app:
             assert await app.run(ROOT, chooses) == 7
+
+
+class Late:
+    """Answers that give a task back arrive after the heartbeat that was sent behind them."""
+
+    def __init__(self, inner: Transport) -> None:
+        self.inner = inner
+        self.lost: list[str] = []
+
+    async def call(self, command: c.Command[Any]) -> Any:
+        answer = await self.inner.call(command)
+        if isinstance(command, c.TaskHeartbeat):
+            self.lost += answer.lost
+        if isinstance(command, (c.TaskSuspend, c.TaskFulfill)):
+            await asyncio.sleep(5)
+        return answer
+
+    def connect(self, group: str, pid: str, receive: Receiver) -> AbstractAsyncContextManager[None]:
+        return self.inner.connect(group, pid, receive)
+
+    async def close(self) -> None: ...
+
+
+def test_a_heartbeat_behind_what_gives_a_task_back_takes_nothing_away() -> None:
+    begun, late = [], list[Late]()
+
+    async def flow(ctx: Context) -> int:
+        begun.append(1)
+        return await ctx.promise("go")
+
+    async def story() -> None:
+        def around(inner: Transport) -> Late:
+            late.append(Late(inner))
+            return late[-1]
+
+        app = local(around=around, clock=clock)
+        app.register(flow)
+        async with app:
+            handle = await app.begin_run("w", flow)
+            await asyncio.sleep(6)
+            await app.promises.resolve("go", 5)
+            assert await handle.result() == 5
+
+    clock = VirtualClock()
+    with capture_logs() as logs:
+        clock.run(story())
+    assert set(late[0].lost) == {"w"}
+    assert begun == [1], "what is kept goes on from memory"
+    assert "lease lost" not in [entry["event"] for entry in logs]
