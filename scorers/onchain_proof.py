@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from contracts.bindings.proposal_scores import Step, VerdictProof, Vote
 from orchestrator.commitments import ProofError
+from orchestrator.commitments.leaf import hash_from_text
 from scorers.vote_leaves import VoteLeaf
 
 _MEMBER = '"votes_root":"0x'
@@ -25,10 +26,7 @@ def verdict_proof(step: Step, proof: Sequence[bytes], output: str) -> VerdictPro
     root, quote, after = rest[:_DIGITS], rest[_DIGITS : _DIGITS + 1], rest[_DIGITS + 1 :]
     if not member or quote != '"':
         raise ProofError("the output of the step is no verdict: it has no root of votes")
-    try:
-        votes_root = bytes.fromhex(root)
-    except ValueError as error:
-        raise ProofError(f"the root of votes in the verdict is none: {root[:70]!r}") from error
+    votes_root = hash_from_text("the root of votes in the verdict", f"0x{root}")
     return VerdictProof(
         step=step, proof=tuple(proof), before_root=before, votes_root=votes_root, after_root=after
     )

@@ -10,7 +10,7 @@ from orchestrator.commitments.bundle import bundle_of, content_of
 from orchestrator.commitments.partial import STEP_KIND, step_proof_of
 from scorers.claim import EvidenceError
 from scorers.sections import VOTES_SECTION
-from scorers.vote_list import check_once, read_votes
+from scorers.vote_list import check_voters, read_votes
 from scorers.voter_proof import VOTER_KIND, VoterProof, voter_proof_of
 
 Proof = Bundle | StepProof | VoterProof
@@ -26,7 +26,7 @@ def proof_from_json(data: bytes) -> Proof:
     try:
         if kind == VOTER_KIND:
             voter = voter_proof_of(content)
-            check_once(each.vote for each in voter.votes)
+            check_voters(each.vote for each in voter.votes)
             return voter
         proof = step_proof_of(content) if kind == STEP_KIND else bundle_of(content)
         if VOTES_SECTION in proof.sections:

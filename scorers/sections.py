@@ -61,7 +61,7 @@ class QuorumSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     reached: bool
 
 
-class ScoringSection(msgspec.Struct, frozen=True, kw_only=True):
+class ScoringSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a score stands on the chain. Numbers of 256 bits are decimal text, hashes 0x text.
 
     `snapshot` and `deadline` are timepoints of the DAO's clock, `code` is the release that computed. `quorum`

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -9,6 +10,8 @@ import msgspec
 from orchestrator.commitments import Bundle
 from scorers.claim import EvidenceError
 from scorers.sections import VOTES_SECTION, VoteRecord, VotesSection
+
+_ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 
 
 def votes_in(bundle: Bundle) -> VotesSection:
@@ -37,23 +40,28 @@ def votes_in(bundle: Bundle) -> VotesSection:
 
 
 def read_votes(content: object) -> VotesSection:
-    """Return the section of the votes as it stands. Raises EvidenceError as `check_once`, or if malformed."""
+    """Return the section of the votes. Raises EvidenceError as `check_voters`, and for a malformed one."""
     try:
         section = msgspec.convert(content, VotesSection)
     except msgspec.ValidationError as error:
         raise EvidenceError(f"section {VOTES_SECTION!r} is malformed: {error}") from error
-    check_once(section.leaves)
+    check_voters(section.leaves)
     return section
 
 
-def check_once(votes: Iterable[VoteRecord]) -> None:
-    """Raise EvidenceError that names the voter if one vote of theirs stands twice.
+def check_voters(votes: Iterable[VoteRecord]) -> None:
+    """Raise EvidenceError that names the voter if one vote of theirs stands twice, or it is no address.
 
     Who voted again has another log for each time, and a vote that was split has one log and several sides.
     """
     seen: set[tuple[str, int, int, int]] = set()
     for position, vote in enumerate(votes):
+        # In one spelling only: hashed, another one is the same voter.
+        if not _ADDRESS.fullmatch(vote.voter):
+            raise EvidenceError(
+                f"vote {position}: the voter {vote.voter[:60]!r} is no address, 0x and 40 lower-case digits"
+            )
         cast = (vote.voter, vote.block_number, vote.log_index, vote.support)
         if cast in seen:
-            raise EvidenceError(f"vote {position}: voter {vote.voter[:80]} stands twice for one vote")
+            raise EvidenceError(f"vote {position}: voter {vote.voter} stands twice for one vote")
         seen.add(cast)

@@ -16,7 +16,8 @@ from orchestrator.commitments.errors import ProofError
 from orchestrator.commitments.keccak import keccak
 
 WORD_BYTES = 32
-_ADDRESS_LENGTH = 42
+_ADDRESS_BYTES = 20
+_ADDRESS_LENGTH = 2 + 2 * _ADDRESS_BYTES
 _STRING = "string"
 _TRUE, _FALSE = (1).to_bytes(WORD_BYTES, "big"), bytes(WORD_BYTES)
 
@@ -87,9 +88,12 @@ def _bytes32(value: object) -> bytes:
 
 
 def _address(value: object) -> bytes:
-    if type(value) is not str or len(value) != _ADDRESS_LENGTH or value[:2] != "0x":
-        raise ValueError("0x and 40 hexadecimal digits are needed")
-    return bytes.fromhex(value[2:]).rjust(WORD_BYTES, b"\0")
+    # fromhex() skips blanks: what is shorter than it looks would be another address.
+    if type(value) is str and len(value) == _ADDRESS_LENGTH and value[:2] == "0x":
+        content = bytes.fromhex(value[2:])
+        if len(content) == _ADDRESS_BYTES:
+            return content.rjust(WORD_BYTES, b"\0")
+    raise ValueError("0x and 40 hexadecimal digits are needed")
 
 
 def _bool(value: object) -> bytes:

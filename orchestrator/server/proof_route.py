@@ -35,8 +35,8 @@ _PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 _WHILE_OPEN = "no-cache"
-# Private, since the answer may depend on a token.
-_ONCE_FINAL = "private, max-age=31536000, immutable"
+_ANY_TAG = "*"
+_ONCE_FINAL = "max-age=31536000, immutable"
 
 
 class ProofRoute:
@@ -49,6 +49,8 @@ class ProofRoute:
         self._source = source
         self._authenticator = authenticator
         self._open_to_all = open_to_all
+        # Where the answer depends on a token, no cache between may keep it for others.
+        self._once_final = f"{'public' if open_to_all else 'private'}, {_ONCE_FINAL}"
         self._building = asyncio.Semaphore(_BUILT_TOGETHER_MAX)
         self._kept: OrderedDict[str, Evidence] = OrderedDict()
 
@@ -92,8 +94,8 @@ class ProofRoute:
         except Exception as error:
             return _refusal(promise_id, error)
         tag = f'"{sha256(body).hexdigest()[:32]}"'
-        headers = {hdrs.ETAG: tag, hdrs.CACHE_CONTROL: _ONCE_FINAL if evidence.final else _WHILE_OPEN}
-        if any(f'"{known.value}"' == tag for known in request.if_none_match or ()):
+        headers = {hdrs.ETAG: tag, hdrs.CACHE_CONTROL: self._once_final if evidence.final else _WHILE_OPEN}
+        if any(known.value == _ANY_TAG or f'"{known.value}"' == tag for known in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
         return web.Response(body=body, content_type="application/json", headers=headers)
 

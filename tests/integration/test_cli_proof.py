@@ -208,6 +208,12 @@ REFUSED: dict[str, tuple[Callable[[str], str], str]] = {
         lambda text: _changed(text, lambda bundle: _twice(bundle["sections"]["votes"]["leaves"])),
         f"voter {VOTER} stands twice for one vote",
     ),
+    "a voter in other letters": (
+        lambda text: _changed(
+            text, lambda bundle: bundle["sections"]["votes"]["leaves"][1].update(voter=VOTER.upper())
+        ),
+        "is no address",
+    ),
     "votes that are none": (
         lambda text: _changed(text, lambda bundle: bundle["sections"].__setitem__("votes", {})),
         "section 'votes' is malformed",

@@ -109,11 +109,15 @@ async def test_a_final_proof_may_be_kept() -> None:
     store_tree(engine)
     async with served(engine) as url:
         _, _, headers = await get(url, f"/proofs/{ROOT}")
-        assert "immutable" in headers["Cache-Control"]
+        assert headers["Cache-Control"] == "private, max-age=31536000, immutable"
         again = await get(url, f"/proofs/{ROOT}", **{"If-None-Match": headers["ETag"]})
         assert again[:2] == (304, b"")
         assert again[2]["ETag"] == headers["ETag"]
-        assert (await get(url, f"/proofs/{ROOT}", **{"If-None-Match": '"other"'}))[0] == 200
+        for known, status in (('"other"', 200), (f'"other", W/{headers["ETag"]}', 304), ("*", 304)):
+            assert (await get(url, f"/proofs/{ROOT}", **{"If-None-Match": known}))[0] == status, known
+    async with served(engine, open_proofs=True) as url:
+        _, _, headers = await get(url, f"/proofs/{ROOT}")
+        assert headers["Cache-Control"] == "public, max-age=31536000, immutable"
 
 
 @pytest.mark.parametrize(("settled", "content"), [(False, {"a": 1}), (True, None)])
