@@ -67,6 +67,8 @@ OFFLINE = [
 ]
 ONLINE = ["node", "chain", "domain", "registry", "transaction", "scorers", "log", "weights", "standing"]
 JSON = {"Content-Type": "application/json"}
+TAKEN_OF = "verifier.sha256"
+"""Stands beside the pictures of docs/ and names the page that they show."""
 HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
 
 
@@ -216,6 +218,8 @@ async def _pictures(page: Page, name: str = "right") -> None:
         for dark in (False, True):
             shade = "dark" if dark else "light"
             await page.tab.screenshot(Path(folder) / f"verifier-{name}-{shade}.png", dark=dark)
+        digest = sha256(await asyncio.to_thread(PAGE.read_bytes)).hexdigest()
+        await asyncio.to_thread((Path(folder) / TAKEN_OF).write_text, f"{digest}  verifier.html\n")
 
 
 @pytest.mark.timeout(120)
@@ -305,6 +309,10 @@ def test_the_page_is_whole_and_its_hash_is_published() -> None:
     assert sealed(content) == content, "run: python -m scorers.verifier"
     digest = sha256(content.encode()).hexdigest()
     assert digest in (ROOT / "docs/commitments.md").read_text(), f"publish the SHA-256 {digest}"
+    assert digest in (ROOT / "docs/images" / TAKEN_OF).read_text(), (
+        "take the pictures anew: DAO_SCORER_SCREENSHOTS=docs/images python -m pytest -k right_bundles "
+        "tests/integration/test_verifier_page.py"
+    )
     assert not re.findall(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|new Function", content)
     assert not re.findall(r"<(link|img|iframe|object|embed|script src)", content)
 
