@@ -28,7 +28,8 @@ RECORDS := tests/integration/test_transactions_weather.py tests/integration/test
 	tests/property/test_engine_oracle.py tests/integration/test_chain_anvil.py \
 	tests/property/test_rpc_pool_weather.py tests/property/test_contracts_rounds_walk.py \
 	tests/property/test_contracts_coverage.py tests/integration/test_scorers_rounds_crashes.py \
-	tests/property/test_listener_histories.py tests/property/test_listener_soak.py tests/examples/test_examples.py \
+	tests/property/test_listener_histories.py tests/property/test_listener_soak.py \
+	tests/simulation/test_house_soak.py tests/examples/test_examples.py \
 	tests/examples/test_gateway_in_flight.py
 
 records: $(READY) ## hold the engine against its oracle at full length (about an hour)
