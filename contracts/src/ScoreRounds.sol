@@ -186,6 +186,7 @@ abstract contract ScoreRounds is IScoreRegistry, ScorerSet, Pausable {
 
     /// @notice The round that takes submissions now.
     function roundOf(uint256 proposalId) public view returns (uint32) {
+        if (!_keepsHistory()) return FIRST_ROUND;
         uint32 number = _rounds[proposalId].number;
         return number == 0 ? FIRST_ROUND : number;
     }
@@ -210,6 +211,10 @@ abstract contract ScoreRounds is IScoreRegistry, ScorerSet, Pausable {
     /// @dev Returns the round in which the sender may act now; the first one begins if none has.
     function _enter(uint256 proposalId) internal returns (uint32 round) {
         _refuse(_outside(proposalId));
+        return _begin(proposalId);
+    }
+
+    function _begin(uint256 proposalId) private returns (uint32) {
         if (_keepsHistory() && _rounds[proposalId].number == 0) _open(proposalId, FIRST_ROUND);
         return roundOf(proposalId);
     }
@@ -234,7 +239,7 @@ abstract contract ScoreRounds is IScoreRegistry, ScorerSet, Pausable {
     function _take(Submission memory submission) internal {
         (uint256 proposalId, uint8 status) = (submission.proposalId, submission.status);
         (int32 score, bytes32 root) = (submission.score, submission.root);
-        uint32 round = _enter(proposalId);
+        uint32 round = _begin(proposalId);
         Record storage submitted = _records[proposalId][round][msg.sender];
         _write(submitted, status, score, root);
         emit ScoreSubmitted(proposalId, msg.sender, round, status, score, root);
@@ -250,7 +255,8 @@ abstract contract ScoreRounds is IScoreRegistry, ScorerSet, Pausable {
     }
 
     function _outside(uint256 proposalId) private view returns (bytes memory) {
-        if (mayScore(proposalId, msg.sender)) return "";
+        // Without rounds {_checkSender} has asked, once for all.
+        if (!_keepsHistory() || mayScore(proposalId, msg.sender)) return "";
         return abi.encodeWithSelector(NotInRound.selector, proposalId, roundOf(proposalId), msg.sender);
     }
 
