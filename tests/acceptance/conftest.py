@@ -21,6 +21,8 @@ from tests.anvil_node import SOON_FINAL, anvil
 
 MANY = 8
 ROW = "survived"
+UNHURRIED_LEASE_S = 30.0
+"""Nobody dies in the uninterrupted run, so that nobody waits for its end."""
 LOCAL, ANVIL = "local", "anvil"
 CHAINS = (LOCAL, ANVIL) if boundaries.FULL else (LOCAL,)
 """Where every scenario is played; without the full matrix, a few are played on anvil besides."""
@@ -115,7 +117,7 @@ def _on_anvil(nursery: Nursery, proposals: int, folder: Path) -> Iterator[Stage]
 
 
 async def _uninterrupted(ground: Ground, folder: Path) -> Reference:
-    async with scene(ground, folder) as made:
+    async with scene(ground, folder, UNHURRIED_LEASE_S) as made:
         await made.serve()
         made.listen()
         made.work()

@@ -10,19 +10,25 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Collection, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.domain.promise import PromiseState
+from orchestrator.client.verdict import Ending, Verdict
+from orchestrator.domain.ids import extends
+from orchestrator.domain.promise import PromiseRecord, PromiseState
 
-STARTED, FINISHED, ASKED = "started", "finished", "asked"
+STARTED, FINISHED, ASKED, LOST = "started", "finished", "asked", "lost"
 _step: ContextVar[tuple[str, str]] = ContextVar("_step", default=("", ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A step began an attempt or finished, or a node was asked; `step` is the promise, "" outside of any."""
+    """A step began an attempt or finished, a node was asked, or the lease of a task was lost.
+
+    `step` is the promise of the step or task, "" outside of any.
+    """
 
     pid: int
     what: str
@@ -32,7 +38,7 @@ class Entry:
 
 
 class Journal:
-    """The writing side; a `StepObserver`."""
+    """The writing side; a `StepObserver` and an `ExecutionObserver`."""
 
     def __init__(self, path: str) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -43,6 +49,15 @@ class Journal:
 
     def on_step_finished(self, promise_id: str, name: str, state: PromiseState) -> None:
         self._write(FINISHED, promise_id, name, state)
+
+    def tags_for(self, promise_id: str) -> Mapping[str, str]:
+        return {}
+
+    def on_execution_started(self, promise: PromiseRecord, version: int) -> None: ...
+
+    def on_execution_ended(self, promise: PromiseRecord, version: int, verdict: Verdict) -> None:
+        if verdict.ending is Ending.LOST:
+            self._write(LOST, promise.id, "", str(version))
 
     def asked(self, method: str) -> None:
         """Note a request to a node, made by the step that runs."""
@@ -84,6 +99,22 @@ class History:
     def begun_by(self, pid: int) -> frozenset[str]:
         """The steps that a process has begun."""
         return frozenset(entry.step for entry in self.entries if entry.what == STARTED and entry.pid == pid)
+
+    def cut_short(self, step: str, but_by: Collection[int]) -> int:
+        """How often a process lost the lease under which it was executing a step; `but_by` are not counted.
+
+        On a busy machine a process has no processor for longer than its lease now and then.
+        """
+        executing, times = set[int](), 0
+        for entry in self.entries:
+            if entry.step == step and entry.what == STARTED:
+                executing.add(entry.pid)
+            elif entry.step == step and entry.what == FINISHED:
+                executing.discard(entry.pid)
+            elif entry.what == LOST and entry.pid in executing and extends(step, entry.step):
+                executing.discard(entry.pid)
+                times += entry.pid not in but_by
+        return times
 
     def restarted(self) -> list[str]:
         """Steps that began again after their outcome was known to be stored (W1 forbids it)."""

@@ -17,7 +17,7 @@ from tests.acceptance.boundaries import FULL, LIVES
 from tests.acceptance.conftest import CHAINS, Record, Stage, survived
 from tests.acceptance.nursery import Process
 from tests.acceptance.scene import END_S, KILLED, scene
-from tests.acceptance.test_killed_everywhere import DRAIN_S
+from tests.acceptance.test_killed_everywhere import DRAIN_S, PATIENT_LEASE_S
 from tests.acceptance.verdict import interruption, judge
 
 pytestmark = pytest.mark.acceptance
@@ -76,7 +76,7 @@ async def test_a_power_cut_again_and_again(
             assert [process.code for process in processes] == [KILLED] * len(processes)
             deaths.append(interruption(played, worker, played.settled_in_file()))
         await played.serve()
-        played.work()
+        played.work(lease_s=PATIENT_LEASE_S)
         played.listen()
         promises = await played.finished()
         await judge(played, promises, many[1], interruptions=deaths)

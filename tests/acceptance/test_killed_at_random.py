@@ -48,7 +48,7 @@ async def test_one_of_two_workers(
     async with scene(many[0], tmp_path) as played:
         await played.serve()
         victim = played.work()
-        played.work()
+        played.work(lease_s=PATIENT_LEASE_S)
         await asyncio.gather(*(process.ready() for process in played.processes))
         played.listen()
         await _dispatched(played)
@@ -84,7 +84,7 @@ async def test_a_worker_that_was_taken_for_dead(
         victim.freeze()
         await asyncio.sleep(DRAIN_S)
         stood = interruption(played, victim, await played.settled())
-        played.work()
+        played.work(lease_s=PATIENT_LEASE_S)
         await asyncio.sleep(LEASE_S + chance.uniform(0, LIFE_S))
         victim.thaw()
         promises = await played.finished()

@@ -46,7 +46,7 @@ async def _worker_dies(scene: Scene, death: Death) -> Interruption:
     assert await victim.ended(END_S) == KILLED, victim.words()
     await asyncio.sleep(DRAIN_S)
     stood = interruption(scene, victim, await scene.settled())
-    scene.work()
+    scene.work(lease_s=PATIENT_LEASE_S)
     if death.boundary == WAITING:
         scene.listen()
     return stood

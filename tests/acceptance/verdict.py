@@ -60,9 +60,10 @@ class Reference:
 class Interruption:
     """Where things stood when a victim was dead and nobody had taken its work over yet.
 
-    `executed` counts all executions until then, `by_victim` names the steps that the victim had begun.
+    `executed` counts all executions until then, `by_victim` names the steps that the victim `pid` had begun.
     """
 
+    pid: int
     executed: Counter[str]
     by_victim: frozenset[str]
     settled: frozenset[str]
@@ -72,7 +73,10 @@ def interruption(scene: Scene, victim: Process, settled: Collection[str]) -> Int
     """Take down where things stand; `settled` are the promises that have settled."""
     history = scene.history
     return Interruption(
-        executed=history.executions(), by_victim=history.begun_by(victim.pid), settled=frozenset(settled)
+        pid=victim.pid,
+        executed=history.executions(),
+        by_victim=history.begun_by(victim.pid),
+        settled=frozenset(settled),
     )
 
 
@@ -172,9 +176,10 @@ async def _judge_chain(ground: Ground, *, batched: bool) -> None:
 
 def _judge_executions(history: History, interruptions: Sequence[Interruption]) -> None:
     executions, names = history.executions(), history.names()
+    victims = {each.pid for each in interruptions}
     for step, times in executions.items():
         said = f"{names[step]} ({step}) was executed {times} times"
-        under_way = 0
+        under_way = history.cut_short(step, victims)
         for each in interruptions:
             if step in each.settled:
                 assert times == each.executed[step], f"{said}, {each.executed[step]} before it had settled"

@@ -160,6 +160,7 @@ class Harness:
         async def started(app: Orchestrator) -> None:
             app.observe(self._journal)
             app.observe(self._names)
+            app.observe_executions(self._journal)
             await start(app)
 
         Orchestrator.start = started  # type: ignore[method-assign]
