@@ -29,6 +29,7 @@ from orchestrator.domain.errors import (
 )
 from orchestrator.domain.promise import PromiseRecord, PromiseState, Value
 from orchestrator.domain.retry import Constant, Exponential, Linear, Never, RetryPolicy
+from orchestrator.process import prepare_process
 from orchestrator.runtime import ApplicationSettings, Orchestrator
 from orchestrator.synchronous import InsideLoop, SyncHandle, SyncOrchestrator
 
@@ -79,4 +80,5 @@ __all__ = [
     "Unavailable",
     "Value",
     "WorkflowInfo",
+    "prepare_process",
 ]

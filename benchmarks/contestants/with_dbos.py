@@ -91,4 +91,5 @@ def main(url: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
+    shapes.prepare()
     main(sys.argv[1], float(sys.argv[2]))

@@ -124,6 +124,7 @@ async def measure(binary: str, seconds: float) -> shapes.Figures:
 
 
 if __name__ == "__main__":
+    shapes.prepare()
     if sys.argv[1] == "service":
         asyncio.run(serve(int(sys.argv[2])))
     else:

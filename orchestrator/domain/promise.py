@@ -32,7 +32,7 @@ PROGRESS_HEADER = "progress"
 """Marks the value of an open promise: how far it has come, no outcome."""
 
 
-class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a promise carries: opaque text `data` and plain `headers`."""
 
     headers: dict[str, str] | None = None
@@ -47,7 +47,7 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 EMPTY = Value()
 
 
-class PromiseRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+class PromiseRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, gc=False):
     """A promise as every reader sees it. Times are Unix milliseconds."""
 
     id: str

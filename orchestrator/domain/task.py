@@ -24,7 +24,7 @@ class TaskState(StrEnum):
     __hash__ = str.__hash__  # an enum's own runs in Python, and tables are asked for every command
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
+class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A task as the engine keeps it. Its id is its promise's id. Times are Unix milliseconds.
 
     `timer_at` is the next moment at which the engine must look at it: the lease's end while acquired, the

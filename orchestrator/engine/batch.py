@@ -55,7 +55,7 @@ CLAIMS_MS = 100
 """By less than this the claims of several engines may move a row of the outbox."""
 
 
-class Work(msgspec.Struct, frozen=True, kw_only=True):
+class Work(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One command in a batch; `embedded` marks one from inside the engine's own process.
 
     `trace` is the traceparent of its call, if it stands in a trace.

@@ -9,12 +9,12 @@ import msgspec
 AnswerT = TypeVar("AnswerT", covariant=True)
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The `data` of a successful response."""
 
 
 class Command(
-    msgspec.Struct, Generic[AnswerT], frozen=True, kw_only=True, rename="camel", omit_defaults=True
+    msgspec.Struct, Generic[AnswerT], frozen=True, kw_only=True, rename="camel", omit_defaults=True, gc=False
 ):
     """The `data` of a request; `KIND` is its operation."""
 

@@ -10,7 +10,7 @@ from orchestrator.domain.task import Task, TaskState
 __all__ = ["PromiseRecord", "PromiseState", "TaskRecord", "TaskState", "Value", "task_record"]
 
 
-class TaskRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class TaskRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A task as every reader sees it; `ttl` (milliseconds) and `pid` only while it is acquired.
 
     `cancelled` (extension) tells that its promise was asked to end; absent where it was not.

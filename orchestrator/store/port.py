@@ -54,7 +54,7 @@ class LoadRows(Query[list[Row]]):
     ids: list[str]
 
 
-class Fence(msgspec.Struct, frozen=True, kw_only=True):
+class Fence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A task as it must be for a write of its holder to move nothing else.
 
     Acquired at this version, not asked to end, no releases counted, its holder noted to live within the last

@@ -16,7 +16,7 @@ from contracts.rpc import Node
 from contracts.rpc.metrics import PoolCollector
 from contracts.transactions import SendingMetrics, Signers
 from listener.metrics import SourcesCollector
-from orchestrator import Orchestrator
+from orchestrator import Orchestrator, prepare_process
 from orchestrator.engine import Engine, EngineSettings
 from orchestrator.server import create_app, listening, reloading
 from orchestrator.store import open_store
@@ -86,6 +86,7 @@ SENDING = (
 @configured("store", *SERVING)
 async def serve(settings: Settings) -> None:
     """Serve the orchestrator over HTTP. Promises, tasks, delivery, proofs and metrics."""
+    prepare_process()
     with _stop_signals() as stop:
         async with (
             process_tracing() as tracing,
@@ -102,6 +103,7 @@ async def worker(
     name: Annotated[str | None, typer.Option(help="This worker's name; unique in its group.")] = None,
 ) -> None:
     """Run a scorer: take proposals, score them, submit the scores."""
+    prepare_process()
     with _stop_signals() as stop:
         async with _signers(settings) as signers, composition.node_of(settings) as node:
             await _check_scorers(settings, node, signers)
@@ -120,6 +122,7 @@ async def worker(
 async def listen(settings: Settings) -> None:
     """Listen to DAOs and other contracts: invoke what each finalised log asks for."""
     check_sources(settings)
+    prepare_process()
     with _stop_signals() as stop:
         async with AsyncExitStack() as stack:
             node = None
@@ -153,6 +156,7 @@ async def up(settings: Settings) -> None:
     """Run server, listener and one scorer in one process."""
     if settings.sources:
         raise SettingsError("up listens to one DAO: run serve, listen and workers for several sources")
+    prepare_process()
     with _stop_signals() as stop:
         async with AsyncExitStack() as stack:
             signers = await stack.enter_async_context(_signers(settings))

@@ -195,7 +195,7 @@ async def test_steps_that_come_together_are_added_without_being_read(tmp_path: P
         store._connection.set_trace_callback(None)
     assert [answer.promise.id for answer in answers if answer.promise] == ["a:1", "p", "b:1"]
     words = [text.split()[0] for text in asked]
-    assert words == ["BEGIN", "INSERT", "INSERT", "INSERT", "COMMIT"]
+    assert words == ["BEGIN", "INSERT", "INSERT", "COMMIT"], "one for the steps, one for the promise"
 
 
 async def test_the_order_of_a_batch_is_kept_where_it_can_be_told(w: World) -> None:
