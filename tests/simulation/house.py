@@ -67,6 +67,7 @@ PATIENCE_BLOCKS = 1_200
 ACCOUNTS = [(address.lower(), str(key)) for address, key in deterministic_accounts(8)]
 ADMIN, SCORER, VOTERS = 0, 1, (2, 3, 4, 5)
 WEIGHTS = (1000, 300, 70, 5)
+GAS = 10_000_000
 GROUP = "proposal-scorers"
 SENDING = SendingPolicy(poll_ms=2_000)
 STORMS: tuple[tuple[Rule, ...], ...] = (
@@ -153,7 +154,7 @@ class House:
 
     def transact(self, account: int, to: str | None, data: bytes) -> str:
         """Send a transaction by the chain's own hand; return its hash."""
-        fields = {"from": ACCOUNTS[account][0], "data": "0x" + data.hex(), "gas": hex(5_000_000)}
+        fields = {"from": ACCOUNTS[account][0], "data": "0x" + data.hex(), "gas": hex(GAS)}
         sent: str = self.inside.request("eth_sendTransaction", fields | ({"to": to} if to else {}))
         return sent
 
@@ -183,6 +184,7 @@ class House:
 
     def _deployed(self, data: bytes) -> str:
         receipt = self.inside.request("eth_getTransactionReceipt", self.transact(ADMIN, None, data))
+        assert receipt["status"] == "0x1", receipt
         return str(receipt["contractAddress"]).lower()
 
     def logs(self, address: str, topic: bytes, first: int = 0) -> list[Log]:
