@@ -78,6 +78,7 @@ def _leaf(leaf: LeafRecord, step: RebuiltStep) -> Iterator[Difference]:
 def _texts(place: str, text: str, expected: bytes) -> Iterator[Difference]:
     try:
         shown = jcs.parse(text)
+        jcs.encode(shown)  # what is nested beyond all values has no place to be compared
     except CanonicalError as error:
         yield Difference(place=place, bundle=f"no canonical JSON ({error})", chain="canonical JSON")
         return
@@ -148,12 +149,14 @@ def _lists(place: str, shown: Sequence[Any], actual: Sequence[Any]) -> Iterator[
 def _keyed(elements: Sequence[Any]) -> dict[str, Any]:
     """Name elements by their voter, and otherwise by their place; a voter's second is `0x… (2)`."""
     keyed: dict[str, Any] = {}
+    repeats: dict[str, int] = {}
     for position, element in enumerate(elements):
-        name = _voter(element)
-        key, repeat = (name, 1) if name is not None else (str(position), 1)
+        name = _voter(element) or str(position)
+        key = name
         while key in keyed:
-            repeat += 1
-            key = f"{name} ({repeat})"
+            # Counted on, lest a forged list of one voter keeps its reader busy for ever.
+            repeats[name] = repeats.get(name, 1) + 1
+            key = f"{name} ({repeats[name]})"
         keyed[key] = element
     return keyed
 
@@ -176,7 +179,10 @@ def _plain(value: Any) -> Any:
 
 
 def _short(value: object) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(_readable(value)).decode()
+    try:
+        text = value if isinstance(value, str) else msgspec.json.encode(_readable(value)).decode()
+    except RecursionError:
+        text = "something that is nested too deeply"
     return text if len(text) <= SHOWN_LENGTH else text[: SHOWN_LENGTH - 1] + "…"
 
 

@@ -24,6 +24,10 @@ from scorers.steps.proposal import VotingNotEnded, WrongRegistry
 from scorers.submission import STATUS_CODES
 from scorers.values import ScoreStatus
 
+ROUNDS_MAX = 17
+"""As many as a registry can have, and the one of its admin's word: whoever names more is none."""
+STEPS_MAX = 64
+"""Far more than a score has: what a forged bundle lists is not all put to the reader's node."""
 Question = Callable[[Node, Claim], Awaitable[str]]
 
 
@@ -130,6 +134,8 @@ async def _last_submission(node: Node, claim: Claim) -> tuple[int, proposal_scor
     """Return what this scorer submitted in the last round that it took part in, and that round."""
     registry, round_of = claim.section.registry, proposal_scores.ROUND_OF
     current = round_of.decode(await node.call(registry, round_of.encode(claim.proposal_id), claim.at))
+    if not 1 <= current <= ROUNDS_MAX:
+        raise EvidenceError(f"{registry} says that this is round {current}: it is no registry of scores")
     read, rounds = proposal_scores.SUBMISSION_OF, range(current, 0, -1)
     calls = [(registry, read.encode(claim.proposal_id, round_, claim.section.scorer)) for round_ in rounds]
     records = [read.decode(answer) for answer in await node.call_many(calls, claim.at)]
@@ -160,6 +166,10 @@ async def _transaction(node: Node, claim: Claim) -> str:
 async def _steps(node: Node, claim: Claim) -> str:
     verify, verify_submitted = proposal_scores.VERIFY_STEP, proposal_scores.VERIFY_SUBMITTED_STEP
     registry, final = claim.section.registry, proposal_scores.IS_FINAL
+    if len(claim.bundle.leaves) > STEPS_MAX:
+        raise EvidenceError(
+            f"no score has {len(claim.bundle.leaves)} steps, at most {STEPS_MAX} are asked for"
+        )
     shown = [(_proof(leaf), _step(claim.bundle, leaf)) for leaf in claim.bundle.leaves]
     if final.decode(await node.call(registry, final.encode(claim.proposal_id), claim.at)):
         calls = [(registry, verify.encode(claim.proposal_id, proof, step)) for proof, step in shown]

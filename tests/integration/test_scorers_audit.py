@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 
 import jsonschema_rs
 import msgspec
@@ -27,8 +28,10 @@ from orchestrator.commitments import (
 )
 from orchestrator.server import fetch_bundle
 from scorers.audit import Audit, audit
+from scorers.claim import Claim, EvidenceError, section_in
 from scorers.composition import PROOFS
-from scorers.evidence import verify_place
+from scorers.differences import _keyed
+from scorers.evidence import _last_submission, verify_place
 from scorers.policy import Policy
 from scorers.schema import SCHEMA_FILE, evidence_schema
 from scorers.voter_proof import VoterProof, bundle_of, verify_voter_proof, voter_proof, voter_proof_of
@@ -292,3 +295,40 @@ async def test_a_tampered_proof_of_a_voter_fails(
     at(*path, value=value)(content)
     failed = [each.name for each in verify_voter_proof(voter_proof_of(content)) if not each.ok]
     assert check in failed
+
+
+async def test_a_forged_bundle_does_not_keep_its_reader_busy(scored: Scored) -> None:
+    """Neither the reader's processor, nor the reader's node, nor its stack."""
+
+    def of_one_voter(found: list[Any]) -> None:
+        found.extend({**found[0], "fields": {**found[0]["fields"], "log_index": at}} for at in range(2_000))
+
+    def many_steps(content: Any) -> None:
+        content["leaves"] += [{**content["leaves"][0], "index": 5 + more} for more in range(100)]
+
+    deep = "[" * 700 + "]" * 700
+    changes: dict[str, tuple[Callable[[Any], None], str]] = {
+        "one voter": (ballots(of_one_voter), f"{BALLOTS}[{IN_FAVOUR} (2001)]"),
+        "steps": (many_steps, "the number of steps"),
+        "a deep value": (at("leaves", 1, "output", value=deep), "leaf 1 (fetch_votes), output"),
+        "a deep section": (at("sections", "votes", "leaves", value=json.loads(deep)), "votes.leaves[0]"),
+    }
+    for name, (change, place) in changes.items():
+        content = scored.content
+        change(content)
+        began = time.process_time()
+        found = await scored.audit(content)
+        assert time.process_time() - began < 20, name
+        assert not found.ok
+        assert any(each.place.startswith(place) for each in found.differences) or name == "one voter", found
+    assert len(_keyed([{"voter": IN_FAVOUR}] * 50_000)) == 50_000
+
+
+async def test_a_contract_of_endless_rounds_is_no_registry(scored: Scored) -> None:
+    class Endless:
+        async def call(self, _to: str, _data: bytes, _block: int) -> bytes:
+            return (2**32 - 1).to_bytes(32, "big")
+
+    claim = Claim(bundle=scored.bundle, section=section_in(scored.bundle), proposal_id=1, at=1)
+    with pytest.raises(EvidenceError, match="says that this is round 4294967295"):
+        await _last_submission(cast("Node", Endless()), claim)
