@@ -62,19 +62,28 @@ def utf16_order(key: str) -> bytes:
 
 
 def parse(text: str) -> object:
-    """Return the value of a JSON text. Raises CanonicalError for a float, a repeated key, or deep nesting."""
+    """Return the value of a JSON text.
+
+    Raises CanonicalError for a float, a repeated key, deep nesting, or half of a surrogate pair.
+    """
     try:
-        return json.loads(
+        found: object = json.loads(
             text,
             object_pairs_hook=_unique,
             parse_float=_refuse_float,
             parse_int=_safe_integer,
             parse_constant=_refuse_float,
         )
+        if "\\ud" in text or "\\uD" in text:
+            # Escaped, halves pass the reader, and nobody could write them again.
+            json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise CanonicalError("", "a string has a lone surrogate") from error
     except RecursionError as error:
         raise CanonicalError("", "the JSON is nested too deeply") from error
     except ValueError as error:
         raise CanonicalError("", f"not JSON: {error}") from error
+    return found
 
 
 def encode(value: object, depth: int = 0) -> str:

@@ -29,9 +29,11 @@ _BUILT_TOGETHER_MAX = 4
 _KEPT_MAX = 4
 """Final bundles of which parts were asked for lately: voters come together, after a vote."""
 _INDEX_DIGITS_MAX = 9
+# What a bundle says may be anybody's words.
+_NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}
 _PAGE_HEADERS = {
+    **_NO_SNIFFING,
     hdrs.CACHE_CONTROL: "no-cache",
-    "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
 _WHILE_OPEN = "no-cache"
@@ -94,7 +96,11 @@ class ProofRoute:
         except Exception as error:
             return _refusal(promise_id, error)
         tag = f'"{sha256(body).hexdigest()[:32]}"'
-        headers = {hdrs.ETAG: tag, hdrs.CACHE_CONTROL: self._once_final if evidence.final else _WHILE_OPEN}
+        headers = {
+            **_NO_SNIFFING,
+            hdrs.ETAG: tag,
+            hdrs.CACHE_CONTROL: self._once_final if evidence.final else _WHILE_OPEN,
+        }
         if any(known.value == _ANY_TAG or f'"{known.value}"' == tag for known in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
         return web.Response(body=body, content_type="application/json", headers=headers)

@@ -429,6 +429,8 @@ def test_missing_fields_are_refused() -> None:
         b"{",
         b"\xff",
         '"\ud800"',
+        b'{"version":2,"promise_id":"\\uD800"}',
+        b'{"version":2,"\\udc00\\ud800":0}',
         b'{"version":1,"version":1}',
         b"[" * 100_000,
         b"9" * 10_000,
