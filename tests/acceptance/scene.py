@@ -43,6 +43,8 @@ LOOK_S = 0.02
 END_S = 90.0
 PROMPT_S = 18.0
 """Beyond a lease, what a take-over may last: an engine's retry timer is longer, and must not be needed."""
+CHAIN_S = 30.0
+"""What a chain that mines by itself may need besides, until the last submission is final."""
 LEASE_S = 2.0
 
 
@@ -256,7 +258,7 @@ class Scene:
 
     async def finished(self, within_s: float | None = None) -> dict[str, PromiseRecord]:
         """Wait until every scoring, and everything else, has settled; return all promises."""
-        within_s = within_s or self.lease_s + PROMPT_S
+        within_s = within_s or self.lease_s + PROMPT_S + (CHAIN_S if self.ground.moves else 0.0)
         wanted = {self.ground.promise_id(number) for number in range(1, self.ground.proposals + 1)}
         end = time.monotonic() + within_s
         promises: dict[str, PromiseRecord] = {}

@@ -318,10 +318,13 @@ class House:
 
     async def trouble(self) -> None:
         """Let one thing after another go wrong, until it is over."""
-        chance = self.chance
+        chance, kinds = self.chance, list[str]()
         while True:
-            await asyncio.sleep(chance.uniform(5, 60))
-            kind = chance.choice(["storm", "storm", "storm", "kill", "kill", "server", "blackout"])
+            await asyncio.sleep(chance.uniform(5, 40))
+            if not kinds:
+                kinds = ["storm", "storm", "storm", "kill", "kill", "server", "blackout"]
+                chance.shuffle(kinds)
+            kind = kinds.pop()
             self.events[kind] += 1
             length_s = chance.choice([1.0, 15.0, 60.0, 120.0])
             if kind == "storm":
