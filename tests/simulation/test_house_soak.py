@@ -16,7 +16,7 @@ RECORDS = os.environ.get("DAO_SCORER_RECORDS") == "1"
 SEED = os.environ.get("DAO_SCORER_SEED")
 SEEDS = [int(SEED)] if SEED else range(10 if RECORDS else 1)
 BLOCKS = HOUR_BLOCKS if RECORDS else 50
-pytestmark = pytest.mark.timeout(3_600 if RECORDS else 180)
+pytestmark = pytest.mark.timeout(7_200 if RECORDS else 600)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
