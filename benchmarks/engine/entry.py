@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
 from benchmarks.engine import full, http, idle, postgres, sqlite
+from benchmarks.engine.disk import slow_down
 from benchmarks.engine.report import Line, Size, table
 
 PARTS: dict[str, Callable[[Size], Awaitable[list[Line]]]] = {
@@ -31,6 +32,7 @@ def _arguments(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few rounds, small stores: is it sane?")
     parser.add_argument("--rounds", type=int, help="rounds of which the median counts (9; quick: 3)")
     parser.add_argument("--postgres", metavar="URL", help="a database to use; its tables are left there")
+    parser.add_argument("--disk-us", type=int, metavar="N", help="every flush takes N microseconds longer")
     parser.add_argument("--json", action="store_true", help="one JSON line for each figure")
     found = parser.parse_args(given)
     unknown = set(found.parts) - set(PARTS)
@@ -51,6 +53,8 @@ async def _measure(options: argparse.Namespace) -> list[Line]:
 def main(given: list[str] | None = None) -> None:
     """Measure and print."""
     options = _arguments(sys.argv[1:] if given is None else given)
+    if options.disk_us:
+        slow_down(options.disk_us)
     lines = asyncio.run(_measure(options))
     if options.json:
         print("\n".join(json.dumps(asdict(line)) for line in lines))
