@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import Any
 from weakref import ref
@@ -61,21 +61,25 @@ class Committer:
         self._tidy = False
         self.observer: CommitObserver | None = None
 
-    async def carry_out(self, work: Work) -> c.Answer:
-        """Commit a command, at once if it is alone, and return its answer. Raises Refused and Unavailable."""
+    def carry_out(self, work: Work) -> Awaitable[c.Answer]:
+        """Commit a command, at once if it is alone: await its answer. Raises Refused and Unavailable."""
         if self._prompt is None or self._committing or self._queue:
             self._last_caller = _nobody
         elif self._is_alone():
-            if self._held_s > HELD_S_MAX:
-                self._held_s = 0.0
-                await asyncio.sleep(0)
-            result = self._commit_at_once(work)
-            if result is not None:
-                (outcome,) = result.outcomes
-                if isinstance(outcome, Refused):
-                    raise outcome
-                return outcome
-        return await self.submit(work)
+            return self._carry_out_alone(work)
+        return self.submit(work)
+
+    async def _carry_out_alone(self, work: Work) -> c.Answer:
+        if self._held_s > HELD_S_MAX:
+            self._held_s = 0.0
+            await asyncio.sleep(0)
+        result = self._commit_at_once(work)
+        if result is None:
+            return await self.submit(work)
+        (outcome,) = result.outcomes
+        if isinstance(outcome, Refused):
+            raise outcome
+        return outcome
 
     def _is_alone(self) -> bool:
         """Tell whether the task that asks is the one that asked last, which therefore waits for nothing."""

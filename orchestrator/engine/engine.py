@@ -7,6 +7,7 @@ and no SDK; both reach it through commands.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast, get_args
 
@@ -163,7 +164,10 @@ class Engine:
         """
         status = 500
         try:
-            answer = await self._handle(command, embedded, debug_time)
+            if type(command) in _ASIDE:
+                answer = await self._aside(command, debug_time)
+            else:
+                answer = await self._carry_out(command, embedded, debug_time)
             status = 300 if isinstance(answer, c.SuspendAnswer) and not answer.suspended else 200
             return cast(AnswerT, answer)
         except Refused as refusal:
@@ -178,16 +182,16 @@ class Engine:
         finally:
             self.statistics.requests[command.KIND, status] += 1
 
-    async def _handle(self, command: c.Command[Any], embedded: bool, debug_time: int | None) -> c.Answer:
-        if type(command) in _ASIDE:
-            return await self._aside(command, debug_time)
+    def _carry_out(
+        self, command: c.Command[Any], embedded: bool, debug_time: int | None
+    ) -> Awaitable[c.Answer]:
         validate(command)
         if self._committing is None:
             raise Unavailable("the engine has not been started")
         work = Work(command=command, embedded=embedded, trace=HERE.get())
         if debug_time is not None and self._settings.debug:
-            return await self._debugger.at(work, debug_time)
-        return await self._committer.carry_out(work)
+            return self._debugger.at(work, debug_time)
+        return self._committer.carry_out(work)
 
     async def _aside(self, command: c.Command[Any], debug_time: int | None) -> c.Answer:
         if isinstance(command, DebugCommand):

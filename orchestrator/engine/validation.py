@@ -87,11 +87,14 @@ def _check_tags(command: c.PromiseCreate | c.PromiseRecordStep) -> None:
     if len(tags) > TAGS_MAX:
         raise Refused(400, f"more than {TAGS_MAX} tags")
     _check_texts("tags", tags)
-    # Mostly they are one and the same.
-    for ancestor in {tags.get(name) for name in _ANCESTORS}:
-        if ancestor is not None and not extends(command.id, ancestor):
-            name = next(name for name in _ANCESTORS if tags.get(name) == ancestor)
+    checked = None
+    for name in _ANCESTORS:
+        ancestor = tags.get(name)
+        if ancestor is None or ancestor == checked:
+            continue  # mostly they are one and the same
+        if not extends(command.id, ancestor):
             raise Refused(400, f"the id {command.id!r} does not extend its {name} {ancestor!r}")
+        checked = ancestor
     _check_numbers(tags)
     # resonate:prefix may hold anything: an SDK of the old id dialect that is called from a graph of the
     # new one names the id of its own workflow there, dots included.
