@@ -1,8 +1,9 @@
-"""What proofs cost: `python -m benchmarks.proofs [trees|steps|store] [--quick] [--json]`.
+"""What proofs cost: `python -m benchmarks.proofs [trees|steps|store|large] [--quick] [--json]`.
 
 `trees`: root and all proofs of 10,000 votes, in seconds of processor time. `steps`: a committed step beside a
 plain one, one at a time, values under 1 KiB, in turns on one SQLite file, by the clock and by processor time.
-`store`: a proof by promise id out of 100,000 scored proposals (`--quick`: 5,000) in SQLite.
+`store`: a proof by promise id out of 100,000 scored proposals (`--quick`: 5,000) in SQLite. `large`, only where
+it is named: seconds and memory of a proposal with 10,000 votes, scored end to end (of `benchmarks.chain`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable
 from statistics import median
 
+from benchmarks.chain import large
 from contracts.dao import DaoForm, DaoKind
 from orchestrator import Context, Orchestrator
 from orchestrator.commitments import Uint256, bundle_to_json
@@ -193,11 +195,11 @@ def _multiply(path: str, proposals: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", nargs="?", choices=["trees", "steps", "store"])
+    parser.add_argument("part", nargs="?", choices=["trees", "steps", "store", "large"])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args([] if sys.argv[0].endswith("__main__.py") else None)
-    figures: dict[str, float] = {}
+    figures: dict[str, float | str] = {}
     with tempfile.TemporaryDirectory() as folder:
         if chosen.part in (None, "trees"):
             figures |= trees()
@@ -205,6 +207,8 @@ def main() -> None:
             figures |= asyncio.run(steps_cost(folder))
         if chosen.part in (None, "store"):
             figures |= asyncio.run(store_reads(folder, QUICK if chosen.quick else PROPOSALS))
+    if chosen.part == "large":
+        figures |= {each.name: each.value for each in asyncio.run(large.measure(1))}
     print(
         json.dumps(figures)
         if chosen.json
