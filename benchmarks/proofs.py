@@ -2,8 +2,8 @@
 
 `trees`: root and all proofs of 10,000 votes, in seconds of processor time. `steps`: a committed step beside a
 plain one, one at a time, values under 1 KiB, in turns on one SQLite file, by the clock and by processor time.
-`store`: a proof by promise id out of 100,000 scored proposals (`--quick`: 5,000) in SQLite. `large`, only where
-it is named: seconds and memory of a proposal with 10,000 votes, scored end to end (of `benchmarks.chain`).
+`store`: a proof by promise id out of 100,000 scored proposals (`--quick`: 5,000) in SQLite. `large`, only by
+name: seconds and memory of a proposal with 10,000 votes, scored end to end (of `benchmarks.chain`).
 """
 
 from __future__ import annotations

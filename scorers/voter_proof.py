@@ -10,11 +10,11 @@ import re
 
 import msgspec
 
-from orchestrator.commitments import Bundle, Check, LeafRecord, ProofError, verify_step_proof
+from orchestrator.commitments import Bundle, Check, LeafRecord, ProofError
 from orchestrator.commitments import bundle as bundles
 from orchestrator.commitments.leaf import hash_from_text, hash_text
-from orchestrator.commitments.partial import STEP_KIND, StepProof
 from orchestrator.commitments.tree import verify
+from orchestrator.commitments.verification import verify_shown
 from scorers.arithmetic import ask, value_in
 from scorers.claim import EvidenceError
 from scorers.sections import SECTION, VoteRecord, leaf_of
@@ -37,7 +37,10 @@ class VoteProof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class VoterProof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All votes of one voter; `leaf` is the verdict's step, `votes_count` the number of all votes."""
+    """All votes of one voter; `leaf` is the verdict's step, `votes_count` the number of all votes.
+
+    Of the verdict's input only the hash is shown: it holds every vote.
+    """
 
     version: int
     kind: str
@@ -77,7 +80,7 @@ def voter_proof(bundle: Bundle, address: str) -> VoterProof:
         domain=bundle.domain,
         root=bundle.root,
         count=bundle.count,
-        leaf=next(leaf for leaf in bundle.leaves if leaf.function == calculate_score.__name__),
+        leaf=_verdict_alone(bundle),
         votes_root=verdict.votes_root,
         votes_count=section.count,
         voter=voter,
@@ -91,6 +94,12 @@ def voter_proof(bundle: Bundle, address: str) -> VoterProof:
         ],
         sections={name: content for name, content in bundle.sections.items() if name == SECTION},
     )
+
+
+def _verdict_alone(bundle: Bundle) -> LeafRecord:
+    """Return the verdict's step without its input, with which the proof would be as large as the bundle."""
+    leaf = next(leaf for leaf in bundle.leaves if leaf.function == calculate_score.__name__)
+    return msgspec.structs.replace(leaf, input=None)
 
 
 def voter_proof_of(content: dict[str, object]) -> VoterProof:
@@ -110,7 +119,7 @@ def voter_proof_of(content: dict[str, object]) -> VoterProof:
 def verify_voter_proof(proof: VoterProof) -> list[Check]:
     """Return the checks of the verdict's step, and of the votes: `verdict` and `vote`."""
     return [
-        *verify_step_proof(_step_of(proof)),
+        *verify_shown(bundle_of(proof), needed=("output",)),
         ask("verdict", lambda: _verdict(proof)),
         ask("vote", lambda: _votes(proof)),
     ]
@@ -125,19 +134,6 @@ def bundle_of(proof: VoterProof) -> Bundle:
         root=proof.root,
         count=proof.count,
         leaves=[proof.leaf],
-        sections=proof.sections,
-    )
-
-
-def _step_of(proof: VoterProof) -> StepProof:
-    return StepProof(
-        version=proof.version,
-        kind=STEP_KIND,
-        promise_id=proof.promise_id,
-        domain=proof.domain,
-        root=proof.root,
-        count=proof.count,
-        leaf=proof.leaf,
         sections=proof.sections,
     )
 

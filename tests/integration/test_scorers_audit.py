@@ -265,6 +265,9 @@ async def test_a_voter_proves_how_the_vote_was_treated(scored: Scored) -> None:
         checks = verify_voter_proof(voter(scored, address))
         assert all(check.ok for check in checks), checks
         told[address.lower()] = checks[-1].detail
+    shown = voter(scored, IN_FAVOUR)
+    assert shown.leaf.input is None
+    assert AGAINST not in bundle_to_json(shown).decode(), "other votes make it longer"
     assert told[IN_FAVOUR] == f"{IN_FAVOUR}: counted with 10"
     assert told[SMALL] == f"{SMALL}: left out: below the minimum weight"
     with pytest.raises(ProofError, match="none of the voters of the 4 votes"):
