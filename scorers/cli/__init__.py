@@ -18,6 +18,7 @@ from scorers.cli import (
     encryption_key,
     group,
     history,
+    holding,
     incident,
     invoke,
     logs,
@@ -76,6 +77,8 @@ for run in (
 app.command("replay-history")(history.replay_history)
 app.add_typer(history.app, name="history")
 app.add_typer(promise.app, name="promise")
+for name, act in (("create", holding.create), ("suspend", holding.suspend), ("fence", holding.fence)):
+    task.app.command(name)(act)
 app.add_typer(task.app, name="task")
 app.add_typer(group.app, name="group")
 app.add_typer(schedule.app, name="schedule")

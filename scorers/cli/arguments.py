@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.domain.address import parse_address
 from scorers.cli import output
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -38,3 +39,12 @@ def milliseconds_of(text: str, flag: str) -> int:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         output.fail(f"{flag} {text!r} is no duration: write 90s, 1h30m or 2d")
     return sum(int(number) * _UNITS_MS[unit] for number, unit in parts)
+
+
+def address_of(text: str, flag: str) -> str:
+    """Read a delivery address."""
+    try:
+        parse_address(text)
+    except ValueError as error:
+        output.fail(f"{flag} {text} is no delivery address: {error}")
+    return text

@@ -7,10 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator import Orchestrator
-from orchestrator.domain.address import parse_address
 from orchestrator.protocol.commands import PromiseSearch
 from scorers.cli import options, output
-from scorers.cli.arguments import json_of
+from scorers.cli.arguments import address_of, json_of
 from scorers.cli.flags import configured
 from scorers.cli.session import keys_of, server
 from scorers.settings import Settings
@@ -40,7 +39,7 @@ async def invoke(
         worker=False,
         encryptor=keys_of(settings),
     )
-    address = _address(target) if target else f"poll://any@{settings.group}"
+    address = address_of(target, "--target") if target else f"poll://any@{settings.group}"
     arguments = [json_of(text, "--arg") for text in arg or []]
     async with server(settings) as transport:
         # The application would wait for a server that is away; whoever types a command wants to know.
@@ -54,11 +53,3 @@ async def invoke(
         output.out.print(result)
     else:
         output.say(f"invoked {promise_id}: see dao-scorer tree {promise_id}")
-
-
-def _address(text: str) -> str:
-    try:
-        parse_address(text)
-    except ValueError as error:
-        output.fail(f"--target {text} is no delivery address: {error}")
-    return text

@@ -14,10 +14,16 @@ from rich.markup import escape
 from orchestrator.client.clock import SystemClock
 from orchestrator.client.promises import Promises
 from orchestrator.client.sealing import UnopenedValue
-from orchestrator.protocol.commands import PromiseGet, PromiseSearch, PromiseSettle
+from orchestrator.protocol.commands import (
+    PromiseGet,
+    PromiseRegisterCallback,
+    PromiseRegisterListener,
+    PromiseSearch,
+    PromiseSettle,
+)
 from orchestrator.protocol.records import PromiseRecord, PromiseState, Value
 from scorers.cli import options, output
-from scorers.cli.arguments import json_of, milliseconds_of, tags_of
+from scorers.cli.arguments import address_of, json_of, milliseconds_of, tags_of
 from scorers.cli.flags import configured
 from scorers.cli.session import naming, server
 from scorers.cli.when import duration, moment
@@ -152,6 +158,40 @@ async def _end_tree(
         with naming(promise_id, settings):
             record = await end(Promises(transport, SystemClock()), promise_id)
     show(record, as_json=as_json)
+
+
+@app.command("register-callback")
+@configured("server")
+async def register_callback(
+    settings: Settings,
+    promise_id: PromiseId,
+    awaiter: Annotated[str, typer.Option(help="The task that goes on once the promise settles.")],
+    as_json: options.AsJson = False,
+) -> None:
+    """Have a task of the same tree wait for a promise, too."""
+    await _wait_for(settings, PromiseRegisterCallback(awaited=promise_id, awaiter=awaiter), as_json=as_json)
+
+
+@app.command("register-listener")
+@configured("server")
+async def register_listener(
+    settings: Settings,
+    promise_id: PromiseId,
+    address: Annotated[str, typer.Option(help="Who is told, as poll://any@GROUP or a URL.")],
+    as_json: options.AsJson = False,
+) -> None:
+    """Have an address be told once a promise settles."""
+    request = PromiseRegisterListener(awaited=promise_id, address=address_of(address, "--address"))
+    await _wait_for(settings, request, as_json=as_json)
+
+
+async def _wait_for(
+    settings: Settings, request: PromiseRegisterCallback | PromiseRegisterListener, *, as_json: bool
+) -> None:
+    async with server(settings) as transport:
+        with naming(request.awaited, settings):
+            promise = (await transport.call(request)).promise
+    show(promise, as_json=as_json)
 
 
 @app.command("search")

@@ -26,6 +26,7 @@ app = typer.Typer(help="Look at tasks, and step in by hand.", no_args_is_help=Tr
 TaskId = Annotated[str, typer.Argument(help="The task's id, which is its promise's.")]
 Version = Annotated[int, typer.Option("--version", min=0, help="The version that is held or wanted.")]
 Pid = Annotated[str | None, typer.Option("--pid", help="Who acts; by default this machine and process.")]
+Ttl = Annotated[str, typer.Option(help="How long it is held without a heartbeat, as 30s or 5m.")]
 
 
 @app.command("get")
@@ -39,7 +40,7 @@ async def get(
     async with server(settings) as transport:
         with naming(task_id, settings, "task"):
             found = await transport.call(c.TaskGet(id=task_id))
-    _show(found.task, as_json=as_json)
+    show(found.task, as_json=as_json)
 
 
 @app.command("search")
@@ -70,16 +71,18 @@ async def acquire(
     settings: Settings,
     task_id: TaskId,
     version: Version,
-    ttl: Annotated[str, typer.Option(help="How long it is held without a heartbeat, as 30s or 5m.")] = "60s",
+    ttl: Ttl = "60s",
     pid: Pid = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Take a pending task, so that no worker does. Its version is one higher from then on."""
-    request = c.TaskAcquire(id=task_id, version=version, pid=pid or _pid(), ttl=milliseconds_of(ttl, "--ttl"))
+    request = c.TaskAcquire(
+        id=task_id, version=version, pid=pid or pid_here(), ttl=milliseconds_of(ttl, "--ttl")
+    )
     async with server(settings) as transport:
         with naming(task_id, settings, "task"):
             claim = await transport.call(request)
-    _show(claim.task, as_json=as_json)
+    show(claim.task, as_json=as_json)
 
 
 @app.command("release")
@@ -224,11 +227,13 @@ def _tell(done: str, name: str, *, as_json: bool) -> None:
         output.say(f"{done} {escape(name)}")
 
 
-def _pid() -> str:
+def pid_here() -> str:
+    """Return who acts unless it is said: this machine and process."""
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
-def _show(task: TaskRecord, *, as_json: bool) -> None:
+def show(task: TaskRecord, *, as_json: bool) -> None:
+    """Print one task."""
     if as_json:
         output.emit(task)
         return

@@ -87,6 +87,38 @@ def test_tasks_by_hand(hand: Hand) -> None:
     hand("task", "get", "none").told("no task none", "task search")
 
 
+def test_a_worker_by_hand(hand: Hand) -> None:
+    """Whoever types all that a worker sends comes to the same end."""
+    target = ("--target", "poll://any@nobody")
+    held = hand.json("task", "create", "w", "--pid", "me", "--ttl", "5m", "--param", '{"func": "f"}', *target)
+    assert (held["state"], held["version"], held["pid"], held["ttl"]) == ("acquired", 1, "me", 300_000)
+    hand("task", "create", "w", *target).told("Already exists")
+    hand("task", "create", "v", "--target", "ftp://x").told("--target", "delivery address")
+    child = hand.json("task", "fence", "w", "--version", "1", "--create", "w:1", "--timeout", "1h")
+    assert (child["state"], child["tags"]["resonate:origin"]) == ("pending", "w")
+    hand("task", "fence", "w", "--version", "7", "--create", "w:2").told("acquired at version 1")
+    hand("task", "fence", "w", "--version", "1", "--resolve", "w:9").told("no promise w:9")
+    hand("task", "fence", "w", "--version", "1").told("--create, --resolve or --reject")
+    awaited = ("--awaited", "w:1")
+    assert hand.json("task", "suspend", "w", "--version", "1", *awaited) == {"id": "w", "suspended": True}
+    assert hand.json("promise", "register-listener", "w", "--address", "poll://any@nobody")["id"] == "w"
+    hand("promise", "register-listener", "w", "--address", "nowhere").told("--address", "delivery address")
+    assert hand.json("promise", "resolve", "w:1", "--value", "5")["state"] == "resolved"
+    assert hand.json("task", "get", "w")["state"] == "pending", "what it awaited has settled"
+    hand("task", "acquire", "w", "--version", "1")
+    assert "stays held" in hand("task", "suspend", "w", "--version", "2", *awaited).out
+    hand("task", "fence", "w", "--version", "2", "--create", "w:2")
+    assert hand.json("promise", "register-callback", "w:2", "--awaiter", "w")["state"] == "pending"
+    hand("promise", "register-callback", "w:2", "--awaiter", "x").told("'x' not found")
+    alone = hand.json("task", "fence", "w", "--version", "2", "--create", "approval", "--param", '"x"')
+    assert alone["tags"]["resonate:origin"] == "approval"
+    failed = hand.json("task", "fence", "w", "--version", "2", "--reject", "w:2", "--error", "no")
+    assert failed["state"] == "rejected"
+    done = hand.json("task", "fence", "w", "--version", "2", "--resolve", "w:1", "--value", "6")
+    assert done["value"] == hand.json("promise", "get", "w:1")["value"], "what has settled stays"
+    assert hand.json("task", "fulfill", "w", "--version", "2", "--value", "7")["state"] == "resolved"
+
+
 def test_schedules_by_hand_and_a_tree_that_is_watched(hand: Hand) -> None:
     made = hand.json(
         "schedule", "create", "s", "--cron", "* * * * * *", "--func", "f", "--arg", "1", "--tag", "k=v",
