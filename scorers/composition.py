@@ -118,7 +118,13 @@ def node_of(settings: Settings, *, timeout_s: float = NODE_TIMEOUT_S, any_chain:
         chain_id=None if any_chain else settings.chain_id,
         timeout_s=timeout_s,
         settings=_pool_settings(settings, settings.rpc_quorum),
-    )
+    ).with_finality(_finality_depth(settings))
+
+
+def _finality_depth(settings: Settings) -> int | None:
+    """Return how deep a block is final, for what is read as for what is sent; None by the node's tag."""
+    chosen = depth_of(settings.finality)
+    return settings.final_depth if chosen is None else chosen
 
 
 def node_at(settings: Settings, urls: tuple[str, ...], chain_id: int) -> Node:

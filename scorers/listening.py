@@ -179,7 +179,7 @@ class _Builder:
             return DaoShape(chosen, probing=True)
 
         async def opened() -> Node:
-            node = await self._nodes.node(urls, chosen.chain_id)
+            node = (await self._nodes.node(urls, chosen.chain_id)).with_finality(chosen.finality_depth)
             if chosen.registry is not None:
                 try:
                     await check_registry(node, chosen.registry, chosen.dao)

@@ -33,6 +33,7 @@ from contracts.rpc.transaction_reader import RECEIPT, read_attempt, read_receipt
 
 PRIORITY_FEE_DEFAULT = 10**9
 _T = TypeVar("_T")
+_Block = TypeVar("_Block", q.BlockReference, q.BlockReference | None)
 
 
 class Node:
@@ -56,6 +57,7 @@ class Node:
         self.pool = Pool(several, chain_id=chain_id, timeout_s=timeout_s, settings=settings or PoolSettings())
         self._expected_chain_id = chain_id
         self._multicall = Multicall(self.pool)
+        self._finality_depth: int | None = None
         self.requests_by_method: Counter[str] = Counter()
 
     @property
@@ -84,6 +86,15 @@ class Node:
         twin.pool = self.pool.with_quorum(quorum)
         return twin
 
+    def with_finality(self, depth: int | None) -> Self:
+        """Return this node with `finalized` so many blocks below its head; None leaves it to the node's tag.
+
+        For chains without the tag, or whose tag is not real. It is otherwise as `with_quorum` returns one.
+        """
+        twin = copy(self)
+        twin._finality_depth = depth
+        return twin
+
     # -- chain and blocks
 
     async def check_chain(self) -> None:
@@ -104,6 +115,9 @@ class Node:
         Of several endpoints, a quorum agrees where one is set; Disagreement tells who said what. A tag never
         goes back behind what was answered before while any endpoint has come as far.
         """
+        if block == "finalized" and self._finality_depth is not None:
+            head = await self.header("latest")
+            return await self.header(max(head.number - self._finality_depth, 0))
         if not isinstance(block, bytes):
             q.encode_number(block)
         method = "eth_getBlockByHash" if isinstance(block, bytes) else "eth_getBlockByNumber"
@@ -196,6 +210,7 @@ class Node:
 
         What concerns the node and not one call (NodeUnavailable, BlockMissing) is raised.
         """
+        block = await self._resolved(block)
         self.requests_by_method["eth_call"] += len(calls)
         outcomes = await read_calls(self.pool, calls, block)
         return await self._told_from_nothing(calls, outcomes, block)
@@ -254,6 +269,7 @@ class Node:
 
         Raises CallReverted, BlockMissing.
         """
+        block = await self._resolved(block)
         self.requests_by_method["eth_call"] += 1
         transaction = _transaction(sender, to, data, value)
         return await read_attempt(self.pool, "eth_call", transaction, q.decode_data, block=block)
@@ -317,6 +333,12 @@ class Node:
         self.requests_by_method[method] += 1
         return await self.pool.send((method, params), judge(method, _as_it_is))
 
+    async def _resolved(self, block: _Block) -> _Block:
+        """Return the number that `finalized` stands for where a depth says so, else the block as it is."""
+        if block != "finalized" or self._finality_depth is None:
+            return block
+        return (await self.header(block)).number
+
     async def _ask(
         self,
         method: str,
@@ -325,6 +347,7 @@ class Node:
         block: q.BlockReference | None = None,
     ) -> _T:
         """Read; `block`, the last parameter where given, is what may be missing."""
+        block = await self._resolved(block)
         self.requests_by_method[method] += 1
         at = [] if block is None else [q.encode_block(block)]
         return await self.pool.read(
