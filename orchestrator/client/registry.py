@@ -83,7 +83,10 @@ class RegisteredFunction:
         """
         if not args and not kwargs and not self.signature.parameters:
             return [], {}
-        self.signature.bind(*args, **kwargs)
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"the arguments of {self} do not fit: {error}") from None
         parameters = list(self.signature.parameters.values())
         positional = [parameter.name for parameter in parameters if parameter.kind in _POSITIONAL]
         rest = next((p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), "")
@@ -213,7 +216,7 @@ class Registry:
         versions = self._named.get(name, {})
         found = versions.get(version if version != LATEST else max(versions, default=LATEST))
         if found is None:
-            raise NotRegistered(name, version, self.names())
+            raise NotRegistered(name, version, self.names(), tuple(sorted(self._named.get(name, ()))))
         return found
 
     def of(self, target: Function | str, version: int | None = None) -> RegisteredFunction:

@@ -80,11 +80,19 @@ class AllFailed(ApplicationError):
 
 
 class NotRegistered(OrchestratorError):
-    """No function of this name and version is registered here."""
+    """No function of this name and version (0 for the latest) is registered here.
 
-    def __init__(self, name: str, version: int, known: tuple[str, ...] = ()) -> None:
+    `versions` are those of this name that are; `known` the names, where there is none of this one.
+    """
+
+    def __init__(
+        self, name: str, version: int, known: tuple[str, ...] = (), versions: tuple[int, ...] = ()
+    ) -> None:
+        called = f"function {name!r}" + (f" version {version}" if version else "")
         hint = f"; registered are: {', '.join(known)}" if known else ""
-        super().__init__(f"function {name!r} version {version} is not registered in this process{hint}")
+        if versions:
+            hint = f"; of this name there is version {', '.join(map(str, versions))}"
+        super().__init__(f"{called} is not registered in this process{hint}")
         self.name = name
         self.version = version
 

@@ -166,11 +166,17 @@ async def test_functions_and_versions_that_do_not_exist(place: Place) -> None:
     app.register(calls)
     app.register(same)
     async with app, asyncio.timeout(PATIENCE_S):
-        with pytest.raises(NotRegistered, match="'nothing' version 0 is not registered"):
+        with pytest.raises(
+            NotRegistered, match="'nothing' is not registered in this process; registered are: "
+        ):
             await app.run("a", "nothing")
-        with pytest.raises(NotRegistered, match="'same' version 9 is not registered"):
+        with pytest.raises(
+            NotRegistered, match="'same' version 9 is not registered in this process; of this name"
+        ):
             await app.options(version=9).run("b", same, EVERYTHING)
-        with pytest.raises(ApplicationError, match="'same' version 9 is not registered") as caught:
+        with pytest.raises(
+            ApplicationError, match="'same' version 9 is not registered in this process; of this name"
+        ) as caught:
             await app.run("c", calls)
         assert caught.value.type_name == "NotRegistered"
 
