@@ -114,6 +114,11 @@ class WeatherNode(Node):
         self._salt = 0
         self.blocks = [self._block(0, bytes(32))]
 
+    @property
+    def endpoint(self) -> str:
+        """The name that its errors give; the pool here is one of transactions."""
+        return "http://node.invalid"
+
     # -- what a test does to it
 
     def mine(self, count: int = 1) -> None:
