@@ -95,10 +95,9 @@ class _Trial:
             again = (b"",) * len(refused)
         aside = []
         for (item, refusal), earlier in zip(refused, again, strict=True):
-            known = decode_error(refusal)
-            defined = known is not None and known.name not in SOLIDITY_ERRORS
-            believed = defined and earlier[:4] == refusal[:4]
-            doubt = "" if believed else f" (not so at the finalised block {finalized.number})"
+            repeated = earlier[:4] == refusal[:4]
+            believed = repeated and _is_defined(refusal)
+            doubt = "" if repeated else f" (not so at the finalised block {finalized.number})"
             aside.append(
                 SetAside(
                     item=item,
@@ -140,8 +139,13 @@ def refusals_in(data: bytes) -> tuple[bytes, ...] | None:
 
 def reason_of(refusal: bytes) -> str:
     """Return a refusal in words, or its bytes where nobody knows it."""
+    words = str(decode_error(refusal) or f"0x{refusal.hex()}")
+    return words if _is_defined(refusal) else f"{words} (not an error that the contract defines)"
+
+
+def _is_defined(refusal: bytes) -> bool:
     known = decode_error(refusal)
-    return str(known) if known else f"0x{refusal.hex()} (not an error that the contract defines)"
+    return known is not None and known.name not in SOLIDITY_ERRORS
 
 
 def call_data(items: Sequence[Item]) -> bytes:

@@ -44,7 +44,6 @@ ALWAYS = ("after:1:record confirm_transaction ", "after:2:promise.settle sent-")
 ALWAYS_ON_ANVIL = ("before:1:record read_ends ",)
 OTHERS = (
     "after:1:record read_ends ",
-    "after:1:promise.create sent-",
     "after:1:promise.settle inBatch-",
     "before:1:record settle_items ",
 )

@@ -12,7 +12,7 @@ from eth_abi.abi import encode
 from eth_account import Account
 from eth_utils.address import to_checksum_address
 
-from contracts.bindings import Event, Log, proposal_scores, reputation_dao
+from contracts.bindings import ErrorType, Event, Log, proposal_scores, reputation_dao
 from contracts.rpc import Receipt
 from contracts.transactions import Sent, SentStatus, patience
 from listener.invocation import ProposalRequest
@@ -21,6 +21,7 @@ from orchestrator.client.codec import decode_value
 from scorers.batches.book import outcome_id
 from scorers.batches.gathering import Batching
 from scorers.batches.receipts import ReceiptIncomplete, ended_by, told_of
+from scorers.batches.sorting import reason_of
 from scorers.batches.values import Batch, BatchEnd, Item, Place
 from scorers.batches.workflow import send_batch
 from scorers.steps import votes as votes_module
@@ -300,3 +301,12 @@ async def test_a_receipt_that_a_node_does_not_show_whole_is_read_again(blocks: W
     assert seen == 2
     assert [each.status for each in outcomes] == [ScoreStatus.SCORED] * 2
     assert await blocks.node.nonce(ACCOUNTS[1][0]) == 1
+
+
+def test_words_of_a_dao_that_defines_no_error_are_told_and_not_believed() -> None:
+    text = bytes.fromhex("08c379a0") + encode(["string"], ["GovernorBravo::state: invalid proposal id"])
+    assert reason_of(text) == (
+        "Error(message='GovernorBravo::state: invalid proposal id') (not an error that the contract defines)"
+    )
+    canceled = ErrorType("ProposalWasCanceled(uint256 proposalId)").selector + encode(["uint256"], [3])
+    assert reason_of(canceled) == "ProposalWasCanceled(proposalId=3)"
