@@ -22,7 +22,8 @@ test: $(READY) ## run every test
 matrix: $(READY) ## kill every process at every durable boundary, on both chains (about an hour)
 	DAO_SCORER_FULL_MATRIX=1 $(BIN)/python -m pytest -n $(WORKERS) -k "killed or reorganised or pools" tests/acceptance
 
-RECORDS := tests/integration/test_transactions_weather.py tests/integration/test_batches_weather.py \
+RECORDS := tests/integration/test_sdk_cuts.py \
+	tests/integration/test_transactions_weather.py tests/integration/test_batches_weather.py \
 	tests/acceptance/test_replay_audited.py tests/acceptance/test_replay_tampered.py \
 	tests/acceptance/test_linearizable.py tests/acceptance/test_server_killed_under_load.py \
 	tests/property/test_engine_oracle.py tests/integration/test_chain_anvil.py \
@@ -32,7 +33,7 @@ RECORDS := tests/integration/test_transactions_weather.py tests/integration/test
 	tests/simulation/test_house_soak.py tests/examples/test_examples.py \
 	tests/examples/test_gateway_in_flight.py
 
-records: $(READY) ## hold the engine against its oracle at full length (about an hour)
+records: $(READY) ## hold the engine against its oracle at full length (some hours)
 	DAO_SCORER_RECORDS=1 $(BIN)/python -m pytest -s $(RECORDS)
 
 check: $(READY) ## lint, types, import contracts

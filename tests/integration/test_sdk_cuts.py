@@ -44,8 +44,8 @@ EXTERNAL = "approval-7"
 HOUR_S = 3600.0
 CUTS_MAX = 200
 SEEDS = int(os.environ.get("CUTS_SEEDS", "12"))
-EVERY = int(os.environ.get("CUTS_EVERY", "16"))
-"""In the sample every sixteenth command on each store; CUTS_EVERY=1 is for the record."""
+EVERY = int(os.environ.get("CUTS_EVERY", "1" if os.environ.get("DAO_SCORER_RECORDS") == "1" else "16"))
+"""In the sample every sixteenth command on each store; for the record every one."""
 KINDS = ["sqlite", "postgresql", "sqlite http", "postgresql http"]
 
 
@@ -369,7 +369,7 @@ async def test_same_answer_on_every_store_and_over_the_network(
 ) -> None:
     place = WORKFLOWS.index(workflow) + KINDS.index(kind)
     if EVERY > 1 and place % len(KINDS):
-        pytest.skip("in the sample each workflow meets one of them; CUTS_EVERY=1 cuts all everywhere")
+        pytest.skip("in the sample each workflow meets one of them; DAO_SCORER_RECORDS=1 cuts all everywhere")
     grounds = ground_on(kind, tmp_path, request)
     assert await assert_survives_crashes(
         corpus(), workflow, hand=approve_first, grounds=grounds, every=EVERY, patience_s=120, ttl_ms=600
