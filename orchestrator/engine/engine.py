@@ -141,10 +141,12 @@ class Engine:
         self._ticker.lower(deadline)
 
     def _committed(self, result: BatchResult) -> None:
-        self.statistics.count_dead(result.dead)
+        if result.dead:
+            self.statistics.count_dead(result.dead)
         self._ticker.lower(result.deadline)
         self._deliver(result.outgoing)
-        self._switchboard.tell_cancelled(result.cancelled)
+        if result.cancelled:
+            self._switchboard.tell_cancelled(result.cancelled)
 
     def _deliver(self, outgoing: list[Outgoing]) -> None:
         unrouted: list[Outgoing] | None = None if self._neighbours is None else []
