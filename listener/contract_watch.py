@@ -1,7 +1,8 @@
 """What stands at a source's address: a proxy may point at another implementation tomorrow.
 
 That is its owners' right and no incident, but nobody should have to find it out from a score: it is told, the
-contract is checked again, and the new one is remembered, over restarts too.
+contract is checked again, and the new one is remembered, over restarts too. And a contract whose code has no
+sign of the event that is listened for is told: with a wrong ABI nothing would ever come, without a word.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class ContractWatch:
         self._store = store
         self._now_ms = now_ms
         self._next_ms = 0
+        self._code: bytes | None = None
         self.changes = 0
 
     async def look(self) -> None:
@@ -52,7 +54,28 @@ class ContractWatch:
             await self._store.note_implementation(self._settings.source, seen)
         elif known != seen:
             await self._changed(known, seen)
+        await self._look_for_events(seen)
         self._next_ms = self._now_ms() + LOOK_EVERY_MS
+
+    async def _look_for_events(self, seen: Implementation) -> None:
+        """Tell, once for what stands there, if its code has no topic of an event. DAOs were asked for more."""
+        if (
+            self._shape.voting is not None
+            or self._code == seen.code_hash + (seen.implementation or "").encode()
+        ):
+            return
+        addresses = [self._settings.dao, *([seen.implementation] if seen.implementation else [])]
+        codes = [await self._node.code(address) for address in addresses]
+        if not any(topic in code for topic in self._shape.topics for code in codes):
+            _log.warning(
+                "event_not_in_code",
+                chain_id=self._settings.chain_id,
+                contract=self._settings.dao,
+                topics=["0x" + topic.hex() for topic in self._shape.topics],
+                remedy="compare the event's declaration with the contract's ABI; a module that it calls may "
+                "emit it all the same",
+            )
+        self._code = seen.code_hash + (seen.implementation or "").encode()
 
     async def _changed(self, known: Implementation, seen: Implementation) -> None:
         self.changes += 1

@@ -49,6 +49,7 @@ class StubNode:
     forks: dict[int, int] = field(default_factory=dict)
     served_chain_id: int = CHAIN_ID
     has_code: bool = True
+    bytecode: bytes = b"\x60\x00"
     implementation: int = 0
     unreadable_clock: bool = False
     created: dict[int, list[int]] = field(default_factory=dict)
@@ -127,7 +128,7 @@ class StubNode:
 
     async def code(self, address: str, block: int | str = "latest") -> bytes:
         self._answer("code")
-        return b"\x60\x00" if self.has_code else b""
+        return self.bytecode if self.has_code else b""
 
     async def request(self, method: str, params: Sequence[object]) -> object:
         self._answer(method)

@@ -6,6 +6,7 @@ import json
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
@@ -133,6 +134,29 @@ def test_a_log_becomes_a_call() -> None:
 async def test_a_contract_that_is_none_is_named() -> None:
     with pytest.raises(NoCode):
         await shape().check(cast(Any, StubNode(has_code=False)))
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+async def test_an_event_that_the_contract_does_not_have_is_told_once(tmp_path: Any, proxied: bool) -> None:
+    """A wrong ABI gives another topic: no log would ever come, and nobody would know why."""
+    node, told, now_ms = StubNode(implementation=7 * proxied), [], [1_000_000]
+    async with await SqliteCursorStore.open(tmp_path / "c.db") as store:
+        for code in (b"\x60\x00\x7f" + transfer(1).topics[0], b"\x60\x00", b"\x60\x01"):
+            node.bytecode = code
+            listener = Listener(
+                SETTINGS,
+                cast(Any, node),
+                cast(Any, PromiseStore()),
+                store,
+                shape=shape(),
+                now_ms=lambda: now_ms[0],
+            )
+            with capture_logs() as logs:
+                for _ in range(2):
+                    await listener.step()
+                    now_ms[0] += 300_001
+            told.append(sum(entry["event"] == "event_not_in_code" for entry in logs))
+    assert told == [0, 1, 1]
 
 
 async def test_events_are_dispatched_once_and_one_id_has_one_content(tmp_path: Any) -> None:
