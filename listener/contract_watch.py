@@ -58,7 +58,7 @@ class ContractWatch:
         self._next_ms = self._now_ms() + LOOK_EVERY_MS
 
     async def _look_for_events(self, seen: Implementation) -> None:
-        """Tell, once for what stands there, if its code has no topic of an event. DAOs were asked for more."""
+        """Tell, once for what stands there, if its code has no topic of an event; DAOs are asked for more."""
         if (
             self._shape.voting is not None
             or self._code == seen.code_hash + (seen.implementation or "").encode()

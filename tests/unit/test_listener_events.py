@@ -6,9 +6,9 @@ import json
 from typing import Any, cast
 
 import pytest
-from structlog.testing import capture_logs
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
+from structlog.testing import capture_logs
 
 from contracts.bindings import DecodeError, Log
 from contracts.bindings.any_event import AnyEvent, DeclarationError
