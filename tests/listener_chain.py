@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -40,8 +41,9 @@ class DaoChain:
     async def transact(self, to: str | None, data: bytes) -> Receipt:
         fields = {"from": self.admin, "data": "0x" + data.hex(), "gas": hex(5_000_000)}
         sent = await self.node.request("eth_sendTransaction", [{**fields, **({"to": to} if to else {})}])
-        receipt = await self.node.receipt(bytes.fromhex(sent[2:]))
-        assert receipt is not None
+        async with asyncio.timeout(20):
+            while (receipt := await self.node.receipt(bytes.fromhex(sent[2:]))) is None:
+                await asyncio.sleep(0.01)  # anvil answers before it mines.
         assert receipt.status == 1
         return receipt
 
