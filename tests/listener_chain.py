@@ -42,8 +42,8 @@ class DaoChain:
         fields = {"from": self.admin, "data": "0x" + data.hex(), "gas": hex(5_000_000)}
         sent = await self.node.request("eth_sendTransaction", [{**fields, **({"to": to} if to else {})}])
         async with asyncio.timeout(20):
-            while (receipt := await self.node.receipt(bytes.fromhex(sent[2:]))) is None:
-                await asyncio.sleep(0.01)  # anvil answers before it mines.
+            while (receipt := await self.node.receipt(bytes.fromhex(sent[2:]))) is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)  # anvil answers before it mines, and a node tells no event.
         assert receipt.status == 1
         return receipt
 
