@@ -10,13 +10,14 @@ from math import trunc
 
 import pytest
 
-from contracts.bindings import proposal_scores, reputation_dao
+from contracts.bindings import Log, proposal_scores, reputation_dao
 from contracts.bindings.reputation_dao import ClockUnit, Support
 from contracts.rpc import (
     BlockHeader,
     BlockReference,
     CallReverted,
     LogPage,
+    LogsIncomplete,
     Node,
     NodeUnavailable,
     RpcError,
@@ -189,9 +190,13 @@ async def test_a_proposal_withdrawn_after_its_vote_sends_nothing(blocks: World) 
 
 
 class HidingNode(Node):
-    """Tells one vote less than there are, so often."""
+    """Tells one vote less than there are, so often in ranges, and so often of a block's logs altogether.
 
-    times = 0
+    `denying` gives as all logs of a block what is less than its filter tells of; else they seem complete.
+    """
+
+    times = blocks = 0
+    denying = True
 
     async def logs_from(self, address: object, topics: object, first: int, last: int) -> LogPage:
         page = await super().logs_from(address, topics, first, last)  # type: ignore[arg-type]
@@ -200,20 +205,41 @@ class HidingNode(Node):
             return replace(page, logs=page.logs[:-1])
         return page
 
+    async def complete_logs(self, address: object, topics: object, header: BlockHeader) -> list[Log]:
+        logs = await super().complete_logs(address, topics, header)  # type: ignore[arg-type]
+        if self.blocks == 0:
+            return logs
+        self.blocks -= 1
+        if self.denying:
+            raise LogsIncomplete(self.endpoint, header.number, header.hash)
+        return []
 
-@pytest.mark.parametrize(("times", "status"), [(2, ScoreStatus.SCORED), (99, ScoreStatus.TALLY_MISMATCH)])
-async def test_votes_that_a_node_hides(blocks: World, times: int, status: ScoreStatus) -> None:
+
+@pytest.mark.parametrize(("times", "blocks_hidden"), [(2, 0), (999, 0), (999, 7)])
+async def test_votes_that_a_node_hides_are_found(blocks: World, times: int, blocks_hidden: int) -> None:
     request = await voted(blocks, (2, Support.FOR), (3, Support.AGAINST))
     await blocks.mine(25)
     async with HidingNode(blocks.server.url) as node:
-        node.times = times
+        node.times, node.blocks = times, blocks_hidden
         async with blocks.scoring(node=node) as app:
             await blocks.end(app, request)
             outcome = await score(app, request)
-    assert outcome.status is status
-    assert len(await submissions(blocks)) == (status is ScoreStatus.SCORED)
-    if status is ScoreStatus.TALLY_MISMATCH:
-        assert "the DAO counted 10 for, 20 against" in (outcome.detail or "")
+    assert (outcome.status, outcome.for_votes, outcome.against_votes) == (ScoreStatus.SCORED, 10, 20)
+    assert len(await submissions(blocks)) == 1
+
+
+async def test_sums_that_differ_by_every_log_there_is_are_not_submitted(blocks: World) -> None:
+    request = await voted(blocks, (2, Support.FOR), (3, Support.AGAINST))
+    await blocks.mine(25)
+    async with HidingNode(blocks.server.url) as node:
+        node.times = node.blocks = 999
+        node.denying = False
+        async with blocks.scoring(node=node) as app:
+            await blocks.end(app, request)
+            outcome = await score(app, request)
+    assert outcome.status is ScoreStatus.TALLY_MISMATCH
+    assert await submissions(blocks) == []
+    assert "the DAO counted 10 for, 20 against" in (outcome.detail or "")
 
 
 async def test_a_submission_of_the_same_verdict_is_a_success_and_another_a_conflict(blocks: World) -> None:
