@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any, TypeVar
 
+import msgspec
+
 from orchestrator.client import codec
 from orchestrator.client.endings import ending_value
 from orchestrator.client.future import Durable, DurableFuture, Outcome, Raised, Returned
@@ -78,6 +80,12 @@ class Arrivals:
             listener()
 
 
+class Decided(msgspec.Struct, frozen=True):
+    """The member that is chosen, by its index from 0; None where none is."""
+
+    chosen: int | None
+
+
 class Choice(DurableFuture[T]):
     """The future of a recorded choice; its outcome is that of the member which was chosen.
 
@@ -100,18 +108,18 @@ class Choice(DurableFuture[T]):
         self.doomed = False
         self.give_up: Callable[[], None] | None = None
 
-    def decide(self) -> Value | None:
-        """Return what to record if the members that have settled decide, else None."""
+    def decide(self) -> Decided | None:
+        """Return what the members that have settled decide, None if nothing yet."""
         while (index := self.arrivals.draw()) is not None:
             if self.rule != ANY or isinstance(self.arrivals.members[index].outcome(), Returned):
-                return self.value(index)
-        return self.value(None) if self.arrivals.exhausted() else None
+                return Decided(index)
+        return Decided(None) if self.arrivals.exhausted() else None
 
     def value(self, chosen: int | None) -> Value:
         """Return what the record of a choice holds: which member, and which calls end for it."""
         if self.rule == COMPLETED:
             return Value(data=codec.to_data({"chosen": chosen}))
-        return ending_value((part.id for part in self._lost_to(chosen)), chosen=chosen)
+        return ending_value((part.id for part in self.lost_to(chosen)), chosen=chosen)
 
     def read(self, record: PromiseRecord) -> None:
         """Take what the store says was chosen."""
@@ -125,10 +133,13 @@ class Choice(DurableFuture[T]):
 
     def losers(self) -> list[DurableFuture[Any]]:
         """Return the futures that end for this choice and have not."""
-        return [part for part in self._lost_to(self.chosen) if part.record is None]
+        return [part for part in self.lost_to(self.chosen) if part.record is None]
 
-    def _lost_to(self, chosen: int | None) -> list[DurableFuture[Any]]:
-        # What has settled stands among them, too: the record must not depend on who was quick.
+    def lost_to(self, chosen: int | None) -> list[DurableFuture[Any]]:
+        """Return the futures that end for a choice of this member, None for a choice of none.
+
+        What has settled stands among them, too: the record must not depend on who was quick.
+        """
         if self.rule == COMPLETED:
             return []  # they have their turn later
         winner = self.arrivals.members[chosen] if chosen is not None else None

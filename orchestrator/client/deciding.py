@@ -15,7 +15,7 @@ from orchestrator.client.choices import Choice
 from orchestrator.client.future import DurableFuture, Gathered
 from orchestrator.client.pending import PendingCall
 from orchestrator.domain import tags as tag
-from orchestrator.domain.promise import EMPTY, PromiseState, Value
+from orchestrator.domain.promise import EMPTY, PromiseState
 from orchestrator.protocol.records import PromiseRecord
 
 if TYPE_CHECKING:
@@ -55,23 +55,28 @@ class _Deciding:
             self._choice.arrivals.tell(self.look)
 
     def look(self) -> None:
-        value = None if self._choice.over or self._choice.doomed else self._choice.decide()
-        if value is not None:
-            self._end(PromiseState.RESOLVED, value)
+        decided = None if self._choice.over or self._choice.doomed else self._choice.decide()
+        if decided is not None:
+            self._end(PromiseState.RESOLVED, decided.chosen)
 
     def give_up(self) -> None:
         if not self._choice.over:
-            self._end(PromiseState.REJECTED_CANCELED, self._choice.value(None))
+            self._end(PromiseState.REJECTED_CANCELED, None)
 
-    def _end(self, state: PromiseState, value: Value) -> None:
+    def _end(self, state: PromiseState, chosen: int | None) -> None:
         self._choice.over = True
         self._choice.arrivals.hush(self.look)
-        self._execution.spawn(partial(self._record, state, value))
+        self._execution.spawn(partial(self._record, state, chosen))
 
-    async def _record(self, state: PromiseState, value: Value) -> None:
-        now_ms = self._execution.around.clock.now_ms()
-        record = await self._execution.writer.record(self._call.create, state, value, now_ms)
-        _conclude(self._execution, self._choice, record)
+    async def _record(self, state: PromiseState, chosen: int | None) -> None:
+        execution, losers = self._execution, self._choice.lost_to(chosen)
+        # After a death what has lost is ended: what a loser gives is stored before the choice, or never.
+        await execution.cancellations.written(losers)
+        execution.cancellations.doom(loser for loser in losers if loser.record is None)
+        now_ms = execution.around.clock.now_ms()
+        value = self._choice.value(chosen)
+        record = await execution.writer.record(self._call.create, state, value, now_ms)
+        _conclude(execution, self._choice, record)
 
 
 def _conclude(execution: Execution, choice: Choice[Any], record: PromiseRecord) -> None:
