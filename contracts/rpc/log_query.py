@@ -37,7 +37,7 @@ class LogQuery:
     """Addresses in lower case, and topics in their text form: None for any, a list for one of several."""
 
     addresses: tuple[str, ...]
-    topics: tuple[str | list[str] | None, ...]
+    topics: tuple[str | list[str | None] | None, ...]
     single: bool
 
     @classmethod
@@ -70,7 +70,7 @@ class LogQuery:
         if log.address not in self.addresses or len(log.topics) < len(self.topics):
             return False
         return all(
-            not wanted or q.encode_data(topic) in ([wanted] if isinstance(wanted, str) else wanted)
+            _admits(wanted, q.encode_data(topic))
             for topic, wanted in zip(log.topics, self.topics, strict=False)
         )
 
@@ -129,11 +129,17 @@ def _decoded(endpoint: str, outcome: Outcome) -> list[Log]:
         raise senseless(endpoint, METHOD, str(error)) from error
 
 
-def _encode_topic(topic: Topic | Sequence[Topic]) -> str | list[str] | None:
+def _admits(wanted: str | list[str | None] | None, topic: str) -> bool:
+    if isinstance(wanted, str):
+        return wanted == topic
+    return not wanted or topic in wanted or None in wanted
+
+
+def _encode_topic(topic: Topic | Sequence[Topic]) -> str | list[str | None] | None:
     if topic is None or isinstance(topic, (str, bytes)):
-        return None if topic is None else _text(topic)
-    return [_text(each) for each in topic if each is not None]
+        return _text(topic)
+    return [_text(each) for each in topic]
 
 
-def _text(topic: bytes | str) -> str:
-    return topic.lower() if isinstance(topic, str) else q.encode_data(topic)
+def _text(topic: Topic) -> str | None:
+    return topic.lower() if isinstance(topic, str) else None if topic is None else q.encode_data(topic)
