@@ -48,6 +48,7 @@ def slow_down(microseconds: int) -> None:
     if compiler is None:
         sys.exit("--disk-us needs a C compiler: install gcc")
     folder = Path(tempfile.mkdtemp(prefix="slow-disk-"))
+    folder.chmod(0o755)  # a PostgreSQL server may run as another user
     library = folder / "slow_disk.so"
     command = [compiler, "-shared", "-fPIC", "-O2", "-x", "c", "-", "-o", str(library), "-ldl"]
     subprocess.run(command, input=SOURCE, text=True, check=True)  # noqa: S603
