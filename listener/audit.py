@@ -22,12 +22,11 @@ from contracts.bindings import Log
 from contracts.rpc import (
     BlockHeader,
     BlockMissing,
-    HistoryPruned,
     LogsIncomplete,
     Node,
     NodeUnavailable,
-    RpcRefused,
     bloom,
+    fullest_logs,
 )
 from listener.dispatch import in_groups
 from listener.errors import FiltersContradicted
@@ -167,17 +166,11 @@ class LogAudit:
         """Return the logs of a block whose filter allows some although none were answered."""
         dao = self._settings.dao
         try:
-            return await self._node.complete_logs(dao, self._topics, header)
-        except HistoryPruned:
-            raise
+            return await fullest_logs(self._node, dao, self._topics, header)
         except BlockMissing:
             if (await self._node.header(header.number)).hash == header.hash:
                 raise
             return []  # The header was of a block that did not stay.
-        except RpcRefused as refusal:
-            # No node here tells all logs of a block: the closest is to ask about this block alone.
-            _log.info("block_not_told_whole", block_number=header.number, reason=str(refusal))
-            return await self._node.logs(dao, self._topics, header.number, header.number)
 
     def _once_more(self, number: int, reason: str) -> NodeUnavailable | FiltersContradicted:
         """Return the error for an answer that is not believed, at first and when it has been given often."""

@@ -41,7 +41,7 @@ class ContractWatch:
         self._store = store
         self._now_ms = now_ms
         self._next_ms = 0
-        self._code: bytes | None = None
+        self._looked_at: Implementation | None = None
         self.changes = 0
 
     async def look(self) -> None:
@@ -59,10 +59,7 @@ class ContractWatch:
 
     async def _look_for_events(self, seen: Implementation) -> None:
         """Tell, once for what stands there, if its code has no topic of an event; DAOs are asked for more."""
-        if (
-            self._shape.voting is not None
-            or self._code == seen.code_hash + (seen.implementation or "").encode()
-        ):
+        if self._shape.voting is not None or self._looked_at == seen:
             return
         addresses = [self._settings.dao, *([seen.implementation] if seen.implementation else [])]
         codes = [await self._node.code(address) for address in addresses]
@@ -75,7 +72,7 @@ class ContractWatch:
                 remedy="compare the event's declaration with the contract's ABI; a module that it calls may "
                 "emit it all the same",
             )
-        self._code = seen.code_hash + (seen.implementation or "").encode()
+        self._looked_at = seen
 
     async def _changed(self, known: Implementation, seen: Implementation) -> None:
         self.changes += 1

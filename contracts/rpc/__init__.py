@@ -28,6 +28,7 @@ from contracts.rpc.quantities import BlockReference
 from contracts.rpc.ranges import logs_between
 from contracts.rpc.records import BlockHeader, Fees, Receipt
 from contracts.rpc.settings import Broadcast, PoolSettings
+from contracts.rpc.whole_blocks import fullest_logs
 
 __all__ = [
     "BlockHeader",
@@ -57,5 +58,6 @@ __all__ = [
     "WrongChain",
     "answers_of",
     "bloom",
+    "fullest_logs",
     "logs_between",
 ]

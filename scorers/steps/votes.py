@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from contracts.bindings import Log
 from contracts.dao import Dao, Reduction, Vote, votes_in
-from contracts.rpc import BlockHeader, BlockMissing, HistoryPruned, Node, RpcRefused, bloom, logs_between
+from contracts.rpc import Node, bloom, fullest_logs, logs_between
 from orchestrator import Info
 from scorers.steps.score import tally_of
 from scorers.values import Ballot, Proposal, Votes
@@ -61,18 +61,9 @@ async def read_every_vote(node: Node, proposal: Proposal) -> Votes:
         for header in await node.headers(numbers):
             filtered = header.logs_bloom or b""
             if bloom.is_used(filtered) and bloom.may_contain(filtered, address, topics):
-                for log in await _complete(node, proposal, header):
+                for log in await fullest_logs(node, address, topics, header):
                     logs[log.block_number, log.log_index] = log
     return votes_of(proposal, [logs[place] for place in sorted(logs)])
-
-
-async def _complete(node: Node, proposal: Proposal, header: BlockHeader) -> list[Log]:
-    try:
-        return await node.complete_logs(proposal.dao, _topics_of(proposal), header)
-    except (BlockMissing, HistoryPruned):
-        raise
-    except RpcRefused:  # no node here tells all logs of a block
-        return await node.logs(proposal.dao, _topics_of(proposal), header.number, header.number)
 
 
 async def read_votes(node: Node, proposal: Proposal) -> Votes:
