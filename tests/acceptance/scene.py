@@ -36,7 +36,7 @@ from tests.acceptance.nursery import Nursery, Process
 CHAIN_ID = 31337
 VOTING_PERIOD_BLOCKS = 60
 ACCOUNTS = deterministic_accounts(10)
-ADMIN, SCORER, VOTERS = 0, 1, range(2, 6)
+ADMIN, SCORER, VOTERS, STRANGER = 0, 1, range(2, 6), 6
 WEIGHTS = (1000, 300, 70, 5)
 KILLED = -9
 LOOK_S = 0.02
@@ -87,9 +87,14 @@ class Ground:
             self.snapshot = str(await node.request("evm_snapshot", []))
 
     async def reorganise(self, depth: int) -> None:
-        """Have the chain replace its newest blocks by others, without what was in them."""
+        """Have the chain replace its newest blocks by others, without what was in them.
+
+        The first of them pays a stranger: two empty blocks of the same second on the same parent are one.
+        """
+        stranger = signer(STRANGER).address
+        payment = {"from": stranger, "to": stranger, "value": "0x1"}
         async with Node(self.url) as node:
-            await node.request("anvil_reorg", [depth, []])
+            await node.request("anvil_reorg", [depth, [[payment, 0]]])
 
     def promise_id(self, proposal_id: int) -> str:
         """The invocation of a proposal's scoring."""
