@@ -45,6 +45,7 @@ ALREADY_SUBMITTED = keccak(text="AlreadySubmitted(uint256,address,uint32,uint8,i
 UNAUTHORIZED = keccak(text="AccessControlUnauthorizedAccount(address,bytes32)")[:4] + encode(
     ["address", "bytes32"], [REGISTRY, bytes(32)]
 )
+INVALID_ROOT = keccak(text="InvalidRoot()")[:4]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,7 @@ class WeatherNode(Node):
         self.pool: dict[tuple[str, int], Transaction] = {}
         self.broadcasts: list[Transaction] = []
         self.refusal: RpcRefused | None = None
-        self.unauthorized = False
+        self.refusing: bytes | None = None
         self.minable = True
         self.moments = 0
         self.crash_at = 0
@@ -127,9 +128,9 @@ class WeatherNode(Node):
             block = self._block(len(self.blocks), self.blocks[-1].header.hash)
             self.blocks.append(block)
             for transaction in self._minable():
-                block.transactions.append(
-                    (transaction, int(not self._reverts(transaction.data, transaction.to)))
-                )
+                refused = transaction.to == REGISTRY and self.refusing is not None
+                status = int(not (refused or self._reverts(transaction.data, transaction.to)))
+                block.transactions.append((transaction, status))
                 del self.pool[transaction.sender, transaction.nonce]
 
     def orphan(self, depth: int, *, forget: bool = False) -> None:
@@ -191,8 +192,8 @@ class WeatherNode(Node):
         await self._weather("eth_estimateGas")
         if self._lies():
             raise CallReverted(str(to), self.random.choice([b"", ALREADY_SUBMITTED]), "execution reverted")
-        if self.unauthorized:
-            raise CallReverted(str(to), UNAUTHORIZED, "execution reverted")
+        if self.refusing is not None:
+            raise CallReverted(str(to), self.refusing, "execution reverted")
         if self._reverts(data, str(to)):
             raise CallReverted(str(to), ALREADY_SUBMITTED, "execution reverted")
         return 100_000
@@ -243,8 +244,8 @@ class WeatherNode(Node):
     ) -> bytes:
         await self._weather("eth_call")
         known = self._number(block) + 1
-        if self.unauthorized:
-            raise CallReverted(to, UNAUTHORIZED, "execution reverted")
+        if self.refusing is not None:
+            raise CallReverted(to, self.refusing, "execution reverted")
         if self._reverts(data, to, self.blocks[:known]):
             raise CallReverted(to, ALREADY_SUBMITTED, "execution reverted")
         return b""

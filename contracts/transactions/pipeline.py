@@ -13,8 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import count
 
+from contracts.bindings import decode_error
 from contracts.transactions.nonces import follower_id, nonce_promise_id
-from contracts.transactions.patience import patiently
+from contracts.transactions.patience import park_s, patiently
 from contracts.transactions.preparing import explain_revert, prepare_transaction
 from contracts.transactions.steps import (
     broadcast_transaction,
@@ -70,7 +71,9 @@ async def send_transaction(ctx: Context, intent: Intent) -> Sent:
             delivery = await _delivered(ctx, intent, delivery, replace(prepared.policy, early=False))
         if delivery.seen.position is Position.CONFIRMED:
             follower = follower_id(nonce_promise_id(intent.chain_id, intent.sender, nonce))
-            ctx.options(id=follower).detached(follow_transaction, intent, delivery.signed, prepared.policy)
+            ctx.options(id=follower).detached(
+                follow_transaction, intent, delivery.signed, prepared.policy, delivery.seen.succeeded
+            )
         if delivery.seen.position is not Position.TAKEN:
             return await _ended(ctx, intent, delivery)
         # Somebody else signs with this key, which is halted now. Once an operator lets it go on, the intent
@@ -80,22 +83,35 @@ async def send_transaction(ctx: Context, intent: Intent) -> Sent:
 
 
 async def follow_transaction(
-    ctx: Context, intent: Intent, signed: tuple[Signed, ...], policy: SendingPolicy
+    ctx: Context, intent: Intent, signed: tuple[Signed, ...], policy: SendingPolicy, succeeded: bool = True
 ) -> Sent:
     """Follow a transaction that was confirmed early until it is final; `signed` is all of its nonce.
 
     A reorg that takes it back is made up for with the same bytes, and with replacements where they get stuck.
     Somebody else's transaction in its place halts the key, as ever, and the intent is then tried anew; so it
-    is where its nonce was used up by an empty transfer, as its caller was told that it stands on the chain.
+    is where its nonce was used up by an empty transfer, and where it reverts in the new branch although its
+    caller was told that it `succeeded`: the caller has long gone on.
     """
     await ctx.sleep(policy.pause_ms_max / 1000)
     patient = replace(policy, early=False, watch_ms=LOOKS * policy.poll_ms, pause_ms=policy.pause_ms_max)
     mined = Confirmation(position=Position.MINED)
     delivery = await _delivered(ctx, intent, Delivery(signed=signed, seen=mined), patient)
-    if delivery.seen.position is Position.FINAL and delivery.final_filler() is None:
+    stands = delivery.seen.position is Position.FINAL and delivery.final_filler() is None
+    if stands and (delivery.seen.succeeded or not succeeded):
         return await _ended(ctx, intent, delivery)
-    again = replace(intent, logical_id=f"{intent.logical_id}-again")
-    return await send_detached(ctx, again)
+    return await _sent_anew(ctx, intent)
+
+
+async def _sent_anew(ctx: Context, intent: Intent) -> Sent:
+    """Send under a new nonce what is gone from the chain, until it stands or can never stand."""
+    for attempt in count():
+        number = f"-{attempt + 1}" if attempt else ""
+        sent = await send_detached(ctx, replace(intent, logical_id=f"{intent.logical_id}-again{number}"))
+        refusal = decode_error(bytes.fromhex((sent.revert_hex or "0x")[2:]))
+        if refusal is None or refusal.name not in PASSING:
+            return sent
+        await ctx.sleep(park_s(attempt))
+    raise AssertionError("count() does not end")
 
 
 def send_detached(ctx: Context, intent: Intent) -> DurableFuture[Sent]:
@@ -104,6 +120,8 @@ def send_detached(ctx: Context, intent: Intent) -> DurableFuture[Sent]:
 
 
 SENDING_TAGS = {"sending": "transaction"}
+PASSING = frozenset({"AccessControlUnauthorizedAccount", "EnforcedPause"})
+"""What a registry refuses until its admin changes it: nothing is lost by waiting."""
 ENDS = (Position.CONFIRMED, Position.FINAL, Position.TAKEN)
 LOOKS = 4
 """Looks at the chain each time that a confirmed transaction is followed; one node of several may lag."""
@@ -184,11 +202,20 @@ async def _released(ctx: Context, halt: str | None) -> None:
 
 
 async def _delivered(ctx: Context, intent: Intent, delivery: Delivery, policy: SendingPolicy) -> Delivery:
-    """Bring a transaction of one nonce onto the chain; what is seen last is one of `ENDS`."""
-    for attempt in count():
+    """Bring a transaction of one nonce onto the chain; what is seen last is one of `ENDS`.
+
+    What a reorg took back is sent again at once, and watched as if it were new: however often that happens,
+    no pause grows by it.
+    """
+    attempt = -1
+    while True:
         delivery = await _watched(ctx, intent, delivery, policy)
         if delivery.seen.position in ENDS:
             return delivery
+        if delivery.was_mined and delivery.seen.wish is None:
+            attempt = -1
+            continue
+        attempt += 1
         filler = await _filler(ctx, intent, delivery, policy, attempt)
         another = None if filler else await _another(ctx, intent, delivery, policy)
         if filler is not None:
@@ -197,7 +224,6 @@ async def _delivered(ctx: Context, intent: Intent, delivery: Delivery, policy: S
             delivery = Delivery(signed=(*delivery.signed, another))
         else:
             await ctx.sleep(pause_s(policy, attempt))
-    raise AssertionError("count() does not end")
 
 
 async def _watched(ctx: Context, intent: Intent, delivery: Delivery, policy: SendingPolicy) -> Delivery:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -27,7 +28,7 @@ from contracts.transactions import (
 )
 from contracts.transactions.nonces import follower_id, nonce_promise_id
 from orchestrator import Orchestrator
-from tests.transactions_weather import CHAIN_ID, GWEI, REGISTRY, UNAUTHORIZED, WeatherNode
+from tests.transactions_weather import CHAIN_ID, GWEI, INVALID_ROOT, REGISTRY, UNAUTHORIZED, WeatherNode
 
 KEY, OTHER_KEY = "0x" + "4c" * 32, "0x" + "4d" * 32
 SENDER = str(Account.from_key(KEY).address).lower()
@@ -184,7 +185,7 @@ async def test_a_refusal_counts_only_when_it_repeats_at_a_finalised_block() -> N
         return b""
 
     node.simulate = simulate  # type: ignore[method-assign]
-    node.unauthorized = True
+    node.refusing = UNAUTHORIZED
     async with running(node) as (app, _):
         sent = await send(app)
     assert (sent.status, len(tried)) == (SentStatus.REFUSED, 3)
@@ -233,6 +234,57 @@ async def test_one_that_a_reorg_takes_back_after_its_confirmation_is_sent_again_
         assert value_of(metrics, "transactions_orphaned_total") == 1
     assert {(each.nonce, each.data) for each in node.succeeded()} == {(0, b"\x00\x01"), (1, b"\x00\x02")}
     assert second.nonce == 1
+
+
+async def seen_mined(app: Orchestrator) -> int:
+    """How many watches have ended with a transaction that is mined and does not count yet."""
+    page = await app.promises.search(limit=1000)
+    return sum(b'"MINED"' in b64decode(each.value.data or "") for each in page.promises)
+
+
+async def test_however_often_it_is_orphaned_it_is_sent_again_at_once() -> None:
+    """The pauses double while something waits, and would last for minutes after ten reorgs in a row."""
+    node = WeatherNode(finality_lag=30)
+    policy = replace(FAST, watch_ms=20, pause_ms=50, pause_ms_max=60_000)
+    async with running(node, policy) as (app, metrics):
+        sending = asyncio.create_task(send(app))
+        for _ in range(10):
+            await until(lambda: bool(node.succeeded()))
+            before = await seen_mined(app)
+            while await seen_mined(app) == before:  # noqa: ASYNC110 - the engine is asked
+                await asyncio.sleep(0.005)
+            node.orphan(1, forget=True)
+        await until(lambda: bool(node.succeeded()))
+        node.mine(30)
+        assert (await sending).status is SentStatus.CONFIRMED
+        assert value_of(metrics, "transactions_orphaned_total") == 10
+    assert len({each.raw for each in node.broadcasts}) == len(node.succeeded()) == 1
+
+
+@pytest.mark.parametrize("passing", [True, False])
+async def test_one_that_a_reorg_takes_back_and_that_reverts_then_is_sent_anew_or_ends_with_its_reason(
+    passing: bool,
+) -> None:
+    """Its caller was told that it stands on the chain, and has gone on."""
+    node = WeatherNode(finality_lag=3)
+    async with running(node, EARLY) as (app, _):
+        assert (await send(app)).status is SentStatus.CONFIRMED
+        node.automine = False
+        node.orphan(1)
+        node.refusing = UNAUTHORIZED if passing else INVALID_ROOT
+        node.mine(5)
+        assert [status for _, status in node.mined()] == [0]
+        follower = await app.get(follower_id(nonce_promise_id(CHAIN_ID, SENDER, 0)))
+        if passing:
+            await until(lambda: node.requests_by_method["eth_call"] > 1)
+            assert not await follower.done(), "its admin may yet give it the role"
+            node.refusing, node.automine = None, True
+            await until(lambda: bool(node.succeeded()))
+            node.mine(5)
+        ended = await follower.result()
+    assert [each.nonce for each in node.succeeded()] == ([1] if passing else [])
+    assert ended.status is (SentStatus.CONFIRMED if passing else SentStatus.REFUSED)
+    assert passing or (ended.reason or "").startswith("InvalidRoot(")
 
 
 async def test_a_retiring_key_finishes_what_it_has_and_takes_nothing_new(tmp_path: object) -> None:

@@ -28,7 +28,15 @@ from orchestrator import ApplicationError, Orchestrator, PromiseRecord, Refused
 from orchestrator.engine import Engine
 from orchestrator.store.memory import MemoryStore
 from orchestrator.transport.local import LocalTransport
-from tests.transactions_weather import CHAIN_ID, GWEI, REGISTRY, WeatherNode, refused, transaction_of
+from tests.transactions_weather import (
+    CHAIN_ID,
+    GWEI,
+    REGISTRY,
+    UNAUTHORIZED,
+    WeatherNode,
+    refused,
+    transaction_of,
+)
 
 KEY = "0x" + "4c" * 32
 SENDER = str(Account.from_key(KEY).address).lower()
@@ -146,12 +154,12 @@ async def test_many_workers_with_two_keys_on_one_store(monkeypatch: pytest.Monke
 
 async def test_a_refused_trial_takes_no_nonce_and_tells_why() -> None:
     node = WeatherNode()
-    node.unauthorized = True
+    node.refusing = UNAUTHORIZED
     async with running(node) as app:
         sent = await send(app)
         assert sent.status is SentStatus.REFUSED
         assert (sent.reason or "").startswith("AccessControlUnauthorizedAccount(")
-        node.unauthorized = False
+        node.refusing = None
         assert (await send(app, 2)).nonce == 0
     assert len(node.mined()) == 1
 
