@@ -141,6 +141,28 @@ def check_sources(settings: Settings) -> None:
         raise SettingsError(f"two sources are named {twice[0]}: a name is what tells them apart")
 
 
+def settings_of(settings: Settings, source: SourceSettings) -> ListenerSettings:
+    """Return what a source's listener needs to know; where it says nothing, what the settings say."""
+    return source.listener_settings(
+        group=settings.group,
+        finality=settings.finality,
+        poll_interval=settings.poll_interval,
+        filter_check=settings.filter_check,
+    )
+
+
+def nodes_of(settings: Settings, source: SourceSettings) -> tuple[str, ...]:
+    """Return the endpoints of a source."""
+    return settings.rpc_urls if source.rpc is None else tuple(source.rpc)
+
+
+def shape_of(source: SourceSettings, chosen: ListenerSettings) -> Shape:
+    """Return what a source listens for."""
+    if source.kind == "event":
+        return EventShape(chosen, source.handler())
+    return DaoShape(chosen, probing=True)
+
+
 class _Builder:
     """Makes sources out of settings."""
 
@@ -164,19 +186,7 @@ class _Builder:
 
     def held(self, source: SourceSettings) -> HeldSource:
         """Return a source of the configuration file."""
-        settings = self._settings
-        chosen = source.listener_settings(
-            group=settings.group,
-            finality=settings.finality,
-            poll_interval=settings.poll_interval,
-            filter_check=settings.filter_check,
-        )
-        urls = settings.rpc_urls if source.rpc is None else tuple(source.rpc)
-
-        def shape() -> Shape:
-            if source.kind == "event":
-                return EventShape(chosen, source.handler())
-            return DaoShape(chosen, probing=True)
+        chosen, urls = settings_of(self._settings, source), nodes_of(self._settings, source)
 
         async def opened() -> Node:
             node = (await self._nodes.node(urls, chosen.chain_id)).with_finality(chosen.finality_depth)
@@ -187,7 +197,7 @@ class _Builder:
                     raise InvalidSettings("registry", str(error)) from error
             return node
 
-        return self._held(chosen, opened, source.websocket, shape)
+        return self._held(chosen, opened, source.websocket, lambda: shape_of(source, chosen))
 
     def watches(self) -> list[HeadsWatch]:
         """Return what wakes the sources: one connection for all that name the same WebSocket."""

@@ -72,7 +72,7 @@ async def send_transaction(ctx: Context, intent: Intent) -> Sent:
         if delivery.seen.position is Position.CONFIRMED:
             follower = follower_id(nonce_promise_id(intent.chain_id, intent.sender, nonce))
             ctx.options(id=follower).detached(
-                follow_transaction, intent, delivery.signed, prepared.policy, delivery.seen.succeeded
+                follow_transaction, intent, delivery.signed, prepared.policy, bool(delivery.seen.succeeded)
             )
         if delivery.seen.position is not Position.TAKEN:
             return await _ended(ctx, intent, delivery)

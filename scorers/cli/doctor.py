@@ -25,12 +25,16 @@ MARKS = {State.OK: output.mark(True), State.FAILED: output.mark(False), State.SK
     "dao",
     "registry",
     "start_block",
+    "finality",
+    "final_depth",
     "server",
     "store",
     "cursor",
     "policy",
     "keystore",
     "keystore_password_file",
+    "signer",
+    "signer_addresses",
     reports_faults=True,
 )
 async def doctor(

@@ -19,7 +19,7 @@ from listener import ListenerError, Source, SqliteCursorStore
 from orchestrator import OrchestratorError
 from orchestrator.store.inspection import inspect_database, inspect_file
 from scorers import composition
-from scorers.doctor import keys
+from scorers.doctor import keys, sources
 from scorers.doctor.policy import policy
 from scorers.doctor.server import TIMEOUT_S, server
 from scorers.doctor.values import Fault, Finding, Question, Skipped, State, Surroundings, configured
@@ -60,8 +60,10 @@ async def examine(settings: Settings, *, submissions: int = SUBMISSIONS) -> list
         around = Surroundings(settings=settings, node=node, submissions=submissions)
         found.append(await _ask("node", _node, around))
         reached = found[-1].state is State.OK
-        for name, question in QUESTIONS:
-            asked = question if reached or question in WITHOUT_NODE else _unreachable
+        of_sources = sources.questions(around)
+        without = WITHOUT_NODE | {question for _, question in of_sources}
+        for name, question in (*QUESTIONS, *of_sources):
+            asked = question if reached or question in without else _unreachable
             found.append(await _ask(name, asked, around))
     return found
 
@@ -76,13 +78,20 @@ async def _ask(name: str, question: Question, around: Surroundings) -> Finding:
 
 
 async def _unreachable(around: Surroundings) -> str:
-    raise Skipped("not asked: the node does not answer")
+    raise Skipped("not asked without a node")
 
 
 # -- the chain
 
 
 async def _node(around: Surroundings) -> str:
+    settings = around.settings
+    if (
+        settings.sources
+        and all(each.rpc for each in settings.sources)
+        and "rpc" not in settings.model_fields_set
+    ):
+        raise Skipped("every source has nodes of its own")
     return f"{around.node.endpoint} serves chain {await around.node.chain_id()}"
 
 

@@ -14,6 +14,7 @@ from contracts.deployment import deploy_registry
 from contracts.rpc import BlockHeader, BlockReference, Node
 from contracts.transactions import Signer
 from contracts.transactions.nonces import Claim, Limits, NonceBook
+from hardhat_free_chain.faults import Finality as FinalityFault
 from hardhat_free_chain.faults import PrunedHistory, PrunedState, StaleHead
 from listener import Source, SqliteCursorStore
 from listener.store import Cursor
@@ -234,6 +235,67 @@ async def test_a_clock_that_is_behind_the_chains(ward: Ward, monkeypatch: pytest
     await ward.made.pass_time(7200)
     finding = await found(ward.settings(), "clock")
     assert (finding.state, "set the clock" in finding.detail) == (State.FAILED, True)
+
+
+async def test_each_source_of_a_file_is_asked_by_its_own_nodes(ward: Ward) -> None:
+    url, made = ward.made.node.endpoint, ward.made
+    dao = {
+        "name": "dao",
+        "chain_id": made.chain_id,
+        "rpc": url,
+        "contract": made.dao,
+        "registry": made.registry,
+    }
+    paid = {"name": "paid", "kind": "event", "event": "Paid(uint256 order)", "function": "on_paid"}
+    paid |= {"chain_id": made.chain_id, "rpc": url, "contract": made.dao}
+    pruned = (await made.server.open_endpoint(PrunedHistory(before=10))).url
+    await made.mine(20)
+    wrong = [
+        (dao, "", "is final"),
+        (dao, {"chain_id": 5}, "not 5"),
+        (dao, {"contract": ACCOUNTS[8][0].lower()}, "no contract at"),
+        (dao, {"registry": made.dao}, "no ProposalScores registry"),
+        (dao, {"rpc": "http://127.0.0.1:9"}, "no usable answer"),
+        (dao, {"start_block": 10**6}, "beyond the head"),
+        (dao, {"rpc": pruned, "start_block": 1}, "pruned"),
+        (paid, {"contract": ACCOUNTS[8][0].lower()}, "no contract at"),
+    ]
+    listed = [
+        {**table, **dict(changed), "name": f"s{place}"} for place, (table, changed, _) in enumerate(wrong)
+    ]
+    settings = Settings.model_validate({"sources": listed, "server": "http://127.0.0.1:9"})
+    findings = {each.name: each for each in await examine(settings)}
+    for place, (_, changed, told) in enumerate(wrong):
+        finding = findings[f"source s{place}"]
+        assert finding.state is (State.FAILED if changed else State.OK), finding
+        assert told in finding.detail
+    assert findings["node"].state is State.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("changed", "name", "told"),
+    [
+        ({"chain_id": 5}, "chain id", "not 5"),
+        ({"dao": ACCOUNTS[8][0].lower()}, "DAO", "no contract at"),
+        ({"registry": ACCOUNTS[8][0].lower()}, "registry", "no contract at"),
+        ({"private_key": ACCOUNTS[8][1]}, "scorer role", "grantRole(SCORER_ROLE"),
+        ({"private_key": "0x11"}, "key", "64 hexadecimal digits"),
+    ],
+)
+async def test_what_was_mistyped_is_told_by_its_question(
+    ward: Ward, changed: dict[str, object], name: str, told: str
+) -> None:
+    finding = await found(ward.settings(**changed), name)
+    assert finding.state is State.FAILED
+    assert told in finding.detail
+
+
+async def test_finality_by_depth_needs_no_tag(ward: Ward) -> None:
+    await ward.made.mine(20)
+    untagged = (await ward.made.server.open_endpoint(FinalityFault(missing=True))).url
+    assert (await found(ward.settings(rpc=untagged), "finality")).state is State.FAILED
+    by_depth = await found(ward.settings(rpc=untagged, finality="7"), "finality")
+    assert (by_depth.state, by_depth.detail.endswith("7 behind the head")) == (State.OK, True)
 
 
 async def test_no_secret_is_ever_shown(ward: Ward) -> None:
