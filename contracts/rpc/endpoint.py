@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 import structlog
@@ -159,26 +159,44 @@ class Endpoint:
         if pause_s > 0:
             self.numbers.rested_s += pause_s
             await asyncio.sleep(pause_s)
+        self._in_flight += 1  # Whoever waits for a place counts: another endpoint may have one.
+        try:
+            async with self._place():
+                yield
+        finally:
+            self._in_flight -= 1
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._slots.acquire()
         except TimeoutError as error:
             raise NodeUnavailable(self.name, "too many requests in flight", unsent=True) from error
-        self._in_flight += 1
         try:
             yield
         finally:
-            self._in_flight -= 1
             self._slots.release()
 
     async def _timed(self, method: str, request: Awaitable[Outcome]) -> Outcome:
-        began = now_s()
-        outcome = await request
-        self._measured(method, 1, now_s() - began)
+        with self._measuring():
+            outcome = await request
+        self.numbers.requests[method] += 1
         return outcome
 
-    def _measured(self, method: str, count: int, seconds: float) -> None:
-        self.numbers.requests[method] += count
+    @contextmanager
+    def _measuring(self) -> Iterator[None]:
+        """Measure an answer, and what was given up: whoever lets others wait for nothing is slow."""
+        began = now_s()
+        try:
+            yield
+        except NodeUnavailable as error:
+            if isinstance(error.__cause__, TimeoutError):
+                self._measured(now_s() - began)
+            raise
+        self._measured(now_s() - began)
+
+    def _measured(self, seconds: float) -> None:
         self.numbers.observe(seconds)
         known = self.latency_s
         self.latency_s = seconds if known is None else known + _LATENCY_SHARE * (seconds - known)
@@ -216,11 +234,9 @@ class Endpoint:
         return await gathered([one(request) for request in requests])
 
     async def _batch(self, chunk: Sequence[Request]) -> list[Outcome]:
-        began = now_s()
-        outcomes = await self.connection.batch(chunk)
-        for method, _ in chunk:
-            self.numbers.requests[method] += 1
-        self._measured("batch", 1, now_s() - began)
+        with self._measuring():
+            outcomes = await self.connection.batch(chunk)
+        self.numbers.requests.update(["batch", *(method for method, _ in chunk)])
         for (method, _), outcome in zip(chunk, outcomes, strict=True):
             if isinstance(outcome, ErrorObject) and kind_of(method, outcome) is Kind.BATCH:
                 raise BatchRefused(method, outcome.code, outcome.message)

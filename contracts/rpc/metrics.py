@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 
@@ -31,6 +32,7 @@ class PoolCollector(Collector):
     """Shows the endpoints of pools, one collector for all of a process. Give it to a server's registry."""
 
     def __init__(self, *pools: Pool) -> None:
+        self._pools = pools
         self._endpoints = [endpoint for pool in pools for endpoint in pool.endpoints]
 
     def collect(self) -> Iterator[Metric]:
@@ -39,6 +41,7 @@ class PoolCollector(Collector):
         yield self._by("rpc_errors", "Requests that a chain endpoint failed or refused, by class.", "error")
         yield self._latencies()
         yield from self._counters()
+        yield self._together()
         yield from self._gauges()
 
     def _by(self, name: str, help_text: str, label: str) -> Metric:
@@ -70,11 +73,33 @@ class PoolCollector(Collector):
         against = CounterMetricFamily(
             "rpc_contradictions", "Answers that other endpoints contradicted.", labels=LABELS
         )
+        passed = CounterMetricFamily(
+            "rpc_failovers", "Reads that went on to another endpoint because this one failed.", labels=LABELS
+        )
+        unmet = CounterMetricFamily(
+            "rpc_disagreements",
+            "Quorums that an endpoint answered to and that were not reached.",
+            labels=LABELS,
+        )
         for each in self._endpoints:
+            passed.add_metric(_of(each), each.numbers.passed_on)
+            unmet.add_metric(_of(each), each.numbers.disagreements)
             rested.add_metric(_of(each), each.numbers.rested_s)
             opened.add_metric(_of(each), each.circuit.opened)
             against.add_metric(_of(each), each.numbers.contradictions)
-        yield from (rested, opened, against)
+        yield from (rested, opened, against, passed, unmet)
+
+    def _together(self) -> Metric:
+        family = CounterMetricFamily(
+            "rpc_calls_together", "Calls that were read many at once, by the way.", labels=("chain", "way")
+        )
+        sums: Counter[tuple[str, str]] = Counter()
+        for pool in self._pools:
+            for way, count in pool.calls_together.items():
+                sums[_of(pool.endpoints[0])[1], way] += count
+        for labels, count in sorted(sums.items()):
+            family.add_metric(labels, count)
+        return family
 
     def _gauges(self) -> Iterator[Metric]:
         head = GaugeMetricFamily("rpc_head_block", "Newest block of an endpoint.", labels=LABELS)

@@ -62,6 +62,7 @@ class Multicall:
 
     async def _by(self, way: Way, calls: Sequence[Call], block: q.BlockReference) -> list[bytes | RpcError]:
         if way is Way.SINGLY or len(calls) < 2:
+            self._pool.calls_together[Way.SINGLY] += len(calls)
             return await read_calls(self._pool, calls, block)
         size = self._sizes[way]
         chunks = [calls[start : start + size] for start in range(0, len(calls), size)]
@@ -90,6 +91,7 @@ class Multicall:
         if results is None:
             return await self._by(self._without(way, block), calls, block)
         self._answered(way, len(calls), now_s() - began)
+        self._pool.calls_together[way] += len(calls)
         return await self._judged(calls, results, block)
 
     async def _halved(

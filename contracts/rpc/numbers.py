@@ -30,17 +30,23 @@ _CLASSES: tuple[tuple[type[RpcError], str], ...] = (
 
 @dataclass(slots=True)
 class Numbers:
-    """The numbers of one endpoint since the start. `rested_s` is for how long rates and 429s kept it away."""
+    """The numbers of one endpoint since the start.
+
+    `rested_s` is for how long rates and 429s kept it away, `passed_on` how many reads another endpoint was
+    asked for because it failed, `disagreements` how many quorums it answered to that were not reached.
+    """
 
     requests: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     contradictions: int = 0
+    passed_on: int = 0
+    disagreements: int = 0
     rested_s: float = 0.0
     latency_sum_s: float = 0.0
     latencies: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BUCKETS_S) + 1))
 
     def observe(self, seconds: float) -> None:
-        """Count the duration of one HTTP request that was answered."""
+        """Count the duration of one HTTP request that was answered, or given up."""
         self.latencies[bisect_left(LATENCY_BUCKETS_S, seconds)] += 1
         self.latency_sum_s += seconds
 

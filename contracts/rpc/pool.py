@@ -11,6 +11,7 @@ With one endpoint there is nobody to compare with: it is asked as it is.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from copy import copy
@@ -59,6 +60,7 @@ class Pool:
     """Endpoints of one chain. Enter it before use; share it freely within one event loop.
 
     `sight` is what this pool's reader has been shown: blocks by hash, and how far each tag had come.
+    `calls_together` counts the calls that were read many at once, by the way in which.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Pool:
         )
         _tell_apart(self.endpoints)
         self._favourite: Endpoint | None = None
+        self.calls_together: Counter[str] = Counter()
         self._open = AsyncExitStack()
 
     @property
@@ -158,6 +161,7 @@ class Pool:
             except RpcError as error:
                 if not passes_on(error):
                     raise
+                endpoint.numbers.passed_on += 1
                 errors.append(error)
             else:
                 self._favourite = endpoint

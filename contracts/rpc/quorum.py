@@ -74,6 +74,8 @@ class Ballot(Generic[_T]):
 
     def disagreement(self, more: Mapping[str, str]) -> Disagreement:
         """Return the error that tells who said what."""
+        for endpoint, _ in self.answers:
+            endpoint.numbers.disagreements += 1
         said = {endpoint.name: self._key(answer) for endpoint, answer in self.answers}
         return Disagreement(self._question, {**said, **more})
 

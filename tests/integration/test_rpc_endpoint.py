@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from contracts.rpc import Node, NodeUnavailable, PoolSettings, RpcRefused
+from contracts.rpc import Node, NodeUnavailable, PoolSettings, RpcRefused, WrongChain, connection
 from contracts.rpc import pool as pool_module
 from contracts.rpc.circuit import Circuit, CircuitState, TokenBucket
 from tests.rpc_node import Raw, ScriptedNode, scripted_node
 
 DAO = "0x" + "aa" * 20
+CHAIN_ID = 31337
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +119,83 @@ async def test_a_pause_that_is_none_is_our_own(script: ScriptedNode, header: str
     async with Node(script.url, settings=PoolSettings(patience_s=5.0)) as node:
         script.queue = [Raw(status=429, headers={"Retry-After": header})]
         assert await node.call(DAO, b"\x01", 1) == b"\x2a"
+
+
+async def test_no_pause_is_longer_than_an_hour(script: ScriptedNode) -> None:
+    async with Node(script.url) as node:
+        script.queue = [Raw(status=503, headers={"Retry-After": "1000000000"})]
+        with pytest.raises(NodeUnavailable) as caught:
+            await node.call(DAO, b"\x01", 1)
+        assert 3590 < (caught.value.retry_after_s or 0) <= 3600
+
+
+async def test_a_limit_that_names_no_pause_is_left_alone_for_longer_each_time(script: ScriptedNode) -> None:
+    async with Node(script.url, settings=PoolSettings(patience_s=5.0)) as node:
+        script.queue = [Raw(status=429), Raw(status=429)]
+        assert await node.call(DAO, b"\x01", 1) == b"\x2a"
+        assert node.pool.endpoints[0].numbers.rested_s == pytest.approx(0.25 + 0.5)
+
+
+async def test_whoever_waits_for_a_place_waits_no_longer_than_for_an_answer(script: ScriptedNode) -> None:
+    async with Node(script.url, timeout_s=0.3, settings=PoolSettings(concurrency=1)) as node:
+        (endpoint,) = node.pool.endpoints
+        async with endpoint._turn(1):
+            with pytest.raises(NodeUnavailable, match="too many requests in flight") as caught:
+                await node.call(DAO, b"\x01", 1)
+        assert caught.value.unsent
+        assert await node.call(DAO, b"\x01", 1) == b"\x2a"
+    assert len(script.bodies) == 1
+
+
+async def test_a_rate_that_cannot_be_had_in_time_is_told_and_costs_nothing(script: ScriptedNode) -> None:
+    async with Node(
+        script.url, timeout_s=0.5, settings=PoolSettings(requests_per_s=1.0, patience_s=0)
+    ) as node:
+        assert await node.call(DAO, b"\x01", 1) == b"\x2a"
+        for _ in range(9):
+            with pytest.raises(NodeUnavailable, match="rate of requests is used up") as caught:
+                await node.call(DAO, b"\x01", 1)
+        assert caught.value.unsent
+        assert 0.5 < (caught.value.retry_after_s or 0) <= 1.0, "those that were refused took nothing of it"
+
+
+async def test_an_answer_has_a_bound(script: ScriptedNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "ANSWER_BYTES_MAX", 1000)
+    script.result("eth_call", "0x" + "2a" * 1000)
+    async with Node(script.url) as node:
+        with pytest.raises(RpcRefused, match="larger than 1000 bytes"):
+            await node.call(DAO, b"\x01", 1)
+
+
+async def test_an_endpoint_leads_nowhere_else(script: ScriptedNode) -> None:
+    """A redirect would carry what is asked, and a signed transaction, to whom nobody has named."""
+    async with scripted_node() as other, Node(script.url) as node:
+        other.result("eth_call", "0x2b")
+        script.queue = [Raw(status=307, headers={"Location": other.url})]
+        with pytest.raises(RpcRefused, match="HTTP 307"):
+            await node.call(DAO, b"\x01", 1)
+    assert other.bodies == []
+
+
+async def test_after_a_failure_the_chain_is_asked_for_first(script: ScriptedNode) -> None:
+    async with Node(script.url, chain_id=CHAIN_ID) as node:
+        assert await node.call(DAO, b"\x01", 1) == b"\x2a"
+        script.result("eth_chainId", "0x5")
+        assert await node.call(DAO, b"\x01", 1) == b"\x2a", "it is believed for a minute"
+        script.queue = [Raw(drop=True)]
+        with pytest.raises(WrongChain):
+            await node.call(DAO, b"\x01", 1)
+
+
+async def test_batches_grow_again_up_to_what_was_refused(script: ScriptedNode) -> None:
+    refusing_beyond(script, 20, error(-32600, "Batch of more than 20 requests"))
+    calls = [(DAO, bytes([number])) for number in range(90)]
+    async with Node(script.url, settings=PoolSettings(batch_calls_max=48)) as node:
+        await node.call_many(calls, 1)
+        assert max(size for size in sizes(script)[-2:]) > 12, (
+            "48 and 24 were too many, 12 is not all it takes"
+        )
+        assert node.pool.endpoints[0].batch_calls < 24
 
 
 async def test_a_key_that_is_refused_opens_the_circuit(script: ScriptedNode) -> None:

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from contracts.artifacts import load, parse
 from contracts.bindings import deploy_data, reputation_dao
 from contracts.bindings.reputation_dao import CLOCK, PROPOSAL_DEADLINE
 from contracts.rpc import CallReverted, NoCode, Node, NodeUnavailable, RpcError, RpcRefused
 from contracts.rpc.aggregation import MULTICALL3
+from contracts.rpc.metrics import PoolCollector
 from contracts.rpc.multicall import Way
 from contracts.rpc.refusals import ErrorObject
 from hardhat_free_chain import ChainServer, ChainSettings
@@ -81,9 +83,19 @@ async def test_few_requests_are_made(node: Node) -> None:
     head = (await node.header("latest")).number
     numbers = node.pool.endpoints[0].numbers
     await node.multicall([(dao, CLOCK.encode())] * 2, head)
-    before = numbers.requests.total()
+    before, together = numbers.requests.total(), node.pool.calls_together.total()
     assert len(await node.multicall([(dao, CLOCK.encode())] * 400, head)) == 400
     assert numbers.requests.total() - before <= 14
+    assert node.pool.calls_together.total() - together == 400
+    registry = CollectorRegistry()
+    registry.register(PoolCollector(node.pool))
+    found = {
+        each.labels["way"]: each.value
+        for family in registry.collect()
+        for each in family.samples
+        if each.name == "rpc_calls_together_total"
+    }
+    assert found == dict(node.pool.calls_together)
 
 
 def test_a_node_that_takes_neither_is_read_by_batches() -> None:

@@ -239,6 +239,7 @@ def test_a_quorum_that_cannot_be_had_says_who_said_what() -> None:
             assert caught.value.answers["a"].startswith("0 logs")
             assert caught.value.answers["b"].startswith("11 logs")
             assert "the logs of blocks 0 to 30: a says 0 logs" in str(caught.value)
+            assert [each.numbers.disagreements > 0 for each in node.pool.endpoints] == [True, True]
             a.fault = failing(away)
             with pytest.raises(NodeUnavailable, match="1 of 2 endpoints that must agree about block 30"):
                 await node.header(30)
@@ -360,6 +361,64 @@ def test_a_circuit_opens_and_one_probe_closes_it() -> None:
             answers = await asyncio.gather(*(node.call(DAO, b"\x01", 7) for _ in range(5)))
             assert answers == [a.truth.hash(7)] * 5
             assert first.circuit.state is CircuitState.CLOSED
+
+    told(story)
+
+
+def test_whoever_answers_fastest_is_asked_while_that_lasts() -> None:
+    async def story() -> None:
+        a, b = voices(2)
+        a.latency_s, b.latency_s = 0.5, 0.01
+        async with pool_of(a, b, probe_interval_s=1.0) as node:
+            for _ in range(5):
+                await node.call(DAO, b"\x01", 7)
+            assert (a.asked["eth_call"], b.asked["eth_call"]) == (0, 5)
+            a.latency_s, b.latency_s = 0.01, 0.5
+            await asyncio.sleep(60)
+            for _ in range(5):
+                await node.call(DAO, b"\x01", 7)
+            assert (a.asked["eth_call"], b.asked["eth_call"]) == (5, 5)
+            b.latency_s = 0.011
+            await asyncio.sleep(60)
+            a.latency_s = 0.012
+            await asyncio.sleep(60)
+            for _ in range(5):
+                await node.call(DAO, b"\x01", 7)
+            assert a.asked["eth_call"] == 10, "a hair's breadth moves nobody"
+
+    told(story)
+
+
+def test_what_one_endpoint_is_busy_with_another_does() -> None:
+    async def story() -> None:
+        a, b = voices(2)
+        b.latency_s = 1.2 * a.latency_s
+        async with pool_of(a, b, concurrency=8) as node:
+            await asyncio.gather(*(node.call(DAO, b"\x01", 7) for _ in range(80)))
+        assert min(a.asked["eth_call"], b.asked["eth_call"]) > 20
+
+    told(story)
+
+
+def timed_out(name: str) -> NodeUnavailable:
+    error = NodeUnavailable(name, "no answer within 10 s")
+    error.__cause__ = TimeoutError()
+    return error
+
+
+def test_one_that_lets_others_wait_for_nothing_is_slow() -> None:
+    """What it answered fast it has answered; what it never answered took as long as anybody waited."""
+
+    async def story() -> None:
+        a, b = voices(2)
+        b.latency_s = 0.2
+        async with pool_of(a, b, probe_interval_s=1000.0, failures_max=100) as node:
+            await node.call(DAO, b"\x01", 7)
+            a.latency_s, a.fault = 10.0, failing(timed_out, "eth_call")
+            for _ in range(5):
+                await node.call(DAO, b"\x01", 7)
+            assert (a.asked["eth_call"], b.asked["eth_call"]) == (2, 5)
+            assert node.pool.endpoints[0].numbers.errors["timeout"] == 1
 
     told(story)
 
@@ -512,6 +571,9 @@ def test_the_numbers_of_each_endpoint_are_shown() -> None:
             'rpc_head_block{chain="31337",endpoint="b"} 50.0',
             'rpc_circuit_state{chain="31337",endpoint="a",state="closed"} 1.0',
             'rpc_rate_limited_seconds_total{chain="31337",endpoint="a"} 0.0',
+            'rpc_failovers_total{chain="31337",endpoint="a"} 1.0',
+            'rpc_failovers_total{chain="31337",endpoint="b"} 0.0',
+            'rpc_disagreements_total{chain="31337",endpoint="b"} 0.0',
         ):
             assert line in text
         assert 'rpc_request_duration_seconds_bucket{chain="31337",endpoint="b",le="0.025"}' in text
