@@ -29,7 +29,7 @@ from orchestrator.domain.errors import (
 )
 from orchestrator.domain.promise import PromiseRecord, PromiseState, Value
 from orchestrator.domain.retry import Constant, Exponential, Linear, Never, RetryPolicy
-from orchestrator.process import prepare_process
+from orchestrator.process import event_loop, prepare_process, run_process
 from orchestrator.runtime import ApplicationSettings, Orchestrator
 from orchestrator.synchronous import InsideLoop, SyncHandle, SyncOrchestrator
 
@@ -80,5 +80,7 @@ __all__ = [
     "Unavailable",
     "Value",
     "WorkflowInfo",
+    "event_loop",
     "prepare_process",
+    "run_process",
 ]

@@ -1,10 +1,30 @@
-"""What a process sets about its interpreter that does nothing but serve, or run workflows."""
+"""What a process sets about its interpreter that does nothing but serve, or run workflows, and its loop."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
+import time
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
+try:
+    import uvloop
+except ImportError:  # It is not made for every platform; asyncio's loop does the same, only slower.
+    _LOOP: type[asyncio.AbstractEventLoop] | None = None
+else:
+
+    class _Loop(uvloop.Loop):
+        """uvloop, whose clock goes on while a callback runs: leases are measured by it."""
+
+        def time(self) -> float:
+            """Return the seconds of the monotonic clock now, not those at which this turn began."""
+            return time.monotonic()
+
+    _LOOP = _Loop
+
+T = TypeVar("T")
 SWITCH_INTERVAL_S = 0.0005
 """A tenth of the interpreter's own."""
 
@@ -22,3 +42,23 @@ def prepare_process() -> None:
     gc.collect()
     gc.freeze()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+
+
+def event_loop() -> asyncio.AbstractEventLoop:
+    """Return a new event loop: uvloop's where that is installed, asyncio's elsewhere.
+
+    For `asyncio.Runner(loop_factory=event_loop)`, as the commands of `dao-scorer` do. Over HTTP a server and
+    its clients take about a quarter less time for a request; nothing else differs.
+    """
+    return asyncio.new_event_loop() if _LOOP is None else _LOOP()
+
+
+def run_process(main: Coroutine[Any, Any, T]) -> T:
+    """Run a process's one coroutine to its end, prepared and on the fastest loop; return its result.
+
+    In place of `asyncio.run`, which it equals in all else: SIGINT cancels the coroutine, what it has left
+    running is cancelled.
+    """
+    prepare_process()
+    with asyncio.Runner(loop_factory=event_loop) as runner:
+        return runner.run(main)

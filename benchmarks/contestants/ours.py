@@ -11,7 +11,7 @@ from time import perf_counter, process_time
 from uuid import uuid4
 
 from benchmarks.contestants import shapes
-from orchestrator import Context, Orchestrator, prepare_process
+from orchestrator import Context, Orchestrator, run_process
 
 _recorded = asyncio.Event()
 """Set once the long workflow has come to its last step."""
@@ -73,5 +73,4 @@ async def measure(url: str, seconds: float) -> shapes.Figures:
 
 
 if __name__ == "__main__":
-    prepare_process()
-    shapes.tell(asyncio.run(measure(sys.argv[1], float(sys.argv[2]))))
+    shapes.tell(run_process(measure(sys.argv[1], float(sys.argv[2]))))

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 from benchmarks.contestants import shapes
 from benchmarks.contestants.ours import application, four_steps, stepwise
-from orchestrator import Orchestrator, prepare_process
+from orchestrator import Orchestrator, run_process
 
 GROUP = "bench"
 
@@ -55,8 +55,7 @@ async def measure(store: str, seconds: float) -> shapes.Figures:
 
 
 if __name__ == "__main__":
-    prepare_process()
     if sys.argv[1] == "worker":
-        asyncio.run(work(sys.argv[2]))
+        run_process(work(sys.argv[2]))
     else:
-        shapes.tell(asyncio.run(measure(sys.argv[1], float(sys.argv[2]))))
+        shapes.tell(run_process(measure(sys.argv[1], float(sys.argv[2]))))

@@ -1,4 +1,4 @@
-"""What every contestant measures, and how its figures leave the process. Standard library only."""
+"""What every contestant measures, and how its figures leave the process. No more than the peers have."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import asyncio
 import gc
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict, dataclass
 from time import perf_counter
+from typing import Any, TypeVar
+
+import uvloop
+
+T = TypeVar("T")
 
 STEPS = 4
 LONG = 1_000
@@ -32,11 +37,13 @@ class Figures:
     many_cpu_us: float | None = None
 
 
-def prepare() -> None:
-    """Set the interpreter of another system's process as `orchestrator.prepare_process` sets ours."""
+def run_process(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in another system's process as `orchestrator.run_process` does in ours."""
     gc.collect()
     gc.freeze()
     sys.setswitchinterval(0.0005)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
 
 
 async def one_at_a_time(start: Start, seconds: float) -> float:

@@ -80,7 +80,7 @@ def main(url: str, seconds: float) -> None:
     """Measure, start again for the replay, and tell."""
     logging.disable(logging.CRITICAL)
     launch(url)
-    figures = asyncio.run(measure(seconds))
+    figures = shapes.run_process(measure(seconds))
     DBOS.destroy()
     launch(url)
     replay_s = _reached.get(timeout=60)
@@ -91,5 +91,4 @@ def main(url: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    shapes.prepare()
     main(sys.argv[1], float(sys.argv[2]))

@@ -124,8 +124,7 @@ async def measure(binary: str, seconds: float) -> shapes.Figures:
 
 
 if __name__ == "__main__":
-    shapes.prepare()
     if sys.argv[1] == "service":
-        asyncio.run(serve(int(sys.argv[2])))
+        shapes.run_process(serve(int(sys.argv[2])))
     else:
-        shapes.tell(asyncio.run(measure(sys.argv[1], float(sys.argv[2]))))
+        shapes.tell(shapes.run_process(measure(sys.argv[1], float(sys.argv[2]))))

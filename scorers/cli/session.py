@@ -16,6 +16,7 @@ from contracts.dao import DaoError
 from contracts.rpc import RpcError
 from contracts.transactions import SignerError, WrongSigner
 from listener import ListenerError
+from orchestrator import event_loop
 from orchestrator.client.encryption import Keyring
 from orchestrator.client.sealing import SealingTransport
 from orchestrator.commitments.errors import CommitmentError
@@ -59,7 +60,8 @@ def command(run: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
     @wraps(run)
     def synchronous(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            asyncio.run(run(*args, **kwargs))
+            with asyncio.Runner(loop_factory=event_loop) as runner:
+                runner.run(run(*args, **kwargs))
         except BrokenPipeError:
             raise  # Whoever read the output has seen enough; that is no error to tell them.
         except KeyboardInterrupt:
