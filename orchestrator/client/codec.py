@@ -217,9 +217,9 @@ def _decode(tree: object, shape: shapes.Shape, path: str) -> Any:
         # Plain JSON from another language, for a type that is declared here.
         return _restored(tree, custom, path)
     if isinstance(tree, dict):
-        for tag, read in _TAGS.items():
-            if tag in tree and len(tree) <= 2:
-                return read(tree, shape, path)
+        # An object of the user's own has no key that begins with `$`.
+        if len(tree) <= 2 and not _TAGS.keys().isdisjoint(tree):
+            return next(read for tag, read in _TAGS.items() if tag in tree)(tree, shape, path)
         return _plain_object(tree, shape, path)
     if isinstance(tree, list):
         return _plain_array(tree, shape, path)

@@ -14,7 +14,6 @@ from collections.abc import (
     Callable,
     Coroutine,
     Generator,
-    Iterable,
     Mapping,
     Sequence,
 )
@@ -40,7 +39,12 @@ def canonical(value: object, declared: object = None) -> bytes:
     Without a declaration the exact class of each value decides, and what could be ambiguous is tagged or
     refused. Raises CanonicalError with the path inside the value.
     """
-    return _encode("value", encoders.encoder_at("value", declared), value).encode()
+    encode = encoders.encoder_at("value", declared)
+    try:
+        return encode(value, 0).encode()
+    except CanonicalError as error:
+        error.prefix("value")
+        raise
 
 
 def canonical_arguments(
@@ -52,21 +56,12 @@ def canonical_arguments(
     `takes_context` says so, or, when that is None, if its annotation is a class named `Context`.
     Raises CanonicalError if the arguments do not fit the signature, or have no canonical form.
     """
-    parameters = _parameters(fn, takes_context)
-    if parameters.positional and not kwargs and len(args) == len(parameters.ordered):
-        # Each argument has its parameter: what most calls are, and a quarter of their cost.
-        return _object([(each, args[each.position]) for each in parameters.ordered])
-    try:
-        bound = parameters.signature.bind(*args, **kwargs)
-    except TypeError as error:
-        raise CanonicalError(_name(fn), f"the arguments do not fit the signature: {error}") from error
-    bound.apply_defaults()
-    return _object([(each, bound.arguments[each.name]) for each in parameters.ordered])
+    return parameters_of(fn, takes_context).encode(args, kwargs)
 
 
 def canonical_result(fn: Function, value: object) -> bytes:
     """Return the canonical JSON of a function's result, by its return annotation."""
-    return _encode("result", _result(fn), value).encode()
+    return result_of(fn).encode(value)
 
 
 def check_function(fn: Function, *, takes_context: bool | None = None) -> None:
@@ -92,15 +87,57 @@ class _Parameter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Parameters:
+class Parameters:
     """What a function takes, in the order of the keys: read once, for that costs more than most values."""
 
+    name: str
     signature: inspect.Signature
     positional: bool
     ordered: tuple[_Parameter, ...]
 
+    def encode(self, args: Sequence[object], kwargs: Mapping[str, object]) -> bytes:
+        """Return the canonical JSON of a call's arguments; raises as `canonical_arguments`."""
+        if self.positional and not kwargs and len(args) == len(self.ordered):
+            # Each argument has its parameter: what most calls are, and a quarter of their cost.
+            values = args
+        else:
+            values = self._bound(args, kwargs)
+        members = []
+        for each in self.ordered:
+            try:
+                members.append(each.key + each.encode(values[each.position], 0))
+            except CanonicalError as error:
+                error.prefix(each.name)
+                raise
+        return f"{{{','.join(members)}}}".encode()
 
-def _parameters(fn: Function, takes_context: bool | None) -> _Parameters:
+    def _bound(self, args: Sequence[object], kwargs: Mapping[str, object]) -> Sequence[object]:
+        """Return the arguments in the order of the parameters, defaults applied."""
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise CanonicalError(self.name, f"the arguments do not fit the signature: {error}") from error
+        bound.apply_defaults()
+        return list(bound.arguments.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a function returns, read once."""
+
+    encoder: Encoder
+
+    def encode(self, value: object) -> bytes:
+        """Return the canonical JSON of a result. Raises CanonicalError."""
+        try:
+            return self.encoder(value, 0).encode()
+        except CanonicalError as error:
+            error.prefix("result")
+            raise
+
+
+def parameters_of(fn: Function, takes_context: bool | None) -> Parameters:
+    """Return what a function takes; `takes_context` as for `canonical_arguments`. Raises CanonicalError."""
     try:
         return _kept_parameters(fn, takes_context)
     except TypeError:
@@ -109,14 +146,15 @@ def _parameters(fn: Function, takes_context: bool | None) -> _Parameters:
 
 
 @lru_cache(maxsize=1024)
-def _kept_parameters(fn: Function, takes_context: bool | None) -> _Parameters:
+def _kept_parameters(fn: Function, takes_context: bool | None) -> Parameters:
     return _read_parameters(fn, takes_context)
 
 
-def _read_parameters(fn: Function, takes_context: bool | None) -> _Parameters:
+def _read_parameters(fn: Function, takes_context: bool | None) -> Parameters:
     hints, signature = _hints(fn), _signature(fn, takes_context)
     given = [(name, position) for position, name in enumerate(signature.parameters)]
-    return _Parameters(
+    return Parameters(
+        name=_name(fn),
         signature=signature,
         positional=all(each.kind in _POSITIONAL for each in signature.parameters.values()),
         ordered=tuple(
@@ -131,7 +169,8 @@ def _read_parameters(fn: Function, takes_context: bool | None) -> _Parameters:
     )
 
 
-def _result(fn: Function) -> Encoder:
+def result_of(fn: Function) -> Result:
+    """Return what a function returns. Raises CanonicalError."""
     try:
         return _kept_result(fn)
     except TypeError:
@@ -139,25 +178,12 @@ def _result(fn: Function) -> Encoder:
 
 
 @lru_cache(maxsize=1024)
-def _kept_result(fn: Function) -> Encoder:
+def _kept_result(fn: Function) -> Result:
     return _read_result(fn)
 
 
-def _read_result(fn: Function) -> Encoder:
-    return encoders.encoder_at("result", _result_type(_hints(fn)))
-
-
-def _object(arguments: Iterable[tuple[_Parameter, object]]) -> bytes:
-    members = [each.key + _encode(each.name, each.encode, value) for each, value in arguments]
-    return f"{{{','.join(members)}}}".encode()
-
-
-def _encode(name: str, encode: Encoder, value: object) -> str:
-    try:
-        return encode(value, 0)
-    except CanonicalError as error:
-        error.prefix(name)
-        raise
+def _read_result(fn: Function) -> Result:
+    return Result(encoder=encoders.encoder_at("result", _result_type(_hints(fn))))
 
 
 def _signature(fn: Function, takes_context: bool | None) -> inspect.Signature:

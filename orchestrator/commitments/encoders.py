@@ -170,14 +170,14 @@ def _literal(allowed: tuple[object, ...]) -> Encoding:
     return Encoding(encode=encode, takes=frozenset(type(one) for one in allowed))
 
 
-def _deeper(depth: int) -> int:
-    if depth >= DEPTH_MAX:
-        raise CanonicalError("", f"the value is nested deeper than {DEPTH_MAX} levels, or contains itself")
-    return depth + 1
+def _too_deep() -> CanonicalError:
+    return CanonicalError("", f"the value is nested deeper than {DEPTH_MAX} levels, or contains itself")
 
 
 def _elements(values: Iterable[object], encoders: Iterable[Encoder], depth: int) -> list[str]:
-    depth = _deeper(depth)
+    if depth >= DEPTH_MAX:
+        raise _too_deep()
+    depth += 1
     encoded: list[str] = []
     try:
         for value, encode in zip(values, encoders, strict=False):
@@ -223,22 +223,23 @@ def _set(cls: type, takes: tuple[type, ...], element: Encoder) -> Encoder:
     return encode
 
 
-def _members(items: Iterable[tuple[object, object]], encode: Callable[[str], Encoder], depth: int) -> str:
+def _members(values: Mapping[object, object], encoders: Iterable[Encoder], depth: int) -> str:
     """Return a JSON object; one with a key that begins with `$` is wrapped, lest it pass for a tag."""
-    depth = _deeper(depth)
-    members = []
+    if depth >= DEPTH_MAX:
+        raise _too_deep()
+    depth += 1
+    members: list[tuple[str, str]] = []
     wrapped = False
-    for key, value in items:
-        if type(key) is not str:
-            raise CanonicalError(
-                f"[{key!r}]", "keys must be strings; use a list of pairs or convert the keys"
-            )
-        wrapped = wrapped or key.startswith("$")
-        try:
-            members.append((key, encode(key)(value, depth)))
-        except CanonicalError as error:
-            error.prefix(f"[{key!r}]")
-            raise
+    key: object = None
+    try:
+        for (key, value), encode in zip(values.items(), encoders, strict=False):
+            if type(key) is not str:
+                raise CanonicalError("", "keys must be strings; use a list of pairs or convert the keys")
+            wrapped = wrapped or key[:1] == "$"
+            members.append((key, encode(value, depth)))
+    except CanonicalError as error:
+        error.prefix(f"[{key!r}]")
+        raise
     text = jcs.json_object(members)
     return tagged("map", text) if wrapped else text
 
@@ -251,7 +252,7 @@ def _dictionary(arguments: tuple[object, ...]) -> Encoder:
     def encode(value: object, depth: int) -> str:
         if type(value) is not dict:
             raise refuse("dict", value)
-        return _members(value.items(), lambda _key: element, depth)
+        return _members(value, repeat(element), depth)
 
     return encode
 
@@ -263,7 +264,7 @@ def _typed_dict(cls: type) -> Encoder:
         hints = dict(classes.fields_of(cls))
         if not _required_keys(cls, hints) <= value.keys() <= hints.keys():
             raise CanonicalError("", f"keys {sorted(map(str, value))} are not those of {cls.__qualname__}")
-        return _members(value.items(), lambda key: encoding_of(hints[key]).encode, depth)
+        return _members(value, [encoding_of(hints[key]).encode for key in value], depth)
 
     return encode
 
@@ -288,7 +289,9 @@ def _record(cls: type, name: Callable[[type], str]) -> Encoder:
             raise refuse(cls.__qualname__, value)
         if extensible:
             classes.refuse_extras(value)
-        depth = _deeper(depth)
+        if depth >= DEPTH_MAX:
+            raise _too_deep()
+        depth += 1
         fields = []
         for field, key, encode_field in _fields_in_order(typing.cast("Hashable", cls)):
             try:

@@ -16,7 +16,7 @@ from orchestrator.commitments.integers import SAFE_INTEGER_MAX
 
 NESTING_MAX = 200
 # What json.dumps(value, ensure_ascii=False) calls in the end, after it has set up an encoder for each string.
-_quoted = json.encoder.encode_basestring
+quoted = json.encoder.encode_basestring
 _key = itemgetter(0)
 
 ItemT = TypeVar("ItemT")
@@ -32,7 +32,7 @@ def string(value: str) -> str:
             value.encode("utf-8")
         except UnicodeEncodeError as error:
             raise CanonicalError("", f"the string has a lone surrogate at character {error.start}") from error
-    return _quoted(value)
+    return quoted(value)
 
 
 def array(elements: Iterable[str]) -> str:
@@ -43,7 +43,8 @@ def array(elements: Iterable[str]) -> str:
 def json_object(members: Iterable[tuple[str, str]]) -> str:
     """Return the JSON object of (key, encoded value), keys in the order of their UTF-16 code units."""
     ordered = in_order(members)
-    return "{" + ",".join(f"{string(key)}:{value}" for key, value in ordered) + "}"
+    written = [f"{quoted(key) if key.isascii() else string(key)}:{value}" for key, value in ordered]
+    return f"{{{','.join(written)}}}"
 
 
 def in_order(members: Iterable[tuple[str, ItemT]]) -> list[tuple[str, ItemT]]:

@@ -53,7 +53,7 @@ def encode_str(value: object, _depth: int) -> str:
     """Return a JSON string; no Unicode normalisation is applied."""
     if type(value) is not str:
         raise refuse("str", value)
-    return jcs.string(value)
+    return jcs.quoted(value) if value.isascii() else jcs.string(value)
 
 
 def encode_int(value: object, _depth: int) -> str:
@@ -120,15 +120,17 @@ def integer_encoder(kind: IntegerType, *, open_position: bool) -> Encoder:
 
     In an open position (a union) the string is tagged `$integer`, for a `str` could stand there, too.
     """
+    minimum, maximum = kind.minimum, kind.maximum
+    before, after = ('"', '"') if kind.text else ("", "")
+    if kind.text and open_position:
+        before, after = '{"$integer":"', '"}'
 
     def encode(value: object, _depth: int) -> str:
         if type(value) is not int:
             raise refuse(kind.name, value)
-        if not kind.minimum <= value <= kind.maximum:
+        if not minimum <= value <= maximum:
             raise CanonicalError("", f"the integer is outside {kind.name}")
-        if not kind.text:
-            return str(value)
-        return tagged("integer", f'"{value}"') if open_position else f'"{value}"'
+        return f"{before}{value}{after}"
 
     return encode
 

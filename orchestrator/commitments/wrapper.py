@@ -6,12 +6,19 @@ It keeps nothing: a commitment lives in the settlement alone, never in the memor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 import msgspec
 
-from orchestrator.commitments.canonical import Function, canonical_arguments, canonical_result, check_function
+from orchestrator.commitments.canonical import (
+    Function,
+    Parameters,
+    Result,
+    check_function,
+    parameters_of,
+    result_of,
+)
 from orchestrator.commitments.closing import Closing
 from orchestrator.commitments.leaf import check_named, headers_of
 from orchestrator.commitments.proof import StepValues
@@ -38,23 +45,30 @@ class BoundStep(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committer:
-    """A function registered with `commit=True`. Raises ProofError for a name that no leaf can carry."""
+    """A function registered with `commit=True`, its types read once.
+
+    Raises ProofError for a name that no leaf can carry, CanonicalError for a type without a canonical form.
+    """
 
     fn: Function
     name: str
     version: int
     takes_context: bool | None = None
+    _takes: Parameters = field(init=False, repr=False, compare=False)
+    _gives: Result = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_named(self.name, self.version)
+        object.__setattr__(self, "_takes", parameters_of(self.fn, self.takes_context))
+        object.__setattr__(self, "_gives", result_of(self.fn))
 
     def input(self, args: Sequence[object], kwargs: Mapping[str, object]) -> bytes:
         """Return the canonical JSON of a call's arguments. Raises CanonicalError."""
-        return canonical_arguments(self.fn, args, kwargs, takes_context=self.takes_context)
+        return self._takes.encode(args, kwargs)
 
     def output(self, result: object) -> bytes:
         """Return the canonical JSON of a result. Raises CanonicalError."""
-        return canonical_result(self.fn, result)
+        return self._gives.encode(result)
 
     def bind(self, args: Sequence[object], kwargs: Mapping[str, object]) -> BoundStep:
         """Hash the arguments; to be called before the function runs. Raises CanonicalError."""
