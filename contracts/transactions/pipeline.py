@@ -164,7 +164,7 @@ class Delivery:
             seen=seen,
             waiting=self.waiting + 1 if priced else 0,
             refused=self.refused + 1 if state is BroadcastState.REFUSED else 0,
-            was_mined=pending and self.seen.position is Position.MINED,
+            was_mined=pending and (self.seen.position is Position.MINED or seen.orphaned),
         )
 
     def final_filler(self) -> Signed | None:

@@ -281,13 +281,14 @@ async def _watch(
     end = loop.time() + policy.watch_ms / 1000
     seen: Confirmation | None = None
     failure: RpcError | None = None
-    taken = 0
+    taken, mined = 0, False
     while True:
         try:
             seen = await observation.look(sender, nonce, hashes, policy.requirement)
         except RpcError as error:
             failure = error
         else:
+            mined = mined or seen.position is Position.MINED
             taken = taken + 1 if seen.position is Position.TAKEN else 0
             if seen.position in (Position.CONFIRMED, Position.FINAL):
                 return seen
@@ -297,4 +298,7 @@ async def _watch(
     if seen is None and failure is not None:
         raise failure
     doubtful = seen is None or (seen.position is Position.TAKEN and taken < TAKEN_LOOKS_MIN)
-    return PENDING if doubtful or seen is None else seen
+    if doubtful or seen is None:
+        return PENDING
+    # Told at the end of the watch and not at once: where one node of several lags, looks contradict in turn.
+    return replace(seen, orphaned=mined) if seen.position is Position.PENDING else seen

@@ -232,7 +232,8 @@ class Wish:
 class Confirmation:
     """What the chain shows of the transactions that share a nonce; the block's fields once it is mined.
 
-    `wish` is what an operator has asked meanwhile, of one that still waits.
+    `wish` is what an operator has asked meanwhile, of one that still waits; `orphaned` says that one which
+    waits now was mined earlier in the same watch.
     """
 
     position: Position
@@ -244,6 +245,7 @@ class Confirmation:
     fee: int | None = None
     """What was paid, in wei, where the node tells."""
     wish: Wish | None = None
+    orphaned: bool = False
 
 
 class SentStatus(StrEnum):

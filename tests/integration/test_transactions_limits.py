@@ -261,6 +261,21 @@ async def test_however_often_it_is_orphaned_it_is_sent_again_at_once() -> None:
     assert len({each.raw for each in node.broadcasts}) == len(node.succeeded()) == 1
 
 
+async def test_one_that_is_mined_and_orphaned_within_a_watch_is_sent_again_when_it_ends() -> None:
+    node = WeatherNode(finality_lag=3)
+    policy = replace(FAST, watch_ms=300, pause_ms=60_000, pause_ms_max=60_000)
+    async with running(node, policy) as (app, metrics):
+        sending = asyncio.create_task(send(app))
+        await until(lambda: bool(node.succeeded()))
+        looks = node.requests_by_method["eth_getTransactionReceipt"]
+        await until(lambda: node.requests_by_method["eth_getTransactionReceipt"] > looks + 2)
+        node.orphan(1, forget=True)
+        await until(lambda: bool(node.succeeded()))
+        node.mine(3)
+        assert (await sending).status is SentStatus.CONFIRMED
+        assert value_of(metrics, "transactions_orphaned_total") == 1
+
+
 @pytest.mark.parametrize("passing", [True, False])
 async def test_one_that_a_reorg_takes_back_and_that_reverts_then_is_sent_anew_or_ends_with_its_reason(
     passing: bool,
