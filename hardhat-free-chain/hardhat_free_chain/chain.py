@@ -15,6 +15,7 @@ from typing import Any
 from eth.abc import SignedTransactionAPI, StateAPI
 from eth.exceptions import UnrecognizedTransactionType
 from eth_account import Account as Signer
+from eth_account.messages import SignableMessage
 from eth_typing import Address
 from eth_utils.address import to_canonical_address
 from eth_utils.exceptions import ValidationError
@@ -124,10 +125,18 @@ class LocalChain(ChainReader):
     @serialised
     def sign(self, fields: dict[str, Any], sender: Address) -> bytes:
         """A raw transaction, signed with one of the chain's own keys; `fields` as for `send_from_account`."""
-        if sender not in self._keys:
-            raise InvalidParams(f"unknown account: the chain holds no key of {formats.data(sender)}")
+        key = self._key(sender)
         fields = {"nonce": self.nonce(sender, None), **fields}
-        return bytes(Signer.sign_transaction(fields, self._keys[sender]).raw_transaction)
+        return bytes(Signer.sign_transaction(fields, key).raw_transaction)
+
+    def sign_message(self, message: SignableMessage, signer: Address) -> bytes:
+        """The signature of a message (65 bytes) by one of the chain's own keys."""
+        return bytes(Signer.sign_message(message, self._key(signer)).signature)
+
+    def _key(self, holder: Address) -> str:
+        if holder not in self._keys:
+            raise InvalidParams(f"unknown account: the chain holds no key of {formats.data(holder)}")
+        return self._keys[holder]
 
     @serialised
     def drop_transaction(self, transaction_hash: bytes) -> bool:

@@ -1,9 +1,11 @@
 """The methods that others' test helpers call, by the names and shapes of Hardhat, anvil and geth."""
 
+import json
 from typing import Any
 
 import pytest
 from eth_account import Account
+from eth_account.messages import encode_defunct, encode_typed_data
 
 from hardhat_free_chain import ChainSettings, LocalChain
 from hardhat_free_chain.errors import InvalidParams, RpcError, TransactionRejected
@@ -61,6 +63,7 @@ def test_hardhat_and_anvil_names_are_both_there(name: str) -> None:
         *("anvil_reorg", "anvil_rollback", "anvil_setIntervalMining", "anvil_setBlockTimestampInterval"),
         *("anvil_dropAllTransactions", "anvil_removePoolTransactions", "anvil_autoImpersonateAccount"),
         *("anvil_nodeInfo", "anvil_setChainId", "anvil_increaseTime", "anvil_setNextBlockTimestamp"),
+        *("eth_sign", "personal_sign", "eth_signTypedData_v4", "eth_coinbase"),
         *("txpool_content", "txpool_contentFrom", "txpool_status", "txpool_inspect"),
     ],
 )
@@ -153,6 +156,31 @@ def test_a_transaction_is_signed_and_not_sent(ask: Asker) -> None:
     assert Account.recover_transaction(raw) == ADDRESS
     assert ask("eth_blockNumber") == "0x0"
     ask("eth_sendRawTransaction", raw)
+
+
+def test_messages_are_signed_with_the_accounts_keys(ask: Asker) -> None:
+    greeting = encode_defunct(text="hello")
+    for method, arguments in (
+        ("personal_sign", ("0x" + b"hello".hex(), ADDRESS)),
+        ("eth_sign", (ADDRESS, "0x" + b"hello".hex())),
+    ):
+        assert Account.recover_message(greeting, signature=ask(method, *arguments)) == ADDRESS
+    typed = {
+        "types": {
+            "EIP712Domain": [{"name": "chainId", "type": "uint256"}],
+            "Mail": [{"name": "to", "type": "address"}, {"name": "contents", "type": "string"}],
+        },
+        "primaryType": "Mail",
+        "domain": {"chainId": 31337},
+        "message": {"to": OTHER, "contents": "hello"},
+    }
+    for given in (typed, json.dumps(typed)):
+        signature = ask("eth_signTypedData_v4", ADDRESS, given)
+        assert Account.recover_message(encode_typed_data(full_message=typed), signature=signature) == ADDRESS
+    with pytest.raises(InvalidParams, match="holds no key"):
+        ask("eth_signTypedData_v4", NOBODY, typed)
+    with pytest.raises(InvalidParams, match="no EIP-712 message"):
+        ask("eth_signTypedData_v4", ADDRESS, {**typed, "primaryType": "Letter"})
 
 
 # -- blocks and time -----------------------------------------------------------------------------------

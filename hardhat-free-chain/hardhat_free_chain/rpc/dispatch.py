@@ -13,13 +13,23 @@ from typing import Any
 import msgspec
 
 from hardhat_free_chain.errors import InvalidParams, InvalidRequest, MethodNotFound, ParseError, RpcError
-from hardhat_free_chain.rpc import accounts, control, forks, log_queries, mempool, reading, sending
+from hardhat_free_chain.rpc import (
+    accounts,
+    control,
+    forks,
+    log_queries,
+    mempool,
+    reading,
+    sending,
+    signing,
+)
 from hardhat_free_chain.rpc.node import MethodTable, Node
 
 METHODS: MethodTable = {
     **reading.METHODS,
     **log_queries.METHODS,
     **sending.METHODS,
+    **signing.METHODS,
     **mempool.METHODS,
     **control.METHODS,
     **accounts.METHODS,

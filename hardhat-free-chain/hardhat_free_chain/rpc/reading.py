@@ -241,6 +241,7 @@ METHODS: MethodTable = {
     "web3_sha3": Method(sha3, 1, 1),
     "eth_syncing": Method(lambda _, __: False),
     "eth_mining": Method(lambda _, __: False),
+    "eth_coinbase": Method(lambda node, _: formats.data(node.chain.controls.coinbase)),
     "eth_accounts": Method(accounts),
     "eth_blockNumber": Method(block_number),
     "eth_getBlockByNumber": Method(block_by_number, 1, 2),
