@@ -22,6 +22,7 @@ from contracts.transactions import (
     Signers,
     SignerUnavailable,
     WrongSigner,
+    remote_signer,
 )
 from contracts.transactions.fees import Price
 
@@ -135,6 +136,22 @@ async def test_no_json_is_no_answer(status: int) -> None:
     async with service(lambda _: web.Response(status=status, text="<html>no</html>")) as remote:
         with pytest.raises(SignerUnavailable, match=f"HTTP {status}"):
             await remote.signature({"chainId": 1})
+
+
+async def test_an_endless_answer_is_cut_off_and_a_redirect_not_followed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(remote_signer, "ANSWER_BYTES_MAX", 1000)
+    async with service(lambda _: "0x" + "02" * 2000) as remote:
+        with pytest.raises(SignerUnavailable, match="ClientPayloadError"):
+            await remote.signature({"chainId": 1})
+    asked: list[object] = []
+    async with service(asked.append) as other:
+        elsewhere = web.Response(status=307, headers={"Location": other._url})
+        async with service(lambda _: elsewhere) as remote:
+            with pytest.raises(SignerUnavailable, match="HTTP 307"):
+                await remote.signature({"chainId": 1})
+    assert asked == []
 
 
 async def test_a_service_that_is_silent_or_away_is_not_waited_for() -> None:
