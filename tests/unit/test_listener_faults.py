@@ -12,10 +12,12 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
+from contracts.bindings import Log
 from contracts.bindings.reputation_dao import ProposalState
 from contracts.rpc import BlockMissing, HistoryPruned, NoCode, NodeUnavailable, RpcRefused, WrongChain
 from listener import (
     ContentMismatch,
+    FilterCheck,
     InvalidSettings,
     Listener,
     ListenerSettings,
@@ -205,6 +207,34 @@ async def test_a_node_behind_the_cursor_is_waited_for_and_not_believed(world: Wo
         "node_caught_up",
     ]
     assert world.ended().keys() == {1}
+
+
+@pytest.mark.parametrize("filter_check", [FilterCheck.SAMPLE, FilterCheck.OFF])
+@pytest.mark.parametrize("where", ["header", "logs"])
+async def test_a_range_whose_last_block_changes_while_it_is_read_is_read_again(
+    world: World, where: str, filter_check: FilterCheck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind one address another node may answer: its logs are of another chain than the headers."""
+    world.node.propose(90, 1)
+    world.node.propose(80, 2)
+    honest = StubNode.logs
+
+    async def of_another(node: StubNode, address: str, topics: object, first: int, last: int) -> list[Log]:
+        found = await honest(node, address, topics, first, last)
+        if where == "header":
+            node.forks[90] = 7
+            return found
+        return [replace(log, block_hash=bytes(32)) if log.block_number == 90 else log for log in found]
+
+    listener = world.listener(replace(SETTINGS, filter_check=filter_check))
+    with monkeypatch.context() as patch:
+        patch.setattr(StubNode, "logs", of_another)
+        with pytest.raises(NodeUnavailable, match="the hash of block 90"):
+            await listener.step()
+    assert (await world.cursor(), world.scored()) == (None, set())
+    world.node.forks.clear()
+    await listener.step()
+    assert (await world.cursor(), world.scored()) == (90, {1, 2})
 
 
 async def test_a_restart_meets_a_node_that_is_behind(world: World) -> None:
