@@ -23,8 +23,14 @@ from contracts.transactions import (
     send_transaction,
 )
 from contracts.transactions.fees import Price
-from contracts.transactions.nonces import halt_promise_id, nonce_promise_id
-from orchestrator import ApplicationError, Orchestrator, PromiseRecord, Refused
+from contracts.transactions.nonces import (
+    COST_HEADER,
+    OWNER_HEADER,
+    WORKFLOW_HEADER,
+    halt_promise_id,
+    nonce_promise_id,
+)
+from orchestrator import ApplicationError, Orchestrator, PromiseRecord, Refused, Value
 from orchestrator.engine import Engine
 from orchestrator.store.memory import MemoryStore
 from orchestrator.transport.local import LocalTransport
@@ -316,6 +322,40 @@ async def test_a_nonce_of_a_cancelled_sender_is_used_up_by_whoever_waits_behind_
     assert {each.status for each in ended} == {SentStatus.CONFIRMED}
     (filler,) = [each for each, _ in node.mined() if each.nonce == 0]
     assert (filler.to, filler.data) == (SENDER, b"")
+
+
+async def claimed_late(app: Orchestrator, nonce: int) -> None:
+    """Have a claim of the first transaction arrive that was given up, and made again elsewhere, long ago."""
+    headers = {OWNER_HEADER: intent().logical_id, WORKFLOW_HEADER: "send-1", COST_HEADER: "0"}
+    await app.promises.create(nonce_promise_id(CHAIN_ID, SENDER, nonce), param=Value(headers=headers))
+
+
+async def test_a_claim_that_arrives_below_the_nonce_that_was_taken_leaves_no_gap() -> None:
+    node = WeatherNode()
+    honest = node.nonce
+
+    async def ahead(address: str, block: int | str | bytes = "latest") -> int:
+        return await honest(address, block) + 1
+
+    async with running(node) as app:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(node, "nonce", ahead)
+            sending = asyncio.create_task(send(app))
+            await until(lambda: bool(node.broadcasts))
+        assert node.broadcasts[0].nonce == 1
+        await claimed_late(app, 0)
+        assert (await sending).nonce == 1
+    assert [(each.nonce, each.to) for each, _ in node.mined()] == [(0, SENDER), (1, REGISTRY)]
+
+
+async def test_a_claim_that_arrives_after_its_transaction_has_ended_leaves_no_gap() -> None:
+    node = WeatherNode()
+    async with running(node) as app:
+        assert (await send(app)).nonce == 0
+        await claimed_late(app, 1)
+        assert (await send(app, 2)).nonce == 2
+        assert (await send(app, 3)).nonce == 3
+    assert [each.data for each in node.succeeded()] == [b"\x00\x01", b"\x00\x02", b"\x00\x03"]
 
 
 async def test_a_nonce_whose_owner_lives_is_waited_for() -> None:
