@@ -22,6 +22,7 @@ from orchestrator.client.invocation import read_invocation
 from orchestrator.client.invoking import Invoker
 from orchestrator.client.listening import REFRESH_S, Subscriptions
 from orchestrator.client.options import CallOptions
+from orchestrator.client.outcomes import result_of
 from orchestrator.client.processes import PROCESSES_MAX, ProcessPool
 from orchestrator.client.promises import Promises
 from orchestrator.client.registering import Registering
@@ -229,8 +230,29 @@ class Application(Registering, Invoker):
     ) -> Handle[Any]:
         """Create an invocation for whoever its target means, or attach to it."""
         self._started()
-        target: RegisteredFunction | str = fn if isinstance(fn, str) else self._described(fn, options)
-        return await self._create_remote(options, promise_id, target, args, kwargs)
+        return await self._create_remote(options, promise_id, self._meant(fn, options), args, kwargs)
+
+    async def call_remote(
+        self, options: CallOptions, promise_id: str, fn: Function | str, args: Any, kwargs: Any
+    ) -> Any:
+        """Create an invocation as `begin_remote` does, and return its result.
+
+        Both are asked for together, where the server takes what is asked together in its order.
+        """
+        around, target = self._started(), self._meant(fn, options)
+        if c.EXTENSION_BUNDLE not in around.extensions:
+            return await (await self._create_remote(options, promise_id, target, args, kwargs)).result()
+        created = asyncio.Event()
+        waiting = asyncio.create_task(around.subscriptions.wait(promise_id, created))
+        try:
+            record = (await self._create_remote(options, promise_id, target, args, kwargs)).record
+            created.set()
+            settled = await waiting if record.pending else record
+        finally:
+            waiting.cancel()
+            if waiting.done() and not waiting.cancelled():
+                waiting.exception()  # nobody may have come to ask
+        return result_of(settled, None if isinstance(target, str) else target.returns)
 
     async def _create_remote(
         self, options: CallOptions, promise_id: str, target: RegisteredFunction | str, args: Any, kwargs: Any
@@ -247,6 +269,9 @@ class Application(Registering, Invoker):
         answer = await self._started().transport.call(create)
         declared = None if isinstance(target, str) else target.returns
         return self._handle(answer.promise, declared)
+
+    def _meant(self, fn: Function | str, options: CallOptions) -> RegisteredFunction | str:
+        return fn if isinstance(fn, str) else self._described(fn, options)
 
     def _create(
         self, promise_id: str, address: str, options: CallOptions, **invocation: Any

@@ -119,8 +119,7 @@ class Invoker:
     async def rpc(self, promise_id: str, fn: str, /, *args: Any, **kwargs: Any) -> Any: ...
     async def rpc(self, promise_id: str, fn: AnyFunction | str, /, *args: Any, **kwargs: Any) -> Any:
         """Have a worker group execute a function, by default this one's, and return its result."""
-        handle = await self._application.begin_remote(self._options, promise_id, fn, args, kwargs)
-        return await handle.result()
+        return await self._application.call_remote(self._options, promise_id, fn, args, kwargs)
 
     @overload
     async def begin_rpc(

@@ -13,6 +13,7 @@ from orchestrator.protocol.records import PromiseRecord
 from orchestrator.protocol.transport import Transport
 
 REFRESH_S = 15.0
+NOT_FOUND = 404
 _log = structlog.get_logger(__name__)
 
 
@@ -30,17 +31,18 @@ class Subscriptions:
         self._waiters: dict[str, list[asyncio.Future[PromiseRecord]]] = {}
         self._executing: set[str] = set()
 
-    async def wait(self, promise_id: str) -> PromiseRecord:
+    async def wait(self, promise_id: str, created: asyncio.Event | None = None) -> PromiseRecord:
         """Return the settled record, however long it takes.
 
-        Raises Refused(404) for an unknown promise, and what `fail` was told.
+        `created` is set once a promise exists that is being created: it is asked for at once, and again if it
+        was not there yet. Raises Refused(404) for an unknown promise, and what `fail` was told.
         """
         waiter: asyncio.Future[PromiseRecord] = asyncio.get_running_loop().create_future()
         waiters = self._waiters.setdefault(promise_id, [])
         waiters.append(waiter)
         try:
             if promise_id not in self._executing:
-                await self._register(promise_id)
+                await self._register_early(promise_id, created)
             return await waiter
         finally:
             waiters.remove(waiter)
@@ -94,6 +96,15 @@ class Subscriptions:
                     break
                 except Refused as error:
                     self.fail(promise_id, error)
+
+    async def _register_early(self, promise_id: str, created: asyncio.Event | None) -> None:
+        try:
+            await self._register(promise_id)
+        except Refused as refusal:
+            if created is None or refusal.status != NOT_FOUND:
+                raise
+            await created.wait()
+            await self._register(promise_id)
 
     async def _register(self, promise_id: str) -> None:
         command = PromiseRegisterListener(awaited=promise_id, address=self._address)
