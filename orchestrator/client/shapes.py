@@ -17,8 +17,10 @@ from functools import lru_cache
 
 import msgspec
 
+from orchestrator.client.type_codecs import codec_of
 from orchestrator.commitments.classes import is_record
 
+_PLAIN = (str, int, bool, list, dict, types.NoneType, typing.Union, types.UnionType, typing.Any, None)
 _ARRAYS: dict[object, type] = {Sequence: list, list: list, set: set, AbstractSet: set, frozenset: frozenset}
 
 
@@ -69,6 +71,25 @@ def _shape_of(declared: object) -> Shape:
     if cls in (dict, Mapping) or (isinstance(cls, type) and issubclass(cls, Mapping)):
         return Shape(cls=dict, elements=arguments)
     return _of_class(cls)
+
+
+def is_plain(declared: object) -> bool:
+    """Tell whether a value of this type is its own JSON tree, unless something in it is tagged.
+
+    So are text, truth, bare whole numbers, what declares nothing, and lists and objects of those.
+    """
+    try:
+        return _is_plain(declared)
+    except TypeError:  # an annotation with an unhashable argument
+        return False
+
+
+@lru_cache(maxsize=4096)
+def _is_plain(declared: object) -> bool:
+    origin: typing.Any = typing.get_origin(declared) or declared
+    if origin not in _PLAIN or codec_of(origin) is not None:
+        return False
+    return all(is_plain(argument) for argument in typing.get_args(declared))
 
 
 def _of_class(cls: object) -> Shape:

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.client import codec
+from orchestrator.client import codec, shapes
 from orchestrator.client.codec import DecodingError, EncodingError
 from orchestrator.commitments.canonical import canonical
+from orchestrator.commitments.errors import CanonicalError
 from orchestrator.commitments.integers import Uint256
 
 
@@ -213,3 +214,39 @@ def test_what_is_stored_otherwise_is_named(tree: object, declared: object) -> No
 def test_a_text_that_is_no_json_is_named() -> None:
     with pytest.raises(DecodingError, match="the param"):
         codec.from_data("!!", "the param")
+
+
+@pytest.mark.parametrize(
+    ("declared", "values"),
+    [
+        (dict[str, str], st.dictionaries(st.text(max_size=4), st.text(max_size=4))),
+        (list[int | None], st.lists(st.integers(-(2**53) + 1, 2**53 - 1) | st.none())),
+        (
+            dict[str, list[bool]],
+            st.dictionaries(st.sampled_from(["a", "$map", "$"]), st.lists(st.booleans())),
+        ),
+        (Any, values),
+        (list, st.lists(values, max_size=3)),
+        (None, values),
+    ],
+)
+@given(data=st.data())
+def test_a_plain_type_without_a_tag_is_its_own_tree(
+    declared: object, values: st.SearchStrategy[object], data: st.DataObject
+) -> None:
+    assert shapes.is_plain(declared)
+    try:
+        text = canonical(data.draw(values), declared)
+    except CanonicalError:
+        return
+    tree = msgspec.json.decode(text)
+    if b'"$' not in text:
+        read = codec.decode(tree, declared, "it")
+        assert (read, repr(read)) == (tree, repr(tree))
+
+
+@pytest.mark.parametrize(
+    "declared", [Vote, tuple[int, ...], set[str], Uint256, list[Uint256], Decimal, Side, bytes, int | Vote]
+)
+def test_a_type_that_is_written_in_another_form_is_not_plain(declared: object) -> None:
+    assert not shapes.is_plain(declared)
