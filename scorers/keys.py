@@ -52,7 +52,7 @@ async def signers_of(settings: Settings) -> AsyncIterator[Signers]:
             (settings.signer_addresses, active),
             (settings.retiring_signer_addresses, retiring),
         ):
-            for address in _parts(remote):
+            for address in parts(remote):
                 taking.append(await stack.enter_async_context(RemoteSigner(_url(settings), address)))
         yield Signers(active or [signer_from_environment(KEY_VARIABLE)], retiring)
 
@@ -62,8 +62,8 @@ def addresses_of(settings: Settings) -> tuple[list[str], list[str]]:
     active = _local(settings, settings.keystore, settings.private_key, KEY_VARIABLE)
     retiring = _local(settings, settings.retiring_keystore, settings.retiring_private_key, RETIRING_VARIABLE)
     return (
-        [*(each.address for each in active), *_parts(settings.signer_addresses)],
-        [*(each.address for each in retiring), *_parts(settings.retiring_signer_addresses)],
+        [*(each.address for each in active), *parts(settings.signer_addresses)],
+        [*(each.address for each in retiring), *parts(settings.retiring_signer_addresses)],
     )
 
 
@@ -73,7 +73,8 @@ def _url(settings: Settings) -> str:
     return settings.signer
 
 
-def _parts(text: str | None) -> list[str]:
+def parts(text: str | None) -> list[str]:
+    """Return what stands between commas."""
     return [part for part in (text or "").split(",") if part]
 
 

@@ -7,7 +7,7 @@ with what was asked. Errors name the service without path and query, which may h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
@@ -109,12 +109,22 @@ class RemoteSigner:
 
         Raises SignerUnavailable, SignerRefused, or ForgedSignature where the answer is not what was asked.
         """
-        answer = await self._ask(_request(self._address, fields))
+        answer = await self._ask(METHOD, [_request(self._address, fields)])
         raw = _raw_of(answer)
         if raw is None:
             raise SignerUnavailable(self.endpoint, "the answer is no signed transaction")
         self._compare(raw, fields)
         return keccak(raw), raw
+
+    async def addresses(self) -> list[str]:
+        """Return whose keys the service says it holds, in lower case.
+
+        Raises SignerUnavailable, or SignerRefused where it does not tell.
+        """
+        answer = await self._ask("eth_accounts", [])
+        if not isinstance(answer, list) or not all(isinstance(each, str) for each in answer):
+            raise SignerUnavailable(self.endpoint, "the answer is no list of addresses")
+        return [each.lower() for each in answer]
 
     def _compare(self, raw: bytes, fields: Mapping[str, Any]) -> None:
         from contracts.transactions.account import Account, TypedTransaction  # noqa: PLC0415 - see there
@@ -137,10 +147,10 @@ class RemoteSigner:
         if sender != self._address:
             raise ForgedSignature(self.endpoint, "as", self._address, sender)
 
-    async def _ask(self, transaction: Mapping[str, str]) -> object:
+    async def _ask(self, method: str, params: Sequence[object]) -> object:
         if self._session is None:
             raise RuntimeError("the signer is not open: use it inside `async with`")
-        request = {"jsonrpc": "2.0", "id": next(self._ids), "method": METHOD, "params": [transaction]}
+        request = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
         try:
             async with (
                 asyncio.timeout(self._timeout_s),

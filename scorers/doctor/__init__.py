@@ -279,6 +279,7 @@ QUESTIONS: tuple[tuple[str, Question], ...] = (
     ("policy", policy),
     ("archive", _archive),
     ("key", keys.key),
+    ("signer", keys.signer),
     ("retiring keys", keys.retiring),
     ("scorer role", keys.role),
     ("balance", keys.balance),
@@ -288,6 +289,6 @@ QUESTIONS: tuple[tuple[str, Question], ...] = (
     ("cursor", _cursor),
     ("incidents", _incidents),
 )
-WITHOUT_NODE = frozenset({keys.key, server, _store, _incidents})
+WITHOUT_NODE = frozenset({keys.key, keys.signer, server, _store, _incidents})
 
 __all__ = ["SUBMISSIONS", "Finding", "State", "examine"]

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from contracts.transactions import SenderStatus, SignerError, check_sender
+from contracts.transactions import (
+    RemoteSigner,
+    SenderStatus,
+    SignerError,
+    SignerRefused,
+    SignerUnavailable,
+    check_sender,
+)
 from scorers import composition
-from scorers.doctor.server import asking, server
+from scorers.doctor.server import TIMEOUT_S, asking, server
 from scorers.doctor.values import Fault, Skipped, Surroundings, configured
+from scorers.keys import parts
 from scorers.outgoing import count_in_flight
 from scorers.sending import sending_policy
 
@@ -19,6 +27,25 @@ async def key(around: Surroundings) -> str:
             "do not"
         )
     return ", ".join([*active, *(f"{address} (retiring)" for address in retiring)])
+
+
+async def signer(around: Surroundings) -> str:
+    """Ask the remote signer whether it holds the keys that are to sign."""
+    listed = [*parts(around.settings.signer_addresses), *parts(around.settings.retiring_signer_addresses)]
+    if around.settings.signer is None or not listed:
+        raise Skipped("no remote signer is configured")
+    async with RemoteSigner(around.settings.signer, listed[0], timeout_s=TIMEOUT_S) as remote:
+        try:
+            held = await remote.addresses()
+        except SignerUnavailable as error:
+            raise Fault(f"{error}: start it, or correct --signer") from error
+        except SignerRefused as error:
+            raise Skipped(f"{remote.endpoint} does not tell whose keys it holds: {error.message}") from error
+    if missing := [each for each in listed if each.lower() not in held]:
+        raise Fault(
+            f"{remote.endpoint} holds no key of {', '.join(missing)}: give it one, or correct the list"
+        )
+    return f"{remote.endpoint} holds {', '.join(listed)}"
 
 
 async def retiring(around: Surroundings) -> str:

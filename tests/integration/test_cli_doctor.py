@@ -15,7 +15,7 @@ from contracts.rpc import BlockHeader, BlockReference, Node
 from contracts.transactions import Signer
 from contracts.transactions.nonces import Claim, Limits, NonceBook
 from hardhat_free_chain.faults import Finality as FinalityFault
-from hardhat_free_chain.faults import PrunedHistory, PrunedState, StaleHead
+from hardhat_free_chain.faults import PrunedHistory, PrunedState, Refusal, StaleHead
 from listener import Source, SqliteCursorStore
 from listener.store import Cursor
 from orchestrator import Orchestrator
@@ -288,6 +288,22 @@ async def test_what_was_mistyped_is_told_by_its_question(
     finding = await found(ward.settings(**changed), name)
     assert finding.state is State.FAILED
     assert told in finding.detail
+
+
+async def test_a_remote_signer_is_asked_for_the_keys(ward: Ward) -> None:
+    signer = {"private_key": None, "signer_addresses": ACCOUNTS[1][0].lower()}
+    assert (await found(ward.settings(), "signer")).state is State.SKIPPED
+    # The local chain signs for its own accounts, as web3signer does for those of its files.
+    held = await found(ward.settings(**signer, signer=ward.made.node.endpoint), "signer")
+    assert (held.state, "holds 0x" in held.detail) == (State.OK, True)
+    away = await found(ward.settings(**signer, signer="http://127.0.0.1:9/secret"), "signer")
+    assert (away.state, "secret" in away.detail) == (State.FAILED, False)
+    strange = {**signer, "signer_addresses": "0x" + "77" * 20}
+    lacking = await found(ward.settings(**strange, signer=ward.made.node.endpoint), "signer")
+    assert (lacking.state, "holds no key of 0x77" in lacking.detail) == (State.FAILED, True)
+    silent = Refusal(methods=("eth_accounts",), code=-32601, message="no such method")
+    clef = (await ward.made.server.open_endpoint(silent)).url
+    assert (await found(ward.settings(**signer, signer=clef), "signer")).state is State.SKIPPED
 
 
 async def test_finality_by_depth_needs_no_tag(ward: Ward) -> None:
