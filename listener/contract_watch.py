@@ -12,15 +12,19 @@ from collections.abc import Callable
 import structlog
 from eth_utils.crypto import keccak
 
-from contracts.rpc import NoCode, Node, RpcRefused
+from contracts.rpc import CallReverted, NoCode, Node, RpcRefused
 from listener.settings import ListenerSettings
 from listener.shapes import Shape
 from listener.store import CursorStore, Implementation
 
 LOOK_EVERY_MS = 300_000
+WORD_BYTES, ADDRESS_BYTES = 32, 20
 IMPLEMENTATION_SLOT = "0x360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc"
 """Where a proxy keeps the address that it points at (ERC-1967)."""
 BEACON_SLOT = "0xa3f0ad74e5423aebfd80d3ef4346578335a9a72aeaee59ff6cb3582b35133d50"
+"""Where it keeps the address of a beacon, which many proxies ask for the implementation (ERC-1967)."""
+IMPLEMENTATION = bytes.fromhex("5c60da1b")
+"""The call `implementation()`, of beacons, and of older proxies: Governor Bravo's delegator is one."""
 _log = structlog.get_logger("listener")
 
 
@@ -48,8 +52,8 @@ class ContractWatch:
         """Look if it is time to. Raises NoCode, NotADao and what the shape's check raises."""
         if self._now_ms() < self._next_ms:
             return
-        seen = await self._seen()
         known = await self._store.implementation(self._settings.source)
+        seen = await self._seen(known)
         if known is None:
             await self._store.note_implementation(self._settings.source, seen)
         elif known != seen:
@@ -86,19 +90,36 @@ class ContractWatch:
         await self._shape.check(self._node)
         await self._store.note_implementation(self._settings.source, seen)
 
-    async def _seen(self) -> Implementation:
+    async def _seen(self, known: Implementation | None) -> Implementation:
         code = await self._node.code(self._settings.dao)
         if not code:
             raise NoCode(self._settings.dao)
-        implementation = await self._slot(IMPLEMENTATION_SLOT) or await self._slot(BEACON_SLOT)
+        try:
+            implementation = await self._implementation()
+        except RpcRefused:
+            # A node that does not tell tells of no change.
+            implementation = known.implementation if known else None
         return Implementation(code_hash=keccak(code), implementation=implementation)
 
+    async def _implementation(self) -> str | None:
+        """Return where the contract's code lies if not in itself. Raises RpcRefused."""
+        if named := await self._slot(IMPLEMENTATION_SLOT):
+            return named
+        beacon = await self._slot(BEACON_SLOT)
+        return await self._named_by(beacon or self._settings.dao) or beacon
+
     async def _slot(self, slot: str) -> str | None:
-        """Return the address in a storage slot, None where there is none or the node does not tell."""
-        try:
-            word = await self._node.request("eth_getStorageAt", [self._settings.dao, slot, "latest"])
-        except RpcRefused:
-            return None
+        """Return the address in a storage slot, None where there is none."""
+        word = await self._node.request("eth_getStorageAt", [self._settings.dao, slot, "latest"])
         if not isinstance(word, str) or not int(word or "0x0", 16):
             return None
         return "0x" + word[2:].rjust(64, "0")[-40:].lower()
+
+    async def _named_by(self, contract: str) -> str | None:
+        """Return what a contract names as the implementation, None where it names none."""
+        try:
+            word = await self._node.call(contract, IMPLEMENTATION)
+        except (CallReverted, NoCode):
+            return None
+        is_address = len(word) == WORD_BYTES and any(word) and not any(word[:-ADDRESS_BYTES])
+        return "0x" + word[-ADDRESS_BYTES:].hex() if is_address else None

@@ -22,6 +22,7 @@ from contracts.bindings.reputation_dao import (
 from contracts.rpc import BlockHeader, BlockMissing, CallReverted, LogsIncomplete, NoCode, RpcError, bloom
 
 DAO = "0x" + "da" * 20
+IMPLEMENTATION = bytes.fromhex("5c60da1b")
 CHAIN_ID = 777
 PROPOSER = "0x" + "bb" * 20
 NO_DEADLINE = 10**9
@@ -51,6 +52,8 @@ class StubNode:
     has_code: bool = True
     bytecode: bytes = b"\x60\x00"
     implementation: int = 0
+    beacon: int = 0
+    named: int = 0
     unreadable_clock: bool = False
     created: dict[int, list[int]] = field(default_factory=dict)
     canceled: dict[int, list[int]] = field(default_factory=dict)
@@ -133,9 +136,15 @@ class StubNode:
     async def request(self, method: str, params: Sequence[object]) -> object:
         self._answer(method)
         assert method == "eth_getStorageAt"
-        return "0x" + (self.implementation if "0x3608" in str(params[1]) else 0).to_bytes(32, "big").hex()
+        stored = self.implementation if "0x3608" in str(params[1]) else self.beacon
+        return "0x" + stored.to_bytes(32, "big").hex()
 
     async def call(self, to: str, data: bytes, block: int | str = "latest") -> bytes:
+        if data == IMPLEMENTATION:
+            self._answer("implementation")
+            if not self.named:
+                raise CallReverted(to, b"", "execution reverted")
+            return encode(["address"], [f"0x{self.named:040x}"])
         (outcome,) = await self.call_each([(to, data)], block)
         if isinstance(outcome, RpcError):
             raise outcome

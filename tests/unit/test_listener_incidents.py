@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from contracts.rpc import NoCode, NodeUnavailable
+from contracts.rpc import NoCode, NodeUnavailable, RpcRefused
 from listener import ReorgBeyondFinality, SqliteCursorStore, UnreadableLog, score_promise_id
 from listener.errors import IncidentError, NotADao
 from listener.incidents import Decision, IncidentKind, Report, report_of
@@ -225,10 +225,16 @@ async def test_a_file_of_the_version_before_goes_on_where_it_was(tmp_path: Path)
 # -- what stands at the address
 
 
-async def test_an_implementation_that_changes_is_told_once_and_survived(world: World) -> None:
-    world.node.implementation = 0xAA
+@pytest.mark.parametrize("beacon", [None, 0xCC, 0])
+async def test_an_implementation_that_changes_is_told_once_and_survived(
+    world: World, beacon: int | None
+) -> None:
+    """In the proxy's own slot; in a beacon, which stays what it is; or told by a delegator as Bravo's."""
+    place = "implementation" if beacon is None else "named"
+    world.node.beacon = beacon or 0
+    setattr(world.node, place, 0xAA)
     await world.listener().step()
-    world.node.implementation = 0xBB
+    setattr(world.node, place, 0xBB)
     world.node.propose(95, 1)
     world.node.head = 110
     listener = world.listener()
@@ -239,6 +245,16 @@ async def test_an_implementation_that_changes_is_told_once_and_survived(world: W
     assert (told["was"][-2:], told["now"][-2:]) == ("aa", "bb")
     assert progress.implementation_changes == 1
     assert world.scored() == {1}
+
+
+async def test_a_node_that_does_not_tell_of_storage_tells_of_no_change(world: World) -> None:
+    world.node.implementation = 0xAA
+    await world.listener().step()
+    refused = RpcRefused("eth_getStorageAt", -32601, "the method is not available")
+    world.node.fault = lambda method: refused if method == "eth_getStorageAt" else None
+    with capture_logs() as logs:
+        assert (await world.listener().step()).implementation_changes == 0
+    assert "implementation_changed" not in [entry["event"] for entry in logs]
 
 
 async def test_an_implementation_that_is_no_dao_any_more_stops_the_source(world: World) -> None:
