@@ -214,6 +214,22 @@ def test_a_tag_never_goes_back_while_anybody_has_come_as_far() -> None:
     told(story)
 
 
+def test_the_newest_state_is_none_that_the_reader_has_left_behind() -> None:
+    async def story() -> None:
+        a, b = voices(2)
+        b.lag = 10
+        async with pool_of(a, b) as node:
+            assert (await node.header("latest")).number == 50
+            a.fault = failing(away)
+            with pytest.raises((BlockMissing, NodeUnavailable)):
+                await node.call(DAO, b"\x01", "latest")
+            assert b.asked["eth_call"] == 0
+            b.lag = 0
+            assert await node.call(DAO, b"\x01", "latest") == b.truth.hash(50)
+
+    told(story)
+
+
 def test_a_quorum_finds_the_one_that_lies() -> None:
     async def story() -> None:
         a, b, c = voices(3)
