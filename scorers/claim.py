@@ -11,6 +11,7 @@ from contracts.rpc import Node
 from orchestrator.commitments import Bundle
 from scorers.sections import SECTION, ScoringSection
 
+_ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 _HASH = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 _PROPOSAL_ID = re.compile(r"[0-9]{1,78}")
 
@@ -40,6 +41,8 @@ def section_in(bundle: Bundle) -> ScoringSection:
         raise EvidenceError(f"section {SECTION!r} is malformed: {error}") from error
     if not _PROPOSAL_ID.fullmatch(section.proposal_id):
         raise EvidenceError(f"section {SECTION!r} is malformed: proposal_id is no decimal number")
+    for name in ("dao", "registry", "scorer"):
+        check_address(f"section {SECTION!r}: the {name}", getattr(section, name))
     return section
 
 
@@ -54,6 +57,12 @@ def same(what: str, claimed: object, actual: object) -> None:
     """Raise EvidenceError, with both, unless the chain says what the bundle claims."""
     if claimed != actual:
         raise EvidenceError(f"{what} is {actual} on the chain, the bundle says {claimed}")
+
+
+def check_address(name: str, text: str) -> None:
+    """Raise EvidenceError that names it unless `text` is an address in the one spelling of bundles."""
+    if not _ADDRESS.fullmatch(text):
+        raise EvidenceError(f"{name} {text[:60]!r} is no address, 0x and 40 lower-case digits")
 
 
 def hash_in(name: str, text: str) -> bytes:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 import msgspec
 
 from orchestrator.commitments import Bundle
-from scorers.claim import EvidenceError
+from scorers.claim import EvidenceError, check_address
 from scorers.sections import VOTES_SECTION, VoteRecord, VotesSection
-
-_ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 
 
 def votes_in(bundle: Bundle) -> VotesSection:
@@ -57,10 +54,7 @@ def check_voters(votes: Iterable[VoteRecord]) -> None:
     seen: set[tuple[str, int, int, int]] = set()
     for position, vote in enumerate(votes):
         # In one spelling only: hashed, another one is the same voter.
-        if not _ADDRESS.fullmatch(vote.voter):
-            raise EvidenceError(
-                f"vote {position}: the voter {vote.voter[:60]!r} is no address, 0x and 40 lower-case digits"
-            )
+        check_address(f"vote {position}: the voter", vote.voter)
         cast = (vote.voter, vote.block_number, vote.log_index, vote.support)
         if cast in seen:
             raise EvidenceError(f"vote {position}: voter {vote.voter} stands twice for one vote")

@@ -85,7 +85,7 @@ def content_of(data: bytes | str, *, bytes_max: int = BUNDLE_BYTES_MAX) -> dict[
     if not isinstance(content, dict):
         raise ProofError("the bundle must be a JSON object")
     if content.get("version") != BUNDLE_VERSION or type(content["version"]) is not int:
-        found = str(content.get("version"))[:40]
+        found = repr(content.get("version"))[:40]
         raise ProofError(f"bundle version {found} is unknown, this version reads {BUNDLE_VERSION}")
     return content
 

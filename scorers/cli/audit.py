@@ -65,6 +65,9 @@ def _show(title: str, found: Audit) -> None:
 
 
 def _told(found: Audit) -> str:
-    first = str(found.differences[0]) if found.differences else found.faults[0]
-    failed = [check.name for check in found.checks if not check.ok]
-    return f"{len(found.differences)} differences, first: {first} (failed checks: {', '.join(failed)})"
+    failed = ", ".join(check.name for check in found.checks if not check.ok)
+    if not found.differences:
+        return f"{found.faults[0]} (failed checks: {failed})"
+    count = len(found.differences)
+    told = "one difference" if count == 1 else f"{count} differences, first"
+    return f"{told}: {found.differences[0]} (failed checks: {failed})"

@@ -340,7 +340,7 @@ async def test_the_audit_names_the_place(cli: Callable[..., Ended], scored: Scor
     place = {"place": f"votes.leaves[{VOTER}].weight", "bundle": "31", "chain": "30"}
     assert json.loads(wrong.out)["differences"] == [place]
     table = await asyncio.to_thread(cli, "audit", str(scored.file), *rpc)
-    table.told("1 differences", place["place"])
+    table.told("one difference", place["place"])
     assert "the bundle says" in table.out
 
 

@@ -125,6 +125,8 @@ POLICY = {"name": "reputation-weighted", "version": 1, "minimum_weight": "15"}
         (section(transaction_hash="no hash"), {"transaction"}),
         (section(proposal_id="2"), {"domain", "registry", "transaction", "steps", "score"}),
         (section(score="much"), {"section"}),
+        (section(dao="<img src=x onerror=alert(1)>"), {"section"}),
+        (section(registry="0x"), {"section"}),
         (section(policy={**POLICY, "minimum_weight": "0"}), {"score"}),
         (section(policy={**POLICY, "name": "quadratic"}), {"score"}),
         (without_section, {"section"}),

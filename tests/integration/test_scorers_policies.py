@@ -383,15 +383,18 @@ async def test_spoilt_values_are_told_and_never_a_fault_of_the_verifier() -> Non
             content = json.loads(bundle_to_json(bundle))
             worse = chance.choice([None, "", "x", -1, 2**52, [], {}, True, "1" * 5_000])
             leaf, side = chance.choice(content["leaves"]), chance.choice(["input", "output"])
-            if chance.random() < 0.2:
-                place = content["sections"]["scoring"]
+            place, kind = content["sections"]["scoring"], chance.random()
+            if kind < 0.2:
                 place["policy"] = spoilt(place["policy"], chance, worse)
+            elif kind < 0.4:
+                # Which release computed is told, and nobody can check it.
+                place[chance.choice(sorted(place.keys() - {"code"}))] = worse
             else:
                 value = json.loads(leaf[side])
                 leaf[side] = jcs.encode(spoilt(value, chance, worse))
             read = bundle_from_json(json.dumps(content))
             told = [*verify_bundle(read), *verify_scoring(read)]
-            if turn % 10 == 0:
+            if turn % 10 == 0 or 0.2 <= kind < 0.4:
                 told += (await audit(on.made.node, read)).checks
             assert content == json.loads(bundle_to_json(bundle)) or not all(check.ok for check in told)
 
