@@ -21,6 +21,8 @@ PROPOSALS = 3
 Role = Literal["listener", "operator", "worker", "server"]
 
 WAITING = "wait for the vote"
+SUSPENDED = "task.suspend .*:d"
+"""A scoring waits for its transaction."""
 _CLOSING = "ctx.close_commitments"
 _STEPS = (
     "read_proposal",
@@ -72,7 +74,7 @@ WORKER = (
     (WAITING, "task.suspend .* votingEnded-"),
     *SCORING,
     ("start the transaction", "create send_transaction "),
-    ("wait for the transaction", "task.suspend .*:d"),
+    ("wait for the transaction", SUSPENDED),
     ("claim the transaction", "task.acquire scoreProposal-.*:d"),
     *SENDING,
 )

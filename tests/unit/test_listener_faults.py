@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -30,6 +32,7 @@ from listener import (
     UnreadableLog,
     VotingEnded,
     score_promise_id,
+    service,
     voting_ended_id,
 )
 from listener.errors import DispatchRefused
@@ -147,6 +150,15 @@ async def test_a_range_that_the_node_refuses_is_halved_until_it_fits(world: Worl
     covered = [number for first, last in world.node.ranges for number in range(first, last + 1)]
     assert covered == list(range(91))
     assert world.scored() == {1}
+
+
+async def test_a_range_that_takes_too_long_is_halved(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count(step=31)
+    monkeypatch.setattr(service, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    listener = world.listener(replace(SETTINGS, range_blocks=40))
+    while not (await listener.step()).caught_up:
+        pass
+    assert world.node.ranges[:3] == [(0, 39), (40, 59), (60, 69)]
 
 
 async def test_a_refusal_of_a_single_block_is_no_matter_of_width(world: World) -> None:
