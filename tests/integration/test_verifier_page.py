@@ -271,6 +271,11 @@ async def test_hostile_strings_are_text(scored: Scored, page: Page) -> None:  # 
         assert HOSTILE[:20] in await page.tab.evaluate("document.body.innerText")
         assert await page.tab.evaluate("document.querySelectorAll('main img, main script').length") == 0
         assert await page.tab.evaluate("document.title") == "Check a DAO score"
+    for name in ("dao", "registry", "scorer", "transaction_hash"):
+        content = scored.content
+        at(*SECTION, name, value=HOSTILE)(content)
+        await _refused(page, json.dumps(content).encode(), f"sections.scoring.{name} is no ")
+        assert await page.tab.evaluate("document.querySelectorAll('main img, main script').length") == 0
     assert (
         await page.tab.evaluate(
             "(() => { try { document.body.innerHTML = '<b>x</b>'; return 'taken'; }"
