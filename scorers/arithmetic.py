@@ -127,17 +127,9 @@ def _scoring(bundle: Bundle) -> str:
         ("deadline", section.deadline, proposal.deadline),
         ("policy_hash", section.policy_hash, proposal.policy_hash),
         *((f"policy.{name}", shown.get(name), stated.get(name)) for name in {**stated, **shown}),
-        ("status", section.status, str(verdict.status)),
-        ("score", section.score, verdict.score),
-        ("for_votes", section.for_votes, str(verdict.for_votes)),
-        ("against_votes", section.against_votes, str(verdict.against_votes)),
-        ("abstain_votes", section.abstain_votes, str(verdict.abstain_votes)),
-        ("votes", section.votes, verdict.votes),
-        ("votes_root", section.votes_root, verdict.votes_root),
     )
-    for name, claimed, committed in told:
-        if claimed != committed:
-            raise EvidenceError(f"{name} is {committed} in the steps, section {SECTION!r} says {claimed}")
+    _same_as_committed(told)
+    check_verdict(section, verdict)
     _check_quorum(section, proposal)
     if section.policy_hash not in (ANY_POLICY, policy_hash(policy)):
         raise EvidenceError(
@@ -146,6 +138,27 @@ def _scoring(bundle: Bundle) -> str:
     if "0x" + domain_of(proposal).hex() != bundle.domain:
         raise EvidenceError("the domain is not that of this chain, registry, DAO, proposal and policy")
     return f"{section.status} {section.score}, as the steps say"
+
+
+def check_verdict(section: ScoringSection, verdict: Verdict) -> None:
+    """Raise EvidenceError, with the place, unless the section says what the verdict's step says."""
+    _same_as_committed(
+        (
+            ("status", section.status, str(verdict.status)),
+            ("score", section.score, verdict.score),
+            ("for_votes", section.for_votes, str(verdict.for_votes)),
+            ("against_votes", section.against_votes, str(verdict.against_votes)),
+            ("abstain_votes", section.abstain_votes, str(verdict.abstain_votes)),
+            ("votes", section.votes, verdict.votes),
+            ("votes_root", section.votes_root, verdict.votes_root),
+        )
+    )
+
+
+def _same_as_committed(told: tuple[tuple[str, object, object], ...]) -> None:
+    for name, claimed, committed in told:
+        if claimed != committed:
+            raise EvidenceError(f"{name} is {committed} in the steps, section {SECTION!r} says {claimed}")
 
 
 def _check_quorum(section: ScoringSection, proposal: Proposal) -> None:

@@ -20,7 +20,7 @@ from scorers.policies.errors import PolicyError
 from scorers.policy import PolicyMismatch
 from scorers.rebuild import rebuild
 from scorers.steps.history import HistoryIncomplete
-from scorers.steps.proposal import VotingNotEnded, WrongRegistry
+from scorers.steps.proposal import VotingNotEnded, WrongRegistry, dao_of_registry
 from scorers.submission import STATUS_CODES
 from scorers.values import ScoreStatus
 
@@ -66,7 +66,7 @@ async def examine(node: Node, bundle: Bundle) -> Examination:
 
 async def verify_place(node: Node, bundle: Bundle) -> list[Check]:
     """Return the checks of where the root stands, for a bundle that shows only some of its steps."""
-    return await _checks(node, bundle, _PLACES)
+    return await _checks(node, bundle, (*_PLACES, ("dao", _dao)))
 
 
 async def _checks(node: Node, bundle: Bundle, questions: tuple[tuple[str, Question], ...]) -> list[Check]:
@@ -181,6 +181,16 @@ async def _steps(node: Node, claim: Claim) -> str:
         if not verify.decode(answer):
             raise EvidenceError(f"the registry refuses leaf {leaf.index} ({leaf.function})")
     return f"the registry accepts {len(calls)} leaves"
+
+
+async def _dao(node: Node, claim: Claim) -> str:
+    """Tell whether the registry scores this DAO: a proof that shows all steps is rebuilt from it instead."""
+    section, asked = claim.section, proposal_scores.DAO
+    named = asked.decode(await node.call(section.registry, asked.encode(), claim.at)).lower()
+    if named != section.dao:
+        named = await dao_of_registry(node, await probe(node, section.dao, claim.at), named, claim.at)
+    same("the registry's DAO", section.dao, named)
+    return f"{section.registry} scores {section.dao}"
 
 
 async def _standing(node: Node, claim: Claim) -> str:

@@ -15,8 +15,8 @@ from orchestrator.commitments import bundle as bundles
 from orchestrator.commitments.leaf import hash_from_text, hash_text
 from orchestrator.commitments.tree import verify
 from orchestrator.commitments.verification import verify_shown
-from scorers.arithmetic import ask, value_in
-from scorers.claim import EvidenceError
+from scorers.arithmetic import ask, check_verdict, value_in
+from scorers.claim import EvidenceError, section_in
 from scorers.sections import SECTION, VoteRecord, leaf_of
 from scorers.steps.score import calculate_score
 from scorers.values import Verdict
@@ -145,6 +145,8 @@ def _verdict(proof: VoterProof) -> str:
             f"the verdict has {verdict.votes} votes under {verdict.votes_root}, "
             f"the proof is for {proof.votes_count} under {proof.votes_root}"
         )
+    if SECTION in proof.sections:
+        check_verdict(section_in(bundle_of(proof)), verdict)
     return f"the verdict holds the root of {verdict.votes} votes"
 
 

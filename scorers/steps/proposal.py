@@ -109,11 +109,16 @@ class _Now:
 
 async def _check_registry(node: Node, dao: Dao, facts: Proposal, block: int) -> None:
     """Raise WrongRegistry unless the registry reads this DAO, itself or by the contract that is its clock."""
-    read = facts.scored_dao
-    if read != dao.address and not dao.clocked:
-        read = await governor_behind(node, read, block) or read
+    read = await dao_of_registry(node, dao, facts.scored_dao, block)
     if read != dao.address:
         raise WrongRegistry(facts.registry, dao.address, read)
+
+
+async def dao_of_registry(node: Node, dao: Dao, named: str, block: int) -> str:
+    """Return the DAO that a registry reads by the contract that it names, if it may be by another one."""
+    if named == dao.address or dao.clocked:
+        return named
+    return await governor_behind(node, named, block) or named
 
 
 async def _last_block(node: Node, dao: Dao, facts: Proposal, now: _Now) -> int:

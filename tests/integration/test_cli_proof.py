@@ -293,6 +293,19 @@ async def test_one_step_and_one_voter(cli: Callable[..., Ended], scored: Scored)
         await _served_alike(scored, choice)
         whole = await asyncio.to_thread(cli, "audit", str(scored.file), *rpc)
         whole.told("the whole bundle is needed")
+        other = _changed(
+            scored.file.read_text(), lambda proof: proof["sections"]["scoring"].update(dao=ELSEWHERE)
+        )
+        scored.file.write_text(other)
+        passed_off = await asyncio.to_thread(
+            cli, "proof", "verify", str(scored.file), *rpc, "--dao", ELSEWHERE
+        )
+        passed_off.told("check 'dao' does not hold")
+    scored.file.write_text(
+        _changed(scored.file.read_text(), lambda proof: proof["sections"]["scoring"].update(for_votes="31"))
+    )
+    told = await asyncio.to_thread(cli, "proof", "verify", str(scored.file))
+    told.told("check 'verdict' does not hold: for_votes is 30 in the steps")
     shown = await asyncio.to_thread(cli, "proof", "get", scored.promise_id, "--voter", VOTER, *at)
     assert VOTER in shown.out
     stranger = await asyncio.to_thread(cli, "proof", "get", scored.promise_id, "--voter", ELSEWHERE, *at)
