@@ -30,6 +30,7 @@ PROOFS = ProofSource(
     sections={SECTION: scoring_section, VOTES_SECTION: votes_section},
     members={VOTERS: voter_proof},
     page=PAGE.read_bytes(),
+    of_the_whole=frozenset((VOTES_SECTION,)),
 )
 """What a proof shows beyond the steps: where the score stands on the chain, and every vote."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from orchestrator.commitments import bundle as bundles
@@ -26,8 +28,11 @@ class StepProof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     sections: dict[str, object]
 
 
-def step_proof(bundle: Bundle, index: int) -> StepProof:
-    """Return the proof of the step at `index`. Raises ProofError if there is none."""
+def step_proof(bundle: Bundle, index: int, *, without: Collection[str] = ()) -> StepProof:
+    """Return the proof of the step at `index`, `without` the sections of these names.
+
+    Raises ProofError if there is no such step.
+    """
     leaf = next((leaf for leaf in bundle.leaves if leaf.index == index), None)
     if leaf is None:
         raise ProofError(f"{bundle.promise_id} has {bundle.count} steps, counted from 0: there is no {index}")
@@ -39,7 +44,7 @@ def step_proof(bundle: Bundle, index: int) -> StepProof:
         root=bundle.root,
         count=bundle.count,
         leaf=leaf,
-        sections=bundle.sections,
+        sections={name: content for name, content in bundle.sections.items() if name not in without},
     )
 
 

@@ -65,7 +65,10 @@ class ProofRoute:
         number = request.match_info["number"]
         if not number.isascii() or not number.isdecimal() or len(number) > _INDEX_DIGITS_MAX:
             return json_error(404, f"{number[:40]!r} is no number of a step: they are counted from 0")
-        return await self._answer(request, lambda bundle: step_proof(bundle, int(number)), part=True)
+        without = self._source.of_the_whole
+        return await self._answer(
+            request, lambda bundle: step_proof(bundle, int(number), without=without), part=True
+        )
 
     async def member(self, request: web.Request) -> web.Response:
         """Answer with the proof of one member of a collection."""

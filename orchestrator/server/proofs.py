@@ -38,13 +38,15 @@ class ProofSource:
     """What an application adds to bundles: named sections, and how stored values are read.
 
     `decode` is None where they are not to be shown: leaves and paths are served all the same. `members` prove
-    single things of a collection, by the collection's name; `page` is a verifier in HTML.
+    single things of a collection, by the collection's name; `page` is a verifier in HTML. `of_the_whole`
+    names the sections that the proof of a single step goes without: they grow with what is proven.
     """
 
     sections: Mapping[str, EvidenceSection] = field(default_factory=dict)
     decode: Decode | None = committed_texts
     members: Mapping[str, MemberProof] = field(default_factory=dict)
     page: bytes | None = None
+    of_the_whole: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

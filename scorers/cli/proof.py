@@ -70,7 +70,7 @@ def _chosen(bundle: Bundle, step: int | None, voter: str | None) -> Proof:
         raise ProofFileError("a proof is of one step or of one voter: give --step or --voter")
     try:
         if step is not None:
-            return step_proof(bundle, step)
+            return step_proof(bundle, step, without=composition.PROOFS.of_the_whole)
         return voter_proof(bundle, voter) if voter is not None else bundle
     except ProofError as error:
         raise ProofFileError(str(error)) from error
