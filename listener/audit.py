@@ -21,7 +21,6 @@ import structlog
 from contracts.bindings import Log
 from contracts.rpc import (
     BlockHeader,
-    BlockMissing,
     LogsIncomplete,
     Node,
     NodeUnavailable,
@@ -74,7 +73,8 @@ class LogAudit:
     async def complete(self, answer: Answer) -> list[Log]:
         """Return the logs that were answered, and in their places those that were left out.
 
-        Raises NodeUnavailable where the answer is not to be believed, FiltersContradicted where that lasts.
+        Raises NodeUnavailable where the answer is not to be believed, FiltersContradicted where that lasts,
+        and RpcError where a node does not tell.
         """
         if self._settings.filter_check is FilterCheck.OFF:
             return list(answer.logs)
@@ -155,22 +155,14 @@ class LogAudit:
             return []
         if not bloom.may_contain(filtered, self._settings.dao, self._topics):
             return []
-        return [log for log in await self._complete(header) if log not in told]
+        # BlockMissing, for a block that did not stay, is raised as well: the range is read again.
+        whole = await fullest_logs(self._node, self._settings.dao, self._topics, header)
+        return [log for log in whole if log not in told]
 
     def _tells(self, filtered: bytes) -> bool:
         """Tell whether a filter says anything: an empty one does where others of the chain are not."""
         self._filters_kept = self._filters_kept or bloom.is_used(filtered)
         return bloom.is_used(filtered) or (self._filters_kept and not any(filtered))
-
-    async def _complete(self, header: BlockHeader) -> list[Log]:
-        """Return the logs of a block whose filter allows some although none were answered."""
-        dao = self._settings.dao
-        try:
-            return await fullest_logs(self._node, dao, self._topics, header)
-        except BlockMissing:
-            if (await self._node.header(header.number)).hash == header.hash:
-                raise
-            return []  # The header was of a block that did not stay.
 
     def _once_more(self, number: int, reason: str) -> NodeUnavailable | FiltersContradicted:
         """Return the error for an answer that is not believed, at first and when it has been given often."""

@@ -88,30 +88,30 @@ class Continuity:
 
     async def _vanished(self, ancestor: Checkpoint | None, finalized: BlockHeader) -> tuple[str, ...]:
         """Return the promises whose logs the node's final chain does not have after the common block."""
-        last = self._settings.start_block - 1 if ancestor is None else ancestor.block_number
-        made = await self._store.dispatched_after(self._settings.source, last)
-        if not made:
-            return ()
-        found: set[str] = set()
-        if last < finalized.number:
-            try:
-                logs = await self._node.logs(
-                    self._settings.dao, [list(self._shape.topics)], max(last + 1, 0), finalized.number
-                )
-                read = [self._shape.read(log) for log in logs]
-            except (RpcRefused, DecodeError):
-                # Too much to ask for at once: by the blocks alone, which may name one that only has moved.
-                return await self._in_replaced_blocks(ancestor, finalized)
-            found = {each.promise_id for each in read if isinstance(each, Invocation)}
-        return tuple(each.promise_id for each in made if each.promise_id not in found)
+        replaced = await self._in_replaced_blocks(ancestor, finalized)
+        last = self._last_common(ancestor)
+        if not replaced or last >= finalized.number:
+            return replaced
+        try:
+            logs = await self._node.logs(
+                self._settings.dao, [list(self._shape.topics)], max(last + 1, 0), finalized.number
+            )
+            read = [self._shape.read(log) for log in logs]
+        except (RpcRefused, DecodeError):
+            return replaced  # Too much to ask for at once: some of them may only have moved.
+        moved = {each.promise_id for each in read if isinstance(each, Invocation)}
+        return tuple(each for each in replaced if each not in moved)
+
+    def _last_common(self, ancestor: Checkpoint | None) -> int:
+        return self._settings.start_block - 1 if ancestor is None else ancestor.block_number
 
     async def _in_replaced_blocks(
         self, ancestor: Checkpoint | None, finalized: BlockHeader
     ) -> tuple[str, ...]:
-        last = self._settings.start_block - 1 if ancestor is None else ancestor.block_number
         hashes: dict[int, bytes] = {}
         gone = []
-        for each in await self._store.dispatched_after(self._settings.source, last):
+        made = await self._store.dispatched_after(self._settings.source, self._last_common(ancestor))
+        for each in made:
             number = each.block_number
             if number <= finalized.number and number not in hashes:
                 hashes[number] = (await self._node.header(number)).hash

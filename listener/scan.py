@@ -84,7 +84,7 @@ class RangeReader:
         # A node that knows the last block's hash after the logs did know the block when it gave them.
         after = await self._node.header(last)
         self._check_boundary(logs, before, after)
-        headers = [*(each for each in known if first <= each.number < last), after]
+        headers = _linked(known, first, after)
         logs = await self._audit.complete(Answer(first=first, last=last, logs=logs, headers=headers))
         found = [self._read(log) for log in logs if (log.block_hash, log.log_index) not in skipped]
         return Scanned(
@@ -106,3 +106,18 @@ class RangeReader:
             raise UnreadableLog(
                 log.block_number, log.log_index, str(error), block_hash=log.block_hash
             ) from error
+
+
+def _linked(known: Iterable[BlockHeader], first: int, last: BlockHeader) -> list[BlockHeader]:
+    """Return the last header, and those at hand from `first` on that lead up to it without a gap.
+
+    What does not lead up to it is of a block that did not stay: its filter tells nothing of this chain.
+    """
+    at_hand = {each.number: each for each in known}
+    linked = [last]
+    while linked[-1].number > first:
+        below = at_hand.get(linked[-1].number - 1)
+        if below is None or below.hash != linked[-1].parent_hash:
+            break
+        linked.append(below)
+    return linked

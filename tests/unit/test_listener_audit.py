@@ -15,9 +15,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from contracts.bindings.reputation_dao import PROPOSAL_CREATED
-from contracts.rpc import LogsIncomplete, NodeUnavailable, RpcRefused, bloom
+from contracts.rpc import LogsIncomplete, NodeUnavailable, RpcRefused, bloom, whole_blocks
 from listener import FilterCheck, FiltersContradicted, Listener, Progress, SqliteCursorStore
 from listener.audit import SAMPLE_BLOCKS, SCRUTINY_BLOCKS
+from listener.scan import RangeReader
+from listener.shapes import DaoShape
 from tests.listener_engine import PromiseStore
 from tests.listener_node import DAO, StubNode
 from tests.unit.test_listener_faults import SETTINGS, World, _Overridden
@@ -197,6 +199,54 @@ async def test_a_chain_that_keeps_no_filters_is_read_all_the_same(world: World, 
     assert world.node.asked["complete_logs"] == 0
 
 
+@pytest.fixture
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole_blocks, "PAUSE_S", 0)
+
+
+@pytest.mark.usefixtures("_no_pauses")
+async def test_a_node_that_refuses_a_block_now_and_then_is_not_believed_for_that(world: World) -> None:
+    refusals = ["too much", "too much", "internal error"]
+
+    async def now_and_then(*arguments: Any) -> Any:
+        if refusals:
+            raise RpcRefused("eth_getLogs", -32005, refusals.pop())
+        return await world.node.complete_logs(*arguments)
+
+    world.node.propose(95, 1)
+    world.node.hidden = {95}
+    node = cast(Any, _Overridden(world.node, complete_logs=now_and_then))
+    listener = Listener(SETTINGS, node, cast(Any, world.engine), world.store)
+    await listener.step()
+    world.node.head = 110
+    await stubborn(listener)
+    assert world.scored() == {1}
+    assert not refusals
+
+
+async def test_a_header_of_a_block_that_did_not_stay_tells_nothing(world: World) -> None:
+    """What was followed before it was final is at hand for the audit, and may be of another chain."""
+    world.node.forks[95] = 3
+    world.node.head = 96
+    before = await world.node.header(95)
+    del world.node.forks[95]
+    world.node.head = 110
+    world.node.propose(95, 1)
+    world.node.hidden = {95}
+    reader = RangeReader(cast(Any, world.node), ALL, DaoShape(ALL))
+    final = await world.node.header(100)
+    with pytest.raises(NodeUnavailable, match="no logs for block 95, which has 1"):
+        await reader.read(91, 100, final, known=[before])
+    world.node.looked_at.clear()
+    linked = [await world.node.header(number) for number in range(96, 100)]
+    with pytest.raises(NodeUnavailable, match="no logs for block 95"):
+        await RangeReader(cast(Any, world.node), ALL, DaoShape(ALL)).read(
+            91, 100, final, known=[before, *linked]
+        )
+    assert sorted(world.node.looked_at) == [91, 92, 93, 94, 95], "those that lead up to the last are at hand"
+
+
+@pytest.mark.usefixtures("_no_pauses")
 async def test_a_node_that_tells_no_block_whole_is_asked_for_the_block_alone(world: World) -> None:
     async def refusing(*_arguments: object) -> Any:
         raise RpcRefused("eth_getLogs", -32602, "blockHash is not supported")

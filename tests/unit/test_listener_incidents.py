@@ -73,6 +73,20 @@ async def test_a_reorg_beyond_finality_names_where_it_began_and_what_is_gone(wor
     assert "1 dispatched logs are gone" in str(error)
 
 
+async def test_what_stands_in_a_block_that_stayed_is_not_gone_because_a_node_hides_it(world: World) -> None:
+    world.node.propose(62, 1)
+    world.node.propose(70, 2)
+    listener = world.listener(replace(SETTINGS, range_blocks=10))
+    while not (await listener.step()).caught_up:
+        pass
+    world.node.forks = dict.fromkeys(range(65, 101), 5)
+    world.node.created = {62: [1]}
+    world.node.hidden = {62}
+    error = await caught(world)
+    assert error.ancestor_number == 59
+    assert error.vanished == (score_promise_id(CHAIN_ID, DAO, 2),)
+
+
 async def test_a_shorter_chain_that_differs_below_the_cursor_is_not_merely_behind(world: World) -> None:
     listener = world.listener(replace(SETTINGS, range_blocks=10))
     while not (await listener.step()).caught_up:
