@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import secrets
 import shutil
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -36,9 +38,15 @@ INNER = -1
 LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[")
 TIMEOUT_S = 60.0
 PORTS = range(20_000, 32_000)
+PORTS_EACH = 100
+"""So many of them a process takes its own from: two that play at once look for a port at the same time."""
 ASK_PAUSE_S = 0.1
 STEPS = "steps.log"
 """What was executed, in the stage's folder."""
+
+
+_returned: deque[int] = deque(maxlen=PORTS_EACH // 2)
+"""The ports that this process took last."""
 
 
 class ProgramFailed(Exception):
@@ -373,12 +381,16 @@ def free_port() -> int:
     """Return a port of this machine that nobody listens on now, for what is to be found there again.
 
     None of those that the system gives to whoever connects: one could be taken while a program is restarted.
+    None, either, that was returned just before: whoever asked for it may not listen yet.
     """
-    for port in secrets.SystemRandom().sample(PORTS, len(PORTS)):
+    first = os.getpid() * PORTS_EACH % len(PORTS)
+    own = [port for port in PORTS[first : first + PORTS_EACH] if port not in _returned]
+    for port in secrets.SystemRandom().sample(own, len(own)):
         with socket.socket() as tried, suppress(OSError):
             tried.bind(("127.0.0.1", port))
+            _returned.append(port)
             return port
-    raise ProgramFailed(f"none of the ports from {PORTS.start} to {PORTS.stop} is free")
+    raise ProgramFailed(f"none of the ports from {PORTS[first]} to {PORTS[first] + PORTS_EACH - 1} is free")
 
 
 @asynccontextmanager

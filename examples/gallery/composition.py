@@ -51,8 +51,11 @@ async def load_balanced(stage: Stage) -> str:
     url = await stage.server()
     program = "load_balanced/group.py"
     for _ in range(2):
-        await stage.start(program, "--at", url, "work")
-    await stage.keep(program, "--at", url, "work", crash=Crash(step="grind", number=2))
+        await (await stage.start(program, "--at", url, "work")).line("working")
+    # Jobs are offered to whoever came last first: to the one that is to crash.
+    await (await stage.keep(program, "--at", url, "work", crash=Crash(step="grind", number=2))).line(
+        "working"
+    )
     asked = await stage.start(program, "--at", url, "submit", "june", "12")
     return await asked.result()
 

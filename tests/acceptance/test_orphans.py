@@ -19,9 +19,11 @@ pytestmark = [
 ]
 WAIT_S = 30
 PARENT = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
 from scorers.processes import family
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Under nohup it would be ignored, and that is inherited.
 
 async def main():
     async with family(Path(sys.argv[1])) as children:
