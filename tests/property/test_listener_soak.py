@@ -13,17 +13,18 @@ from typing import Any, cast
 
 import pytest
 
-from contracts.rpc import NodeUnavailable, RpcError, RpcRefused, whole_blocks
+from contracts.rpc import NodeUnavailable, RpcError, RpcRefused
 from listener import FilterCheck, Listener, ListenerSettings, ReorgBeyondFinality, SqliteCursorStore
 from listener.incidents import Decision, report_of
 from orchestrator.domain.errors import Unavailable
 from tests.listener_engine import PromiseStore
 from tests.listener_node import CHAIN_ID, DAO, StubNode
+from tests.unit.test_listener_audit import _no_pauses, stubborn  # noqa: F401 - a fixture
 
 RECORDS = os.environ.get("DAO_SCORER_RECORDS") == "1"
 HOURS = 200 if RECORDS else 2
 REPLACEMENTS = 1_000 if RECORDS else 10
-pytestmark = pytest.mark.timeout(1_800 if RECORDS else 180)
+pytestmark = [pytest.mark.usefixtures("_no_pauses"), pytest.mark.timeout(1_800 if RECORDS else 180)]
 """By the clock: two seconds of a processor, which others may need more while records are played."""
 BLOCK_S = 12
 HOUR_BLOCKS = 3_600 // BLOCK_S
@@ -37,11 +38,6 @@ SETTINGS = ListenerSettings(
     parked_s_max=60.0,
     filter_check=FilterCheck.ALL,
 )
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole_blocks, "PAUSE_S", 0)
 
 
 @dataclass(slots=True)
@@ -193,7 +189,7 @@ async def test_beyond_finality_it_stops_and_goes_on_by_decision_only(seed: int, 
         await hour.block()
     hour.fault_rate = 0.0
     store, listener = hour.stores[0], hour.listener(hour.stores[0])
-    await caught_up(listener)
+    await stubborn(listener)
     final, before = hour.node.head - hour.node.lag, set(hour.engine.records)
     first = final - hour.chance.randrange(20)
     gone = set()
@@ -211,22 +207,11 @@ async def test_beyond_finality_it_stops_and_goes_on_by_decision_only(seed: int, 
     incident = await store.open_incident(SETTINGS.source, report, 1)
     await store.decide(incident.id, Decision.REWIND, 2)
     listener = hour.listener(store)
-    await caught_up(listener)
+    await stubborn(listener)
     assert hour.final() <= hour.ids("score", hour.engine.records), f"seed {seed}"
     assert set(hour.engine.made.values()) <= {1}
     for each in hour.stores:
         await each.close()
-
-
-async def caught_up(listener: Listener) -> None:
-    """Step until nothing is left to read, however often what a node hides is asked for again."""
-    for _ in range(400):
-        try:
-            if (await listener.step()).caught_up:
-                return
-        except NodeUnavailable:
-            continue
-    raise AssertionError("it waits for ever")
 
 
 async def replaced(listener: Listener) -> ReorgBeyondFinality:
