@@ -128,6 +128,12 @@ class Server:
             outside.submit(asyncio.run, self._create(database, tablespace)).result()
         return self.url(database)
 
+    def drop(self, database: str) -> None:
+        """Remove a database, whoever uses it. May be called within a loop."""
+        with ThreadPoolExecutor(1) as outside:
+            dropping = self.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+            outside.submit(asyncio.run, dropping).result()
+
     async def _create(self, database: str, tablespace: str) -> None:
         from orchestrator.store.postgres import PostgresStore  # noqa: PLC0415  # an extra
 

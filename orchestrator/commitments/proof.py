@@ -22,7 +22,7 @@ from orchestrator.commitments.bundle import Bundle, LeafRecord
 from orchestrator.commitments.closing import Closing, close
 from orchestrator.commitments.errors import ProofError
 from orchestrator.commitments.leaf import Commitment, hash_text
-from orchestrator.domain.ids import extends, origin_of, path_of
+from orchestrator.domain.ids import extends, origin_of, path_of, tree_of
 from orchestrator.protocol.records import PromiseRecord, PromiseState
 
 
@@ -49,11 +49,11 @@ Decode = Callable[[PromiseRecord], StepValues | None]
 
 
 def committed_steps(promises: Iterable[PromiseRecord], *, before: str) -> list[CommittedStep]:
-    """Return the committed steps that precede the promise `before` in id order, among its origin's tree.
+    """Return the committed steps that precede the promise `before` in id order, within its own tree.
 
     Raises ProofError for a malformed commitment and for an id that comes twice.
     """
-    root = origin_of(before)
+    root = tree_of(before)
     return _steps_between(_tree(promises, root), root, before)
 
 

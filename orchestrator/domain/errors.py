@@ -3,6 +3,7 @@
     OrchestratorError
     ├── Refused                    the caller: the engine will not do what was asked (status, message)
     ├── Unavailable                nobody, try again: the engine or the network did not answer
+    │   └── Unreached              … as nobody answers there at all
     ├── ApplicationError           the caller: the invoked function failed; carries type, message, data
     │   ├── PromiseCanceled        … or was cancelled
     │   ├── PromiseTimedOut        … or did not settle before its deadline
@@ -36,9 +37,16 @@ class Refused(OrchestratorError):
 
 
 class Unavailable(OrchestratorError):
-    """The engine could not be reached, or did not answer in time."""
+    """The engine could not be reached, or did not answer in time. `told`: the log has it already."""
 
     retryable = True
+    told = False
+
+
+class Unreached(Unavailable):
+    """Nobody answers where the server should be; its transport tells of it, for all that wait."""
+
+    told = True
 
 
 class ApplicationError(OrchestratorError):

@@ -7,7 +7,7 @@ Two dialects are in use by published clients: children are `root:1`, `root:1.2` 
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Collection
 
 ROOT_SEPARATOR = ":"
 CHILD_SEPARATOR = "."
@@ -18,18 +18,25 @@ _SEPARATORS = re.compile(f"[{re.escape(ROOT_SEPARATOR + CHILD_SEPARATOR)}]")
 
 def child_id(parent: str, number: int) -> str:
     """Return the id of the `number`-th child (counted from 1): `root:1`, then `root:1.2`."""
-    separator = CHILD_SEPARATOR if ROOT_SEPARATOR in parent else ROOT_SEPARATOR
-    return f"{parent}{separator}{number}"
+    return f"{_before_children(parent)}{number}"
 
 
-def numbering_of(parent: str, recorded: Container[str]) -> tuple[str, int]:
+def _before_children(parent: str) -> str:
+    """Return what stands before the numbers of the children, by the newer dialect."""
+    return f"{parent}{CHILD_SEPARATOR if ROOT_SEPARATOR in parent else ROOT_SEPARATOR}"
+
+
+def numbering_of(parent: str, recorded: Collection[str]) -> tuple[str, int]:
     """Return what stands before the numbers of a workflow's children, and the number of the first.
 
     A workflow that a worker of another SDK began goes on as it was begun, or it would take the outcome of
     one call for that of another: some count from 0, the older dialect separates by a dot. `recorded` are
     the ids that exist.
     """
-    new, old = child_id(parent, 1).removesuffix("1"), f"{parent}{CHILD_SEPARATOR}"
+    new = _before_children(parent)
+    if not recorded:
+        return new, 1
+    old = f"{parent}{CHILD_SEPARATOR}"
     for before, first in ((new, 0), (new, 1), (old, 0), (old, 1)):
         if f"{before}{first}" in recorded:
             return before, first
@@ -39,6 +46,18 @@ def numbering_of(parent: str, recorded: Container[str]) -> tuple[str, int]:
 def origin_of(promise_id: str) -> str:
     """Return the root id from which `promise_id` descends, by the newer dialect."""
     return promise_id.split(ROOT_SEPARATOR, 1)[0]
+
+
+def tree_of(promise_id: str) -> str:
+    """Return the invocation to whose tree a promise belongs: its nearest detached one, or else its root.
+
+    A detached invocation is a tree of its own, although its id stands below its root's.
+    """
+    root, separator, path = promise_id.partition(ROOT_SEPARATOR)
+    parts = path.split(CHILD_SEPARATOR) if separator else []
+    while parts and _is_number(parts[-1]):
+        parts.pop()
+    return f"{root}{separator}{CHILD_SEPARATOR.join(parts)}" if parts else root
 
 
 def extends(promise_id: str, ancestor: str) -> bool:

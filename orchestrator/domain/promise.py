@@ -25,6 +25,9 @@ class PromiseState(StrEnum):
     __hash__ = str.__hash__  # an enum's own runs in Python, and tables are asked for every command
 
 
+_PENDING = PromiseState.PENDING
+"""Asked for ten times as fast as the member of its class."""
+
 ENCRYPTION_HEADER = "encryption"
 """Names the key under which a value's data is encrypted; headers themselves are plain."""
 
@@ -62,7 +65,7 @@ class PromiseRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
     @property
     def pending(self) -> bool:
         """Tell whether the promise is still open."""
-        return self.state is PromiseState.PENDING
+        return self.state is _PENDING
 
     @property
     def is_timer(self) -> bool:
@@ -76,7 +79,7 @@ class PromiseRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
 
     def expired(self, now_ms: int) -> bool:
         """Tell whether the promise is open although its deadline has passed."""
-        return now_ms >= self.timeout_at and self.state is PromiseState.PENDING
+        return now_ms >= self.timeout_at and self.state is _PENDING
 
     def settled(self, state: PromiseState, value: Value, settled_at: int) -> PromiseRecord:
         """Return this promise in a final state; the caller has checked that it is pending (P1)."""

@@ -37,6 +37,8 @@ def span_id(promise_id: str) -> str:
 
 def under_promise(trace: str | None, promise_id: str) -> str | None:
     """Return the traceparent for what a promise's function calls, given the promise's own; None for none."""
+    if trace is None:
+        return None
     known = parse(trace)
     return None if known is None else f"00-{known[0]}-{span_id(promise_id)}-{known[2]}"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import msgspec
 
@@ -15,7 +15,6 @@ from orchestrator.domain.ending import EndingKind
 from orchestrator.domain.errors import Refused
 from orchestrator.domain.group import DeadLetter
 from orchestrator.domain.ids import between, descendants_between, extends
-from orchestrator.domain.promise import PromiseState
 from orchestrator.domain.task import TaskState
 from orchestrator.domain.transitions import TaskEvent, with_timer
 from orchestrator.engine import turns
@@ -51,6 +50,8 @@ from orchestrator.store.port import (
 from orchestrator.store.trees import LoadDueEndings, LoadEndings, LoadOpenBetween
 
 Steps = Generator[Query[Any], Any, None]
+_SEARCHES = frozenset(get_args(Search))
+_GROUP_CHANGES = frozenset(get_args(g.GroupChange))
 CLAIMS_MS = 100
 """By less than this the claims of several engines may move a row of the outbox."""
 
@@ -107,8 +108,8 @@ def batch_program(
     workspace.added = added.places
     for position in left:
         work, workspace.position = works[position], position
-        if isinstance(work.command, g.GroupChange):
-            yield from turns.change_group(workspace, work.command)
+        if type(work.command) in _GROUP_CHANGES:
+            yield from turns.change_group(workspace, cast(g.GroupChange, work.command))
         outcomes[position] = _outcome(workspace, work)
     if workspace.queues.touched:
         yield from turns.take_turns(workspace)
@@ -127,7 +128,7 @@ def batch_program(
 
 
 def _outcome(workspace: Workspace, work: Work) -> c.Answer | Refused | None:
-    if isinstance(work.command, Search):
+    if type(work.command) in _SEARCHES:
         return None
     try:
         return decide(workspace, work.command, embedded=work.embedded)
@@ -215,7 +216,7 @@ def _load_schedules(workspace: Workspace, named: Iterable[str]) -> Steps:
 
 def _may_settle(workspace: Workspace, promise_id: str, settling: Iterable[str]) -> bool:
     promise = workspace.promise(promise_id)
-    if promise is None or promise.state is not PromiseState.PENDING:
+    if promise is None or not promise.pending:
         return False
     return promise_id in settling or workspace.now_ms >= promise.timeout_at
 

@@ -16,7 +16,6 @@ from time import perf_counter
 from typing import Any
 from weakref import ref
 
-import msgspec
 import structlog
 
 from orchestrator.domain.errors import Refused, Unavailable
@@ -35,9 +34,7 @@ HELD_S_MAX = 0.002
 """After so much of commits at once a caller lets the loop turn."""
 
 
-class _Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    work: Work
-    future: asyncio.Future[c.Answer]
+_Waiting = tuple[Work, asyncio.Future[c.Answer]]
 
 
 class Committer:
@@ -114,9 +111,10 @@ class Committer:
         if len(self._queue) >= self._settings.queue_max:
             raise Unavailable(f"the engine has {len(self._queue)} requests waiting; try again later")
         future: asyncio.Future[c.Answer] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(work=work, future=future))
-        self._statistics.queued = len(self._queue)
-        self._wake.set()
+        self._queue.append((work, future))
+        self._statistics.queued = queued = len(self._queue)
+        if queued == 1:
+            self._wake.set()
         return future
 
     def wake(self) -> None:
@@ -137,9 +135,9 @@ class Committer:
             self._stopping = True
             waiting = [*self._under_way, *self._queue]
             self._queue.clear()
-            for each in waiting:
-                if not each.future.done():
-                    each.future.set_exception(Unavailable("the engine has ended; start it again"))
+            for _, future in waiting:
+                if not future.done():
+                    future.set_exception(Unavailable("the engine has ended; start it again"))
 
     async def _run_until_stopped(self) -> None:
         while not (self._stopping and not self._queue):
@@ -152,13 +150,10 @@ class Committer:
             self._tidy = False
 
     def _take(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
-        while self._queue and len(batch) < self._settings.batch_max:
-            waiting = self._queue.popleft()
-            if not waiting.future.done():  # else its caller has gone
-                batch.append(waiting)
-        self._statistics.queued = len(self._queue)
-        return batch
+        queue = self._queue
+        taken = [queue.popleft() for _ in range(min(len(queue), self._settings.batch_max))]
+        self._statistics.queued = len(queue)
+        return [waiting for waiting in taken if not waiting[1].done()]  # others' callers have gone
 
     async def _commit(self, batch: list[_Waiting]) -> None:
         sent, self._under_way = self._switchboard.sent(), batch
@@ -188,7 +183,7 @@ class Committer:
                 self._answer([waiting], result)
 
     async def _run(self, batch: list[_Waiting], sent: Sent) -> BatchResult:
-        works = [waiting.work for waiting in batch]
+        works = [work for work, _ in batch]
         started = perf_counter()
         result = await self._store.run(
             lambda now_ms: batch_program(now_ms, works, self._settings, sent), self._clock.now_ms()
@@ -209,8 +204,13 @@ class Committer:
         return elapsed
 
     def _answer(self, batch: list[_Waiting], result: BatchResult) -> None:
-        for waiting, outcome in zip(batch, result.outcomes, strict=True):
-            _resolve(waiting.future, outcome)
+        for (_, future), outcome in zip(batch, result.outcomes, strict=True):
+            if future.done():
+                continue
+            if isinstance(outcome, Refused):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
         self._tell(result)
 
     def _tell(self, result: BatchResult) -> None:
@@ -220,10 +220,10 @@ class Committer:
             _log.error("delivery failed", trace=trace_of(error))
 
     def _fail(self, batch: list[_Waiting], error: Exception) -> None:
-        answer = self._told([waiting.work for waiting in batch], error)
-        for waiting in batch:
-            if not waiting.future.done():
-                waiting.future.set_exception(answer)
+        answer = self._told([work for work, _ in batch], error)
+        for _, future in batch:
+            if not future.done():
+                future.set_exception(answer)
 
     def _told(self, works: Sequence[Work], error: Exception) -> Exception:
         """Return what callers are told of a failure."""
@@ -239,12 +239,3 @@ class Committer:
 
 def _nobody() -> None:
     return None
-
-
-def _resolve(future: asyncio.Future[Any], outcome: c.Answer | Refused) -> None:
-    if future.done():
-        return
-    if isinstance(outcome, Refused):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)

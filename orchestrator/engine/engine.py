@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast, get_args
+from typing import Any, Self, TypeVar, get_args
 
 from orchestrator.domain.errors import Refused, Unavailable
 from orchestrator.domain.trace import HERE
@@ -165,13 +165,14 @@ class Engine:
         the command may or may not have been carried out, and repeating it is safe (P2, T2).
         """
         status = 500
+        answer: AnswerT
         try:
             if type(command) in _ASIDE:
                 answer = await self._aside(command, debug_time)
             else:
                 answer = await self._carry_out(command, embedded, debug_time)
             status = 300 if isinstance(answer, c.SuspendAnswer) and not answer.suspended else 200
-            return cast(AnswerT, answer)
+            return answer
         except Refused as refusal:
             status = refusal.status
             raise
@@ -184,9 +185,7 @@ class Engine:
         finally:
             self.statistics.requests[command.KIND, status] += 1
 
-    def _carry_out(
-        self, command: c.Command[Any], embedded: bool, debug_time: int | None
-    ) -> Awaitable[c.Answer]:
+    def _carry_out(self, command: c.Command[Any], embedded: bool, debug_time: int | None) -> Awaitable[Any]:
         validate(command)
         if self._committing is None:
             raise Unavailable("the engine has not been started")
@@ -195,7 +194,7 @@ class Engine:
             return self._debugger.at(work, debug_time)
         return self._committer.carry_out(work)
 
-    async def _aside(self, command: c.Command[Any], debug_time: int | None) -> c.Answer:
+    async def _aside(self, command: c.Command[Any], debug_time: int | None) -> Any:
         if isinstance(command, DebugCommand):
             return await self._debugger.carry_out(command, debug_time)
         return c.DescribeAnswer(extensions=list(c.EXTENSIONS))

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from orchestrator.protocol import commands as c
+from orchestrator.protocol import groups as g
 from orchestrator.protocol import schedules as s
 
 
@@ -15,7 +16,8 @@ class Needs(msgspec.Struct, frozen=True):
     """`named`: promises and tasks to load. `settling`: those that the command may settle.
 
     `preload`: a task whose children the answer may carry. `held_by`: a pid whose tasks it touches.
-    `schedule`: a schedule to load. `tree`: a promise whose open descendants it touches.
+    `schedule`: a schedule to load. `tree`: a promise whose open descendants it touches. `unbounded`: what it
+    reaches cannot be told from what it names.
     """
 
     named: tuple[str, ...] = ()
@@ -24,6 +26,7 @@ class Needs(msgspec.Struct, frozen=True):
     held_by: str | None = None
     schedule: str | None = None
     tree: str | None = None
+    unbounded: bool = False
 
 
 def _named(command: Any) -> Needs:
@@ -35,11 +38,11 @@ def _settled(command: c.PromiseSettle) -> Needs:
 
 
 def _cancelled(command: c.PromiseCancel) -> Needs:
-    return Needs(named=(command.id,), tree=command.id)
+    return Needs(named=(command.id,), tree=command.id, unbounded=True)
 
 
 def _terminated(command: c.PromiseTerminate) -> Needs:
-    return Needs(named=(command.id,), settling=(command.id,), tree=command.id)
+    return Needs(named=(command.id,), settling=(command.id,), tree=command.id, unbounded=True)
 
 
 def _callback(command: c.PromiseRegisterCallback) -> Needs:
@@ -77,12 +80,16 @@ def _fence(command: c.TaskFence) -> Needs:
 
 def _heartbeat(command: c.TaskHeartbeat) -> Needs:
     if not command.tasks:
-        return Needs(held_by=command.pid)
+        return Needs(held_by=command.pid, unbounded=True)
     return Needs(named=tuple(reference.id for reference in command.tasks))
 
 
 def _schedule(command: Any) -> Needs:
     return Needs(schedule=command.id)
+
+
+def _group(_: Any) -> Needs:
+    return Needs(unbounded=True)
 
 
 _NEEDS: dict[type[c.Command[Any]], Callable[[Any], Needs]] = {
@@ -108,10 +115,14 @@ _NEEDS: dict[type[c.Command[Any]], Callable[[Any], Needs]] = {
     s.ScheduleDelete: _schedule,
     s.SchedulePause: _schedule,
     s.ScheduleResume: _schedule,
+    g.GroupSet: _group,
+    g.GroupPause: _group,
+    g.GroupResume: _group,
 }
+_NOTHING = Needs()
 
 
 def needs_of(command: c.Command[Any]) -> Needs:
     """Return what a command touches; searches touch nothing that must be loaded before."""
     tell = _NEEDS.get(type(command))
-    return tell(command) if tell is not None else Needs()
+    return tell(command) if tell is not None else _NOTHING

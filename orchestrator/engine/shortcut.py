@@ -11,7 +11,7 @@ command from here. Whatever touches a task's state or an address is decided by t
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,9 +22,10 @@ from orchestrator.domain.promise import PromiseRecord
 from orchestrator.engine.handlers.promises import new_promise, new_step
 from orchestrator.engine.needs import needs_of
 from orchestrator.protocol import commands as c
-from orchestrator.protocol import groups as g
 from orchestrator.protocol.operations import Command
 from orchestrator.store.port import Fence, Insert, InsertAll, Query, ask
+
+_Addition = c.PromiseCreate | c.PromiseRecordStep
 
 
 class Added(msgspec.Struct, frozen=True):
@@ -74,53 +75,55 @@ def _inserts_of(commands: Sequence[Command[Any]], touch_ms: int) -> dict[int, In
     found: dict[int, Insert] = {}
     touched: set[str] = set()
     for position, command in enumerate(commands):
-        insert = insert_of(command, touch_ms)
-        if insert is not None and not (touched and _follows(command, insert, touched)):
-            found[position] = insert
-            touched.add(insert.promise_id)  # where it does not apply, it comes before others of this id
+        action = _addition_of(command)
+        if action is not None and not (touched and _follows(command, action, touched)):
+            found[position] = _insert(command, action, touch_ms)
+            touched.add(action.id)  # where it does not apply, it comes before others of this id
             continue
         needs = needs_of(command)
-        if needs.tree is not None or needs.held_by is not None or isinstance(command, g.GroupChange):
-            break  # nobody knows yet what it reaches
+        if needs.unbounded:
+            break
         touched.update(needs.named)
     return found
 
 
-def _follows(command: Command[Any], insert: Insert, touched: set[str]) -> bool:
+def _follows(command: Command[Any], action: _Addition, touched: set[str]) -> bool:
     """Tell whether what a command adds may depend on, or be seen by, commands that touch these ids."""
-    if insert.promise_id in touched or (insert.fence is not None and insert.fence.task_id in touched):
+    if action.id in touched or (isinstance(command, c.TaskFence) and command.id in touched):
         return True
-    action = command.action if isinstance(command, c.TaskFence) else command
-    tags = action.tags if isinstance(action, c.PromiseCreate | c.PromiseRecordStep) else {}
+    tags = action.tags
     return tags.get(tag.BRANCH) in touched or tags.get(tag.PARENT) in touched
 
 
 def insert_of(command: Command[c.Answer], touch_ms: int) -> Insert | None:
     """Return the one statement that a command may come down to, or None; `touch_ms` as for `Fence`."""
-    if isinstance(command, c.PromiseCreate):
-        return _create(command, None)
-    if isinstance(command, c.TaskFence):
-        action, fence = command.action, Fence(task_id=command.id, version=command.version, touch_ms=touch_ms)
-        if isinstance(action, c.PromiseRecordStep) and action.forgets:
-            return None
-        if isinstance(action, c.PromiseRecordStep):
-            return Insert(
-                made=partial(new_step, action),
-                promise_id=action.id,
-                timeout_at=action.timeout_at,
-                born_ms=action.created_at,
-                fence=fence,
-            )
-        if isinstance(action, c.PromiseCreate):
-            return _create(action, fence)
+    action = _addition_of(command)
+    return None if action is None else _insert(command, action, touch_ms)
+
+
+def _addition_of(command: Command[Any]) -> _Addition | None:
+    """Return the promise that a command adds if it comes down to that, fenced or not."""
+    action = command.action if isinstance(command, c.TaskFence) else command
+    if isinstance(action, c.PromiseRecordStep):
+        return None if action.forgets else action
+    if isinstance(action, c.PromiseCreate) and tag.TARGET not in action.tags:
+        return action
     return None
 
 
-def _create(command: c.PromiseCreate, fence: Fence | None) -> Insert | None:
-    if tag.TARGET in command.tags:
-        return None
+def _insert(command: Command[Any], action: _Addition, touch_ms: int) -> Insert:
+    fence = None
+    if isinstance(command, c.TaskFence):
+        fence = Fence(task_id=command.id, version=command.version, touch_ms=touch_ms)
+    if isinstance(action, c.PromiseCreate):
+        made: Callable[[int], PromiseRecord] = partial(new_promise, action)
+        return Insert(made=made, promise_id=action.id, timeout_at=action.timeout_at, fence=fence)
     return Insert(
-        made=partial(new_promise, command), promise_id=command.id, timeout_at=command.timeout_at, fence=fence
+        made=partial(new_step, action),
+        promise_id=action.id,
+        timeout_at=action.timeout_at,
+        born_ms=action.created_at,
+        fence=fence,
     )
 
 

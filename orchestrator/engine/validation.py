@@ -34,6 +34,7 @@ GROUP_LENGTH_MAX = 1_024
 CONCURRENCY_MAX = 100_000
 RATE_MAX = 1_000_000
 _ANCESTORS = (tag.ORIGIN, tag.BRANCH, tag.PARENT)
+_NUMBERS = ((tag.PRIORITY, fault_of_priority), (tag.ATTEMPTS, fault_of_attempts))
 PERIOD_MS_MAX = 31 * 24 * 60 * 60 * 1_000
 
 
@@ -58,19 +59,24 @@ def check_id(promise_id: str) -> None:
 
 
 def _check_value(name: str, value: Value) -> None:
-    if value.data is not None and len(value.data) > DATA_LENGTH_MAX:
+    data, headers = value.data, value.headers
+    if data is not None and len(data) > DATA_LENGTH_MAX:
         raise Refused(
             413, f"{name}.data has more than {DATA_LENGTH_MAX} characters; store the value elsewhere"
         )
-    if value.headers:
-        if len(value.headers) > HEADERS_MAX:
+    if headers:
+        if len(headers) > HEADERS_MAX:
             raise Refused(400, f"{name} has more than {HEADERS_MAX} headers")
-        _check_texts(f"{name}.headers", value.headers)
+        if _may_be_long(headers):
+            _check_texts(f"{name}.headers", headers)
+
+
+def _may_be_long(texts: dict[str, str]) -> bool:
+    """Tell whether keys and values are longer together than each may be: only then is each looked at."""
+    return len("".join((*texts, *texts.values()))) > TAG_LENGTH_MAX
 
 
 def _check_texts(name: str, texts: dict[str, str]) -> None:
-    if len("".join(texts)) + len("".join(texts.values())) <= TAG_LENGTH_MAX:
-        return  # together they are no longer than each may be
     for key, text in texts.items():
         # Conditions of the hot path are written out: the message of `refuse` is made before it is needed.
         if len(key) > TAG_LENGTH_MAX or len(text) > TAG_LENGTH_MAX:
@@ -86,7 +92,8 @@ def _check_tags(command: c.PromiseCreate | c.PromiseRecordStep) -> None:
     tags = command.tags
     if len(tags) > TAGS_MAX:
         raise Refused(400, f"more than {TAGS_MAX} tags")
-    _check_texts("tags", tags)
+    if _may_be_long(tags):
+        _check_texts("tags", tags)
     checked = None
     for name in _ANCESTORS:
         ancestor = tags.get(name)
@@ -101,7 +108,7 @@ def _check_tags(command: c.PromiseCreate | c.PromiseRecordStep) -> None:
 
 
 def _check_numbers(tags: dict[str, str]) -> None:
-    for name, fault_of in ((tag.PRIORITY, fault_of_priority), (tag.ATTEMPTS, fault_of_attempts)):
+    for name, fault_of in _NUMBERS:
         if name in tags:
             fault = fault_of(tags[name])
             refuse(fault is not None, f"Invalid tag: {fault}")
@@ -242,8 +249,6 @@ def _check_suspend(command: c.TaskSuspend) -> None:
 
 
 def _check_forgets(task_id: str, forgets: list[str]) -> None:
-    if not forgets:
-        return
     refuse(len(forgets) > LIST_MAX, f"forgets may be {LIST_MAX} at most")
     for promise_id in forgets:
         check_id(promise_id)
@@ -253,19 +258,21 @@ def _check_forgets(task_id: str, forgets: list[str]) -> None:
 
 def _check_fence(command: c.TaskFence) -> None:
     _check_version(command.id, command.version)
-    match command.action:
+    action = command.action
+    match action:
         case c.PromiseRecordStep():  # first, being the most frequent
-            _check_record(command.action)
-            _check_forgets(command.id, command.action.forgets)
+            _check_record(action)
+            if action.forgets:
+                _check_forgets(command.id, action.forgets)
         case c.PromiseCreate():
-            check_create(command.action)
+            check_create(action)
         case c.PromiseSettle():
-            check_settle(command.action)
+            check_settle(action)
         case c.PromiseProgress():
-            check_id(command.action.id)
-            _check_value("value", command.action.value)
+            check_id(action.id)
+            _check_value("value", action.value)
             return
-    refuse(command.action.id == command.id, "task.fence acts on another promise than its own")
+    refuse(action.id == command.id, "task.fence acts on another promise than its own")
 
 
 def _check_heartbeat(command: c.TaskHeartbeat) -> None:

@@ -140,6 +140,15 @@ class Workspace(msgspec.Struct):
         """Return all tasks that have been taken in, as they stand now."""
         return [task for task in self._tasks.values() if task is not None]
 
+    def late(self, ids: Iterable[str]) -> list[PromiseRecord]:
+        """Return those of the promises that are open although their deadline has passed, each once."""
+        now_ms, late = self.now_ms, dict[str, PromiseRecord]()
+        for key in ids:
+            promise = self._promises[key]
+            if promise is not None and now_ms >= promise.timeout_at and promise.pending:
+                late[key] = promise
+        return list(late.values())
+
     def schedule(self, schedule_id: str) -> Schedule | None:
         """Return a schedule as it stands now, or None if it does not exist."""
         return self._schedules[schedule_id]
@@ -180,15 +189,18 @@ class Workspace(msgspec.Struct):
         """Replace a task by its next self. One that is not pending any more is not announced."""
         before = self._tasks.get(task.id)
         self._tasks[task.id] = task
-        if task.cancelled and before is not None and not before.cancelled:
-            self.cancelled.append(task.id)
         self._moved[task.id] = None
         if self.queues.groups:
             self.queues.moved(before, task, self._promises.get(task.id))
-        if before is not None and before.state is TaskState.HALTED and task.state is not TaskState.HALTED:
+        if before is None:
+            return
+        if task.cancelled and not before.cancelled:
+            self.cancelled.append(task.id)
+        if before.state is task.state:
+            return
+        if before.state is TaskState.HALTED:
             self.queues.revive(task)
-        left_queue = before is not None and before.state is TaskState.PENDING
-        if left_queue and task.state is not TaskState.PENDING:
+        elif before.state is TaskState.PENDING:
             self._executes[task.id] = None
 
     def add_callback(self, awaited: str, awaiter: str) -> None:
@@ -203,18 +215,22 @@ class Workspace(msgspec.Struct):
 
     def consume_callbacks(self, awaited: str) -> list[str]:
         """Return, in order, and remove who waits for a promise."""
-        awaiters = sorted(self._callbacks.pop(awaited, {}))
-        if awaiters:
-            self._consumed[awaited] = None
+        found = self._callbacks.pop(awaited, None)
+        if not found:
+            return []
+        self._consumed[awaited] = None
+        awaiters = sorted(found)
         for awaiter in awaiters:
             self._callbacks_added.pop((awaited, awaiter), None)
         return awaiters
 
     def consume_listeners(self, promise_id: str) -> list[str]:
         """Return, in order, and remove who listens to a promise."""
-        addresses = sorted(self._listeners.pop(promise_id, {}))
-        if addresses:
-            self._listeners_consumed[promise_id] = None
+        found = self._listeners.pop(promise_id, None)
+        if not found:
+            return []
+        self._listeners_consumed[promise_id] = None
+        addresses = sorted(found)
         for address in addresses:
             self._listeners_added.pop((promise_id, address), None)
         return addresses
@@ -224,8 +240,9 @@ class Workspace(msgspec.Struct):
         self._awaiters_done[awaiter] = None
         for awaiters in self._callbacks.values():
             awaiters.pop(awaiter, None)
-        for pair in [pair for pair in self._callbacks_added if pair[1] == awaiter]:
-            del self._callbacks_added[pair]
+        if self._callbacks_added:
+            for pair in [pair for pair in self._callbacks_added if pair[1] == awaiter]:
+                del self._callbacks_added[pair]
 
     def announce(self, task: Task) -> None:
         """Queue the message that a task waits to be acquired; in a limited group once it is its turn."""

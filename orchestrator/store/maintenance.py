@@ -20,10 +20,10 @@ from orchestrator.store.inspection import inspect_file
 from orchestrator.store.maintenance_checks import (
     CHECKS,
     EXAMPLES_MAX,
+    SQLITE,
     Finding,
     count_of,
     examples_of,
-    sqlite_tag,
     unsound,
 )
 from orchestrator.store.migration import check_revision, revision_of, upgrade_file
@@ -94,7 +94,7 @@ def _check_file(path: Path) -> list[Finding]:
             return [unsound(damage)]  # nothing else that is read from it could be believed
         findings = [unsound([])]
         for each in CHECKS:
-            sql = each.sql(sqlite_tag)
+            sql = each.sql(SQLITE)
             faults = connection.execute(count_of(sql)).fetchone()[0]
             found = [str(row[0]) for row in connection.execute(examples_of(sql))] if faults else []
             findings.append(Finding(check=each.name, invariant=each.invariant, faults=faults, examples=found))

@@ -15,8 +15,17 @@ from orchestrator.domain.queueing import Place
 from orchestrator.store.search import IMPLIED_COLUMNS, INDEXED_TAGS
 
 EXAMPLES_MAX = 5
-TagReader = Callable[[str], str]
-"""Gives the expression that reads a tag from the column `p.tags`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """How a database is asked: `tag` gives the expression that reads a tag from the column `p.tags`.
+
+    `by_id` is the condition under which a promise is found by its id, although it names a branch.
+    """
+
+    tag: Callable[[str], str]
+    by_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +34,7 @@ class Check:
 
     name: str
     invariant: str
-    sql: Callable[[TagReader], str]
+    sql: Callable[[Dialect], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +52,23 @@ def unsound(damage: Sequence[str]) -> Finding:
     return Finding(check="the file is sound", invariant="", faults=len(damage), examples=tuple(damage))
 
 
-def sqlite_tag(name: str) -> str:
-    """Read a tag in SQLite."""
+def _sqlite_tag(name: str) -> str:
     return f"""json_extract(p.tags, '$."{name}"')"""
 
 
-def postgres_tag(name: str) -> str:
-    """Read a tag in PostgreSQL."""
+def _postgres_tag(name: str) -> str:
     return f"(p.tags::json ->> '{name}')"
+
+
+SQLITE = Dialect(
+    tag=_sqlite_tag,
+    # A finished step of a root (see `sqlite_steps`): root:NUMBER
+    by_id=f"""p.branch IS NULL AND p.settled_at IS NOT NULL
+        AND {_sqlite_tag(tag.BRANCH)} = {_sqlite_tag(tag.ORIGIN)}
+        AND substr(p.id, 1, length({_sqlite_tag(tag.BRANCH)}) + 1) = {_sqlite_tag(tag.BRANCH)} || ':'
+        AND substr(p.id, length({_sqlite_tag(tag.BRANCH)}) + 2) NOT GLOB '*[^0-9]*'""",
+)
+POSTGRES = Dialect(tag=_postgres_tag, by_id="FALSE")
 
 
 def count_of(sql: str) -> str:
@@ -63,26 +81,35 @@ def examples_of(sql: str) -> str:
     return f"SELECT id FROM ({sql}) AS fault ORDER BY id LIMIT {EXAMPLES_MAX}"  # noqa: S608
 
 
-def _plain(sql: str) -> Callable[[TagReader], str]:
+def _plain(sql: str) -> Callable[[Dialect], str]:
     return lambda _: sql
 
 
-def _untasked(read: TagReader) -> str:
-    target = read(tag.TARGET)
+def _untasked(dialect: Dialect) -> str:
+    target = dialect.tag(tag.TARGET)
     return f"""SELECT p.id FROM promises p LEFT JOIN tasks t ON t.id = p.id
         WHERE coalesce(t.target, '') <> coalesce({target}, '')"""  # noqa: S608
 
 
-def _misplaced(read: TagReader) -> str:
+def _misplaced(dialect: Dialect) -> str:
+    read, branch = dialect.tag, dialect.tag(tag.BRANCH)
+    excuses = {
+        "branch": f"p.branch = p.id AND p.target IS NOT NULL AND {branch} IS NULL OR {dialect.by_id}",
+        **{
+            column: f"p.{column} IS NULL AND {read(name)} = coalesce(p.branch, {branch})"
+            for name, column in INDEXED_TAGS.items()
+            if column in IMPLIED_COLUMNS
+        },
+    }
     wrong = (
         f"coalesce(p.{column}, '') <> coalesce({read(name)}, '')"
-        + (f" AND NOT (p.{column} IS NULL AND {read(name)} = p.branch)" if column in IMPLIED_COLUMNS else "")
+        + (f" AND ({excuses[column]}) IS NOT TRUE" if column in excuses else "")
         for name, column in INDEXED_TAGS.items()
     )
     return f"SELECT p.id FROM promises p WHERE {' OR '.join(wrong)}"  # noqa: S608
 
 
-def _uncounted(_: TagReader) -> str:
+def _uncounted(_: Dialect) -> str:
     addresses = " OR ".join(
         f"t.target = '{form}' || g.id OR substr(t.target, 1, length(g.id) + 12) = '{form}' || g.id || '/'"
         for form in ("poll://any@", "poll://uni@")

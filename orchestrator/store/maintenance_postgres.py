@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from orchestrator.store.errors import StoreError
-from orchestrator.store.maintenance_checks import CHECKS, Finding, count_of, examples_of, postgres_tag
+from orchestrator.store.maintenance_checks import CHECKS, POSTGRES, Finding, count_of, examples_of
 from orchestrator.store.migration import check_revision
 from orchestrator.store.postgres_connections import Connection, Connections
 from orchestrator.store.postgres_faults import FAULTS, running_error
@@ -54,7 +54,7 @@ async def check(url: str) -> list[Finding]:
         findings = []
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             for each in CHECKS:
-                sql = each.sql(postgres_tag)
+                sql = each.sql(POSTGRES)
                 faults = await connection.fetchval(count_of(sql), timeout=_SLOW_S)
                 rows = await connection.fetch(examples_of(sql), timeout=_SLOW_S) if faults else []
                 found = tuple(str(row[0]) for row in rows)

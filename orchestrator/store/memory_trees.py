@@ -17,7 +17,11 @@ from orchestrator.store.memory_tables import Tables
 def _load_open_between(tables: Tables, query: trees.LoadOpenBetween) -> list[str]:
     start = bisect_right(tables.ids, query.after)
     ids = takewhile(lambda key: key < query.before, islice(tables.ids, start, None))
-    return list(islice((key for key in ids if tables.promises[key].pending), query.limit))
+    return list(islice((key for key in ids if _is_open_member(tables.promises[key])), query.limit))
+
+
+def _is_open_member(promise: PromiseRecord) -> bool:
+    return promise.pending and promise.tags.get(tag.ORIGIN, promise.id) != promise.id
 
 
 def _load_endings(tables: Tables, query: trees.LoadEndings) -> list[TreeEnding]:

@@ -154,7 +154,7 @@ async def _load_trees(held: Held, query: trees.LoadTrees) -> trees.MemberPage:
     values = (*query.after, query.limit)
     by_origin = await held.connection.fetch(sql.LOAD_TREES_BY["origin"], *values)
     by_branch = await held.connection.fetch(sql.LOAD_TREES_BY["branch"], *values)
-    return member_page_of(by_origin, by_branch, query.limit)
+    return member_page_of(by_origin, by_branch, limit=query.limit)
 
 
 async def _load_groups(held: Held, _: port.LoadGroups) -> list[str | None]:

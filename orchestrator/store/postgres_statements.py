@@ -21,6 +21,7 @@ from orchestrator.store.rows import (
     SCHEDULE_COLUMNS,
     TASK_COLUMNS,
 )
+from orchestrator.store.schema import OPEN_MEMBER as _OPEN_MEMBER
 from orchestrator.store.schema import (
     callbacks,
     listeners,
@@ -105,9 +106,9 @@ _DEADLINE = """least(
         (SELECT asked_at FROM tree_endings ORDER BY asked_at, id LIMIT 1)
     )"""
 LOAD_DEADLINE = f"SELECT {_DEADLINE}"
-LOAD_OPEN_BETWEEN = """
-    SELECT id FROM promises WHERE state = 'pending' AND id > $1 AND id < $2 ORDER BY id LIMIT $3
-"""
+LOAD_OPEN_BETWEEN = f"""
+    SELECT id FROM promises WHERE {_OPEN_MEMBER.text} AND id > $1 AND id < $2 ORDER BY id LIMIT $3
+"""  # noqa: S608
 _ENDING = _columns("e", ENDING_COLUMNS)
 LOAD_ENDINGS = f"SELECT {_ENDING} FROM tree_endings e WHERE e.id = ANY($1::text[])"  # noqa: S608
 LOAD_DUE_ENDINGS = "SELECT id FROM tree_endings WHERE asked_at <= $1 ORDER BY asked_at, id LIMIT $2"

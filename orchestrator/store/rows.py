@@ -102,17 +102,18 @@ def promise_of(row: Sequence[Any]) -> PromiseRecord:
 
 
 def member_page_of(
-    by_origin: Sequence[Sequence[Any]], by_branch: Sequence[Sequence[Any]], limit: int
+    by_origin: Sequence[Sequence[Any]], *others: Sequence[Sequence[Any]], limit: int
 ) -> MemberPage:
-    """Merge members found by either column, at most `limit` by each, into a page in order of (origin, id).
+    """Merge members found in several ways, at most `limit` by each, into a page in order of (origin, id).
 
-    Rows are origin, id, settled_at, value_headers and tags, with the branch in the place of the origin where
-    they were found by that; of these only those count that name their branch as their origin.
+    Rows are origin, id, settled_at, value_headers and tags. With the branch in the place of the origin where
+    they were found by `others`: of these only those count that name their branch as their origin.
     """
-    ends = [(rows[-1][0], rows[-1][1]) for rows in (by_origin, by_branch) if len(rows) == limit]
+    ends = [(rows[-1][0], rows[-1][1]) for rows in (by_origin, *others) if len(rows) == limit]
     after = min(ends, default=None)
     members = [_tree_member_of(row) for row in by_origin]
-    members += [each for each in map(_tree_member_of, by_branch) if each.tags.get(tag.ORIGIN) == each.origin]
+    for rows in others:
+        members += [each for each in map(_tree_member_of, rows) if each.tags.get(tag.ORIGIN) == each.origin]
     # One that was written before such columns were left empty is found by both.
     found = {(each.origin, each.id): each for each in members}
     return MemberPage(
@@ -186,23 +187,26 @@ def _headers_text(value: Value) -> str | None:
     return None if value.headers is None else _encode_json(value.headers).decode()
 
 
-def promise_row(promise: PromiseRecord) -> tuple[object, ...]:
-    """Return the columns of a new promise, in the order of PROMISE_ALL_COLUMNS."""
-    tags = promise.tags
+def promise_row(promise: PromiseRecord, *, by_id: bool = False) -> tuple[object, ...]:
+    """Return the columns of a new promise, in the order of PROMISE_ALL_COLUMNS.
+
+    With `by_id` its branch stays empty: it is found by its id.
+    """
+    tags, param, value = promise.tags, promise.param, promise.value
     origin, branch, parent = tags.get(tag.ORIGIN), tags.get(tag.BRANCH), tags.get(tag.PARENT)
     return (
         promise.id,
         str(promise.state),
-        _headers_text(promise.param),
-        promise.param.data,
-        _headers_text(promise.value),
-        promise.value.data,
+        _headers_text(param),
+        param.data,
+        _headers_text(value),
+        value.data,
         _encode_json(tags).decode() if tags else "{}",
         promise.timeout_at,
         promise.created_at,
         promise.settled_at,
         None if origin == branch else origin,
-        branch,
+        None if by_id else branch,
         None if parent == branch else parent,
         tags.get(tag.SCHEDULE),
         tags.get(tag.TARGET),

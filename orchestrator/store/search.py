@@ -18,6 +18,8 @@ INDEXED_TAGS = {
     tag.TARGET: "target",
 }
 """The tags that every store has an index for, and their columns; the one that leaves least comes first."""
+LINEAGE_TAGS = frozenset({tag.PARENT, tag.BRANCH, tag.ORIGIN})
+"""The tags that tell of a promise's place in its tree."""
 IMPLIED_COLUMNS = ("parent", "origin")
 """Columns that are empty where the branch says the same."""
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import chain
+from operator import itemgetter
 from sqlite3 import Connection
 
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.store.port import Insert, InsertAll
 from orchestrator.store.rows import PROMISE_ALL_COLUMNS, promise_row
+from orchestrator.store.sqlite_steps import stands_by_id
 from orchestrator.store.statements import INSERT_PROMISE
 
 _ROWS_MAX = 128
-"""Rows of one statement; with their 19 values each they stay far below what SQLite takes (32,766)."""
+"""Rows of one statement; with at most 19 values each they stay far below what SQLite takes (32,766)."""
 _COLUMNS = ", ".join(PROMISE_ALL_COLUMNS)
 _HELD = """
     EXISTS (
@@ -29,6 +31,14 @@ _HELD = """
     )
 """
 _HELD_VALUES = 4
+_SELDOM = ("value_headers", "origin", "branch", "parent", "schedule", "target")
+_SELDOM_AT = tuple(PROMISE_ALL_COLUMNS.index(name) for name in _SELDOM)
+_seldom_of = itemgetter(*_SELDOM_AT)
+_EMPTY = (None,) * len(_SELDOM)
+_OTHERS_AT = tuple(at for at in range(len(PROMISE_ALL_COLUMNS)) if at not in _SELDOM_AT)
+_HELD_AT = tuple(range(len(PROMISE_ALL_COLUMNS), len(PROMISE_ALL_COLUMNS) + _HELD_VALUES))
+_others_of = itemgetter(*_OTHERS_AT), itemgetter(*_OTHERS_AT, *_HELD_AT)
+"""What is left of a row, without a fence and with one, where the columns that are seldom filled are not."""
 INSERT_IF_ABSENT = f"{INSERT_PROMISE} ON CONFLICT (id) DO NOTHING"
 INSERT_FENCED = f"""
     INSERT INTO promises ({_COLUMNS}) SELECT {", ".join("?" * len(PROMISE_ALL_COLUMNS))}
@@ -50,9 +60,11 @@ def insert_all(connection: Connection, query: InsertAll, now_ms: int) -> list[Pr
     """Add promises within a transaction; None for each that was not. None depends on another."""
     if len(query.inserts) == 1:
         return [insert(connection, query.inserts[0], now_ms)]
-    promises = [each.made(now_ms) for each in query.inserts]
+    promises: list[PromiseRecord] = []
     rows: tuple[list[tuple[object, ...]], ...] = [], []
-    for promise, each in zip(promises, query.inserts, strict=True):
+    for each in query.inserts:
+        promise = each.made(now_ms)
+        promises.append(promise)
         rows[each.fence is not None].append(_values(promise, each, now_ms))
     added = {key for fenced, some in enumerate(rows) for key in _add(connection, some, bool(fenced))}
     return [promise if promise.id in added else None for promise in promises]
@@ -62,16 +74,20 @@ def _values(promise: PromiseRecord, query: Insert, now_ms: int) -> tuple[object,
     fence = query.fence
     if fence is None:
         return promise_row(promise)
-    return (*promise_row(promise), fence.task_id, fence.version, now_ms - fence.touch_ms, now_ms)
+    row = promise_row(promise, by_id=stands_by_id(promise, fence))
+    return (*row, fence.task_id, fence.version, now_ms - fence.touch_ms, now_ms)
 
 
 def _add(connection: Connection, rows: Sequence[tuple[object, ...]], fenced: bool) -> Iterator[str]:
     """Add rows and yield the ids of those that were added."""
     for start in range(0, len(rows), _ROWS_MAX):
         some = rows[start : start + _ROWS_MAX]
+        whole = {*map(_seldom_of, some)} != {_EMPTY}
+        if not whole:
+            some = list(map(_others_of[fenced], some))
         places = 1 << (len(some) - 1).bit_length()
         nothing = (None,) * len(some[0]) * (places - len(some))
-        done = connection.execute(_statement(places, fenced), (*chain.from_iterable(some), *nothing))
+        done = connection.execute(_statement(places, fenced, whole), (*chain.from_iterable(some), *nothing))
         if done.rowcount == len(some):
             yield from (str(row[0]) for row in some)
         elif done.rowcount:
@@ -80,13 +96,17 @@ def _add(connection: Connection, rows: Sequence[tuple[object, ...]], fenced: boo
 
 
 @cache
-def _statement(places: int, fenced: bool) -> str:
-    """Return the statement that adds up to `places` rows; where there are fewer, the others hold nulls."""
-    width = len(PROMISE_ALL_COLUMNS)
+def _statement(places: int, fenced: bool, whole: bool) -> str:
+    """Return the statement that adds up to `places` rows; where there are fewer, the others hold nulls.
+
+    Unless it is `whole` it leaves out the columns that are seldom filled.
+    """
+    columns = PROMISE_ALL_COLUMNS if whole else [PROMISE_ALL_COLUMNS[at] for at in _OTHERS_AT]
+    width = len(columns)
     names = [f"column{number}" for number in range(1, width + _HELD_VALUES * fenced + 1)]
     row = f"({', '.join('?' * len(names))})"
     condition = _HELD.format(*names[width:]) if fenced else "column1 IS NOT NULL"
     return f"""
-        INSERT INTO promises ({_COLUMNS}) SELECT {", ".join(names[:width])}
+        INSERT INTO promises ({", ".join(columns)}) SELECT {", ".join(names[:width])}
         FROM (VALUES {", ".join([row] * places)}) WHERE {condition} ON CONFLICT (id) DO NOTHING
     """  # noqa: S608

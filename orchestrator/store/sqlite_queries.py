@@ -5,10 +5,12 @@ Runs in the store's thread, inside its transaction, and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from sqlite3 import Connection
 from typing import Any
 
+from orchestrator.domain import tags as tag
 from orchestrator.domain.ending import TreeEnding
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.schedule import Schedule
@@ -26,7 +28,6 @@ from orchestrator.store.rows import (
     ids_text,
     member_page_of,
     promise_of,
-    promise_row,
     schedule_of,
     schedule_row,
     settled_row,
@@ -36,11 +37,13 @@ from orchestrator.store.rows import (
 from orchestrator.store.search import (
     IMPLIED_COLUMNS,
     INDEXED_TAGS,
+    LINEAGE_TAGS,
     indexed_of,
     matches,
     page_of,
     page_of_schedules,
 )
+from orchestrator.store.sqlite_steps import Row, created_row, numbered
 
 _TASK_AT = len(PROMISE_COLUMNS)
 
@@ -81,18 +84,24 @@ def _load_due_endings(connection: Connection, query: trees.LoadDueEndings) -> li
 
 
 def _load_preloads(connection: Connection, query: port.LoadPreloads) -> dict[str, list[PromiseRecord]]:
-    return {
-        key: [
-            promise_of(row)
-            for row in connection.execute(lineage.LOAD_PRELOAD, _preloaded(key, branch, query.limit))
-        ]
-        for key, branch in query.keys
-    }
+    return {key: _preloaded(connection, key, branch, query.limit) for key, branch in query.keys}
 
 
-def _preloaded(key: str, branch: str, limit: int) -> tuple[object, ...]:
-    side = limit + 1  # the task itself may be among them
-    return branch, side, key, side, key, key, branch, key, side, key, limit
+def _preloaded(connection: Connection, key: str, branch: str, limit: int) -> list[PromiseRecord]:
+    def related(row: Sequence[Any]) -> PromiseRecord | None:
+        promise = promise_of(row)
+        tags = promise.tags
+        return promise if tags.get(tag.BRANCH) == branch or tags.get(tag.PARENT) == key else None
+
+    side = limit + 2  # the task itself may be among them, and the task whose branch it is
+    values = (branch, side, key, side, key, key, branch, key, side, key, 3 * side)
+    rows = connection.execute(lineage.LOAD_PRELOAD, values)
+    found = {promise.id: promise for promise in map(related, rows) if promise is not None}
+    for root in {branch, key}:
+        steps = (related(row) for row in numbered(connection, root))
+        found |= {step.id: step for step in islice(filter(None, steps), side)}
+    found.pop(key, None)
+    return [found[each] for each in sorted(found)[:limit]]
 
 
 def _load_held(connection: Connection, query: port.LoadHeld) -> list[port.Row]:
@@ -140,8 +149,22 @@ def _search_promises(connection: Connection, query: port.SearchPromises) -> port
             statement, values = lineage.SEARCH_PROMISES_BY_IMPLIED[column], [*values, *values, query.scan_max]
         else:
             statement = lineage.SEARCH_PROMISES_BY[column]
-    candidates = (promise_of(row) for row in connection.execute(statement, values))
+    rows = connection.execute(statement, values).fetchall()
+    if name in LINEAGE_TAGS:
+        steps = islice(numbered(connection, query.tags[name], query.cursor or ""), query.scan_max)
+        rows = _merged(rows, list(steps), query.scan_max)
+    candidates = map(promise_of, rows)
     return page_of(candidates, lambda promise: matches(promise, query), query.limit, query.scan_max)
+
+
+def _merged(some: list[Row], others: list[Row], limit: int) -> list[Row]:
+    """Merge rows by id up to where both are complete, of which either is cut off if it has `limit` rows."""
+    if not others:
+        return some
+    found = {row[0]: row for row in (*some, *others)}
+    ends = [rows[-1][0] for rows in (some, others) if len(rows) == limit]
+    end = min(ends, default=None)
+    return [found[each] for each in sorted(found) if end is None or each <= end]
 
 
 def _search_tasks(connection: Connection, query: port.SearchTasks) -> port.Page[Task]:
@@ -171,7 +194,18 @@ def _load_trees(connection: Connection, query: trees.LoadTrees) -> trees.MemberP
     values = (*query.after, query.limit)
     by_origin = connection.execute(lineage.LOAD_TREES_BY_ORIGIN, values).fetchall()
     by_branch = connection.execute(lineage.LOAD_TREES_BY_BRANCH, values).fetchall()
-    return member_page_of(by_origin, by_branch, query.limit)
+    roots = dict.fromkeys([query.after[0], *(row[0] for row in by_branch if row[0] == row[1])])
+    steps = list(islice(_steps_of_trees(connection, roots, query.after[1]), query.limit))
+    return member_page_of(by_origin, by_branch, steps, limit=query.limit)
+
+
+def _steps_of_trees(connection: Connection, roots: Iterable[str], after: str) -> Iterator[Row]:
+    """Yield what `member_page_of` reads of the steps of roots in order; those of the first behind `after`."""
+    for root in roots:
+        for row in numbered(connection, root, after):
+            step = dict(zip(PROMISE_COLUMNS, row, strict=True))
+            yield root, step["id"], step["settled_at"], step["value_headers"], step["tags"]
+        after = ""
 
 
 def _load_groups(connection: Connection, _: port.LoadGroups) -> list[str | None]:
@@ -259,7 +293,7 @@ def _unblock_row(row: port.QueuedUnblock) -> Sequence[Any]:
 _WRITTEN: tuple[tuple[str, str, Callable[[Any], Sequence[Any]]], ...] = (
     ("executes_sent", sql.REMOVE_EXECUTE_SENT, _itself),
     ("unblocks_sent", sql.REMOVE_UNBLOCK, _itself),
-    ("promises_created", sql.INSERT_PROMISE, promise_row),
+    ("promises_created", sql.INSERT_PROMISE, created_row),
     ("promises_settled", sql.SETTLE_PROMISE, settled_row),
     ("tasks", sql.PUT_TASK, task_row),
     ("callbacks_of_awaited_removed", sql.REMOVE_CALLBACKS_OF_AWAITED, _key),

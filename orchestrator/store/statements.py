@@ -18,6 +18,7 @@ from orchestrator.store.rows import (
     SCHEDULE_COLUMNS,
     TASK_COLUMNS,
 )
+from orchestrator.store.schema import OPEN_MEMBER as _OPEN_MEMBER
 from orchestrator.store.schema import (
     callbacks,
     listeners,
@@ -77,7 +78,7 @@ LOAD_EMBEDDED = _text(
 LOAD_DUE_PROMISES = _text(
     sa.select(promises.c.id)
     .where(promises.c.state == sa.literal_column("'pending'"), promises.c.timeout_at <= _given("now"))
-    .order_by(promises.c.timeout_at, promises.c.id)
+    .order_by(promises.c.timeout_at)
     .limit(_given("limit"))
     .offset(_ZERO),
     "now",
@@ -123,7 +124,7 @@ LOAD_OPEN_BETWEEN = _text(
     # Else the planner may walk through all that has settled of a tree.
     .with_hint(promises, "INDEXED BY promises_open", "sqlite")
     .where(
-        promises.c.state == sa.literal_column("'pending'"),
+        _OPEN_MEMBER,
         promises.c.id > _given("after"),
         promises.c.id < _given("before"),
     )

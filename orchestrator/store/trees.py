@@ -10,7 +10,10 @@ from orchestrator.store.port import Query
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOpenBetween(Query[list[str]]):
-    """Ids of pending promises between `after` and `before`, both left out; in order, at most `limit`."""
+    """Ids of pending promises between `after` and `before`, both left out; in order, at most `limit`.
+
+    All that name an origin other than themselves are among them: others belong to no tree but their own.
+    """
 
     after: str
     before: str

@@ -12,10 +12,23 @@ import pytest
 
 from orchestrator.domain import tags as tag
 from orchestrator.domain.promise import EMPTY, PromiseRecord, PromiseState
+from orchestrator.domain.task import Task, TaskState
 from orchestrator.store import Store
-from orchestrator.store.port import Changes, LoadPreloads, Program, SearchPromises, Write, ask
+from orchestrator.store.maintenance_checks import CHECKS, SQLITE
+from orchestrator.store.port import (
+    Changes,
+    Fence,
+    Insert,
+    InsertAll,
+    LoadPreloads,
+    Program,
+    SearchPromises,
+    Write,
+    ask,
+)
 from orchestrator.store.sqlite import SqliteStore
-from orchestrator.store.trees import LoadTrees
+from orchestrator.store.sqlite_steps import numbered
+from orchestrator.store.trees import LoadOpenBetween, LoadTrees
 from tests.engine_world import STORES, store_on_the_tests_clock, store_url
 
 NAMES = (tag.ORIGIN, tag.BRANCH, tag.PARENT)
@@ -56,6 +69,80 @@ def promises_of(chance: random.Random) -> list[PromiseRecord]:
 
 def _written(promises: Sequence[PromiseRecord]) -> Program[None]:
     yield from ask(Write(changes=Changes(promises_created=list(promises))))
+
+
+def task_tree_of(chance: random.Random) -> tuple[list[PromiseRecord], list[PromiseRecord]]:
+    """Return promises that stand for tasks, or were made by hand; and steps that holders of tasks add."""
+    named: dict[str, PromiseRecord] = {}
+    for root in ROOTS:
+        target = {tag.TARGET: "poll://any@workers"} if root == "a" or chance.random() < 0.8 else {}
+        own = dict.fromkeys(NAMES, root) if chance.random() < 0.7 else {}
+        named[root] = _promise(root, own | target)
+    plain = [_promise(f"a:{number}", dict.fromkeys(NAMES, "a"), settled=True) for number in (9, 10, 20)]
+    steps = {step.id: step for step in plain}
+    for _ in range(120):
+        root = chance.choice(ROOTS)
+        key = f"{root}{chance.choice(':.')}{chance.randrange(15)}"
+        if chance.random() < 0.4:
+            key = f"{key}{chance.choice(':.')}{chance.randrange(4)}"
+        if key in named or key in steps:
+            continue
+        tags = {name: root for name in NAMES if chance.random() < 0.95}
+        if chance.random() < 0.2:
+            tags[chance.choice(NAMES)] = chance.choice((key, *ROOTS))
+        steps[key] = _promise(key, tags, settled=chance.random() < 0.8)
+    made = {key for key, step in steps.items() if step not in plain and chance.random() < 0.2}
+    return (
+        [*named.values(), *(steps[key] for key in made)],
+        [step for key, step in steps.items() if key not in made],
+    )
+
+
+def _promise(key: str, tags: dict[str, str], *, settled: bool = False) -> PromiseRecord:
+    return PromiseRecord(
+        id=key,
+        state=PromiseState.RESOLVED if settled else PromiseState.PENDING,
+        param=EMPTY,
+        value=EMPTY,
+        tags=tags,
+        timeout_at=9,
+        created_at=1,
+        settled_at=1 if settled else None,
+    )
+
+
+def _task(promise: PromiseRecord) -> Task:
+    return Task(
+        id=promise.id,
+        state=TaskState.ACQUIRED,
+        version=1,
+        target=promise.tags[tag.TARGET],
+        pid="p",
+        ttl_ms=9,
+        timer_at=9,
+        touched_at=1,
+    )
+
+
+def _held(roots: Sequence[PromiseRecord]) -> Program[None]:
+    tasks = [_task(root) for root in roots if tag.TARGET in root.tags]
+    yield from ask(Write(changes=Changes(promises_created=list(roots), tasks=tasks)))
+
+
+def _added(steps: Sequence[PromiseRecord]) -> Program[None]:
+    """Add steps as the holders of the tasks do whose ids they extend; by hand where the store would not."""
+    inserts = [
+        Insert(
+            made=lambda _, step=step: step,  # type: ignore[misc]
+            promise_id=step.id,
+            timeout_at=step.timeout_at,
+            fence=Fence(task_id=step.tags.get(tag.BRANCH, step.id), version=1, touch_ms=10),
+        )
+        for step in steps
+    ]
+    added = yield from ask(InsertAll(inserts=inserts))
+    left = [step for step, answer in zip(steps, added, strict=True) if answer is None]
+    yield from ask(Write(changes=Changes(promises_created=left)))
 
 
 async def _answer(store: Store, query: Any) -> Any:
@@ -110,6 +197,10 @@ async def _agrees(store: Store, promises: Sequence[PromiseRecord], chance: rando
     trees = sorted((each.tags[tag.ORIGIN], each.id) for each in promises if tag.ORIGIN in each.tags)
     for limit in (1, 2, 7, 1_000):
         assert await _walked(store, limit) == trees, limit
+    inside = ids(lambda promise: promise.pending and promise.tags.get(tag.ORIGIN, promise.id) != promise.id)
+    found = await _answer(store, LoadOpenBetween(after="", before="d", limit=len(promises)))
+    assert set(inside) <= set(found) <= set(ids(lambda _: True))
+    assert found == sorted(found)
 
 
 @pytest.mark.parametrize("_", range(3))
@@ -117,6 +208,21 @@ async def test_lineage(store: Store, chance: random.Random, _: int) -> None:
     promises = promises_of(chance)
     await store.run(lambda _: _written(promises), 0)
     await _agrees(store, promises, chance)
+
+
+@pytest.mark.parametrize("_", range(3))
+async def test_lineage_of_steps(store: Store, chance: random.Random, _: int) -> None:
+    """Most steps of a root stand in no index of SQLite."""
+    roots, steps = task_tree_of(chance)
+    await store.run(lambda _: _held(roots), 1)
+    await store.run(lambda _: _added(steps), 1)
+    if isinstance(store, SqliteStore):
+        assert store._connection is not None
+        by_id = "SELECT count(*) FROM promises WHERE branch IS NULL AND tags LIKE '%branch%'"
+        assert store._connection.execute(by_id).fetchone()[0] >= 3
+        wrong = next(each for each in CHECKS if each.name == "a promise is found by its tags")
+        assert store._connection.execute(wrong.sql(SQLITE)).fetchall() == []
+    await _agrees(store, sorted([*roots, *steps], key=lambda promise: promise.id), chance)
 
 
 async def test_lineage_in_a_file_of_before(chance: random.Random) -> None:
@@ -134,4 +240,43 @@ async def test_lineage_in_a_file_of_before(chance: random.Random) -> None:
     store._connection.execute(FILL.format(**read))
     assert store._connection.execute(empty).fetchone()[0] == 0
     await _agrees(store, promises, chance)
+    await store.close()
+
+
+async def test_steps_are_found_without_what_lies_below_them() -> None:
+    """A workflow of 300 local children of 30 steps each: its own 600 calls are read, not 9,000 more."""
+    store = SqliteStore(None)
+    await store.open()
+    connection = store._connection
+    assert connection is not None
+    tags = dict.fromkeys(NAMES, "w")
+    await store.run(lambda _: _held([_promise("w", tags | {tag.TARGET: "poll://any@workers"})]), 1)
+    calls = [_promise(f"w:{number}", tags, settled=True) for number in range(600)]
+    await store.run(lambda _: _added(calls), 1)
+
+    def read() -> tuple[list[str], int]:
+        turns = 0
+
+        def count() -> None:
+            nonlocal turns
+            turns += 1
+
+        connection.set_progress_handler(count, 100)
+        found = [row[0] for row in numbered(connection, "w")]
+        connection.set_progress_handler(None, 0)
+        return found, turns
+
+    expected, alone = read()
+    assert expected == sorted(call.id for call in calls)
+    below = [
+        _promise(f"w:{number}.{step}", tags | {tag.PARENT: f"w:{number}"}, settled=True)
+        for number in range(0, 600, 2)
+        for step in range(30)
+    ]
+    await store.run(lambda _: _written(below), 1)
+    found, among = read()
+    assert found == expected
+    assert among < 4 * alone
+    assert [row[0] for row in numbered(connection, "w", "w:99")] == []
+    assert [row[0] for row in numbered(connection, "w", "w:97")] == ["w:98", "w:99"]
     await store.close()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from orchestrator.store import (
     schema,
     sqlite_gauges,
     sqlite_insert,
+    sqlite_steps,
     statements,
 )
 from orchestrator.store.migration import _KNOWN, upgrade, upgrade_file
@@ -233,8 +235,11 @@ def test_what_was_stored_before_is_found_by_target_and_schedule(tmp_path: Path) 
         )
     upgrade_file(path)
     with engine.connect() as connection:
-        found = connection.exec_driver_sql("SELECT id, schedule, target FROM promises ORDER BY id").all()
-    assert found == [("p", "s", "poll://any@g"), ("q", None, None)]
+        found = connection.exec_driver_sql(
+            "SELECT id, schedule, target, branch FROM promises ORDER BY id"
+        ).all()
+    # A task without a branch's tag stands in the index of branches: its tree is found by it.
+    assert found == [("p", "s", "poll://any@g", "p"), ("q", None, None, None)]
 
 
 async def test_the_file_is_durable_by_default(tmp_path: Path) -> None:
@@ -247,17 +252,17 @@ async def test_the_file_is_durable_by_default(tmp_path: Path) -> None:
 
 def _statements() -> dict[str, str]:
     found: dict[str, str] = {}
-    modules = (statements, lineage_statements, sqlite_insert, sqlite_gauges, group_statements)
+    modules = (statements, lineage_statements, sqlite_insert, sqlite_steps, sqlite_gauges, group_statements)
     for name, value in {name: value for module in modules for name, value in vars(module).items()}.items():
-        if not name.isupper() or name.startswith("_") or name.endswith(("_COLUMNS", "_TAGS")):
+        if not name.isupper() or name.startswith("_") or name.endswith(("_COLUMNS", "_TAGS", "_SEPARATOR")):
             continue
         found |= (
             {f"{name}_{key}": text for key, text in value.items()}
             if isinstance(value, dict)
             else {name: value}
         )
-    for fenced in (False, True):
-        found[f"INSERT_MANY_{fenced}"] = sqlite_insert._statement(4, fenced)
+    for fenced, whole in product((False, True), repeat=2):
+        found[f"INSERT_MANY_{fenced}_{whole}"] = sqlite_insert._statement(4, fenced, whole)
     return found
 
 

@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from itertools import product
 from typing import Any
 
 from orchestrator.domain.errors import Refused
@@ -24,6 +25,7 @@ from tests.engine_world import GROUP, TARGET, World, world
 from tests.postgres_server import Server
 
 SEQUENCES, STEPS = 60, 120
+LINEAGE = ("resonate:branch", "resonate:origin", "resonate:parent")
 IDS = ["a", "a:1", "a:2", "a:1.1", "b", "b:1", "e"]
 PIDS = ["w1", "w2"]
 URLS = ["memory://", "sqlite:///:memory:"]
@@ -84,9 +86,17 @@ class Generator:
         awaiter = awaiter or self.key()
         return c.PromiseRegisterCallback(awaited=self.related(awaiter), awaiter=awaiter)
 
-    def record(self) -> c.PromiseRecordStep:
+    def record(self, held: str) -> c.PromiseRecordStep:
+        """Return a step, mostly one as the holder of a root's task records it."""
+        key, named = self.key(), LINEAGE if self.chance.random() < 0.6 else ()
+        if ":" not in held and self.chance.random() < 0.8:
+            key, named = f"{held}:{self.chance.randint(1, 12)}", LINEAGE
         return c.PromiseRecordStep(
-            id=self.key(), timeout_at=self.now_ms + 500, created_at=self.now_ms, state=PromiseState.RESOLVED
+            id=key,
+            timeout_at=self.now_ms + 500,
+            created_at=self.now_ms,
+            state=PromiseState.RESOLVED,
+            tags=dict.fromkeys(named, key.split(":", 1)[0]),
         )
 
     def progress(self, key: str) -> c.PromiseProgress:
@@ -129,7 +139,11 @@ class Generator:
             self.callback,
             lambda: c.PromiseRegisterListener(awaited=key, address=f"poll://uni@clients/{pid}"),
             lambda: c.PromiseSearch(limit=chance.randint(1, 9)),
-            lambda: c.PromiseSearch(tags={"resonate:branch": "a"}, cursor=chance.choice([None, "a", "a:1"])),
+            lambda: c.PromiseSearch(
+                tags={chance.choice(LINEAGE): "a"},
+                cursor=chance.choice([None, "a", "a:1"]),
+                limit=chance.randint(1, 9),
+            ),
             lambda: c.TaskGet(id=key),
             lambda: c.TaskCreate(pid=pid, ttl=ttl, action=self.create()),
             lambda: c.TaskCreate(pid=pid, ttl=ttl, action=self.create()),
@@ -143,7 +157,8 @@ class Generator:
             lambda: c.TaskSuspend(id=key, version=version, actions=[self.callback(key), self.callback(key)]),
             lambda: c.TaskFence(id=key, version=version, action=self.create()),
             lambda: c.TaskFence(id=key, version=version, action=self.settle()),
-            lambda: c.TaskFence(id=key, version=version, action=self.record()),
+            lambda: c.TaskFence(id=key, version=version, action=self.record(key)),
+            lambda: c.TaskFence(id=key, version=version, action=self.record(key)),
             lambda: c.TaskFence(
                 id=key, version=version, action=self.progress(chance.choice([key, self.key()]))
             ),
@@ -222,10 +237,25 @@ async def _compare(
                 assert all(each == contents[0] for each in contents), (where, step)
                 _check_invariants(contents[0], worlds[0].now, where)
                 seen[DIED, 200] += bool(contents[0][3])
+        found = [await _lineage(each) for each in worlds]
+        assert all(each == found[0] for each in found), where
         for command in _malformed(chance):
             for each in worlds:
                 await each.refused(400, command)
             seen[command.KIND, 400] += 1
+
+
+async def _lineage(world: World) -> dict[tuple[str, str], list[str]]:
+    """Return what is found by each tag that tells of a place in a tree, in pages of three."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, value in product(LINEAGE, IDS):
+        ids = found[name, value] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = await world.do(c.PromiseSearch(tags={name: value}, limit=3, cursor=cursor or None))
+            ids += [promise.id for promise in page.promises]
+            cursor = page.cursor
+    return found
 
 
 def _waits(commands: list[c.Command[Any]], answers: list[Any]) -> bool:

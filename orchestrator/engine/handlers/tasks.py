@@ -22,6 +22,7 @@ from orchestrator.protocol import commands as c
 from orchestrator.protocol.records import task_record
 
 TASK_NOT_FOUND = "Task not found"
+_FIRST_CLAIM = TASK_TRANSITIONS[TaskState.PENDING, TaskEvent.CLAIM]
 
 
 def get(workspace: Workspace, command: c.TaskGet) -> c.TaskAnswer:
@@ -51,15 +52,13 @@ def _create_claimed(workspace: Workspace, action: c.PromiseCreate, lease: Lease)
     """Create and acquire at once; without room in its group the task waits, as if somebody else had it."""
     promise = promises.new_promise(action, workspace.now_ms)
     task = fresh_task(promise)
-    try:
-        if promise.pending:
-            workspace.queues.admit(task)
-    except Refused:
-        promises.add_promise(workspace, promise)
-        raise
     if promise.pending:
-        claim = TASK_TRANSITIONS[TaskState.PENDING, TaskEvent.CLAIM]
-        task = advance(task, claim, workspace.now_ms, lease=lease)
+        try:
+            workspace.queues.admit(task)
+        except Refused:
+            promises.add_promise(workspace, promise)
+            raise
+        task = advance(task, _FIRST_CLAIM, workspace.now_ms, lease=lease)
     workspace.create(promise, task)
     return c.TaskClaim(task=task_record(task), promise=promise, preload=[])
 
