@@ -24,6 +24,7 @@ from orchestrator.client.application import Application
 from orchestrator.client.handle import Handle
 from orchestrator.client.invocation import read_invocation
 from orchestrator.client.invoking import Invoker
+from orchestrator.client.sealing import readable
 from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import OrchestratorError, Refused, Unavailable
 from orchestrator.domain.ids import fault_of_root_id
@@ -43,7 +44,8 @@ class GatewaySettings:
     """`prefix` begins every id that passes here. Requests have at most `body_bytes_max` bytes.
 
     A request waits at most `wait_s_max` seconds for an outcome, and at most `waiting_max` wait together. A
-    progress stream looks every `look_s` seconds, and says that it lives after `keep_alive_s` of silence.
+    progress stream looks every `look_s` seconds, and says that it lives after `keep_alive_s` of silence; what
+    a function notes is told if it has at most `progress_bytes_max` bytes of JSON.
     """
 
     prefix: str = ""
@@ -52,6 +54,7 @@ class GatewaySettings:
     waiting_max: int = 1_000
     look_s: float = 0.5
     keep_alive_s: float = 15.0
+    progress_bytes_max: int = 64 * 1024
 
 
 class Gateway:
@@ -284,7 +287,8 @@ def _check_same_call(record: PromiseRecord, name: str, args: list[object], kwarg
 
 
 def _value(record: PromiseRecord) -> object:
-    return codec.from_data(record.value.data, f"the value of {record.id}")
+    what = f"the value of {record.id}"
+    return codec.from_data(readable(record.value, what), what)
 
 
 def described(record: PromiseRecord) -> web.Response:

@@ -1,18 +1,23 @@
-"""Progress as server-sent events: what of a call tree has settled, as it settles.
+"""Progress as server-sent events: what of a call tree has settled, as it settles, and how far the rest is.
 
 The tree is looked at every so often: the store is the truth, and a viewer may come late or twice. Each
-promise is told once for each state; the stream ends when the promise itself has settled.
+promise is told once for each state, what its function notes by heartbeats (extension `progress`: the value of
+an open promise) whenever it has changed; the stream ends when the promise itself has settled.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import hdrs, web
 
+from orchestrator.client import codec
+from orchestrator.client.encryption import DecryptionError
 from orchestrator.client.invocation import label_of
+from orchestrator.client.sealing import readable
 from orchestrator.domain.errors import OrchestratorError, Refused
 from orchestrator.domain.promise import PromiseRecord
 
@@ -45,7 +50,7 @@ class Progress:
         return response
 
     async def _follow(self, response: web.StreamResponse, root: PromiseRecord) -> None:
-        told: dict[str, str] = {}
+        told: dict[str, tuple[str, int | None]] = {}
         settings, quiet_s = self._gateway.settings, 0.0
         while not self._gateway.closing.is_set():
             try:
@@ -54,10 +59,9 @@ class Progress:
             except OrchestratorError as error:
                 await response.write(_event("error", {"message": str(error)}))
                 return
-            news = [record for record in tree if told.get(record.id) != record.state]
-            for record in news:
-                told[record.id] = record.state
-                await response.write(_event("promise", _shown(record)))
+            news = [event for record in tree for event in self._news(record, told)]
+            for event in news:
+                await response.write(event)
             if not root.pending:
                 await response.write(_event("end", _shown(root)))
                 return
@@ -67,11 +71,40 @@ class Progress:
                 await response.write(b": alive\n\n")
             await asyncio.sleep(settings.look_s)  # a stop waits no longer than this
 
+    def _news(self, record: PromiseRecord, told: dict[str, tuple[str, int | None]]) -> Iterator[bytes]:
+        """Yield what is new about a promise; `told` is its state and a hash of its progress."""
+        data = record.value.data if record.pending else None
+        now = (record.state, None if data is None else hash(data))
+        before = told.get(record.id, ("", None))
+        told[record.id] = now
+        if now[0] != before[0]:
+            yield _event("promise", _shown(record))
+        if data is not None and now[1] != before[1]:
+            yield _event("progress", self._noted(record, data))
+
+    def _noted(self, record: PromiseRecord, data: str) -> dict[str, object]:
+        shown: dict[str, object] = {"id": record.id, "what": _what(record)}
+        bytes_max, what = self._gateway.settings.progress_bytes_max, f"the progress of {record.id}"
+        # Four characters of base64 stand for three bytes.
+        if len(data) * 3 // 4 > bytes_max:
+            return shown | {"withheld": f"it has more than {bytes_max} bytes"}
+        try:
+            return shown | {"progress": codec.from_data(readable(record.value, what), what)}
+        except OrchestratorError as error:
+            return shown | {"withheld": str(error)}
+
+
+def _what(record: PromiseRecord) -> str | None:
+    try:
+        return label_of(record)
+    except DecryptionError:
+        return None  # the names of what is invoked are encrypted with its arguments
+
 
 def _shown(record: PromiseRecord) -> dict[str, object]:
     return {
         "id": record.id,
-        "what": label_of(record),
+        "what": _what(record),
         "state": record.state,
         "created_at": record.created_at,
         "settled_at": record.settled_at,

@@ -14,19 +14,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from time import monotonic
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+from aiohttp import hdrs
 from yarl import URL
 
 from orchestrator.domain import trace
-from orchestrator.domain.errors import Refused, Unavailable
+from orchestrator.domain.errors import Refused, Unavailable, Unreached
 from orchestrator.protocol.commands import EXTENSION_BUNDLE, Answer, Command, DescribeAnswer
 from orchestrator.protocol.envelope import BUNDLE_PATH, decode_answer, encode_request
 from orchestrator.protocol.transport import Receiver
 from orchestrator.transport.bundles import LINE_BYTES_MAX, Bundles, Exchanged
+from orchestrator.transport.outage import Outage
 from orchestrator.transport.skew import ClockWatch
 from orchestrator.transport.stream import PollStream, StreamSettings
 from orchestrator.transport.token import Token, TokenSource, authorization
@@ -40,6 +43,8 @@ _HEADERS = {"Content-Type": "application/json"}
 _IN_ONE_PIECE_MAX = 256 * 1024
 # Statuses with which a server, or a proxy before it, says that trying again later helps.
 _TRY_AGAIN = frozenset({408, 425, 429})
+_SAID_BY_PROXIES = frozenset({502, 503, 504})
+NO_REASON = "no reason given"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +52,15 @@ class SessionSettings:
     """`timeout_s` bounds a call from the first byte sent to the last received, `connect_s` its connection.
 
     `connections_max` calls are on the wire together, others wait for their turn. `idle_s` is how long an
-    unused connection is kept; it must be less than the server keeps it (75 s).
+    unused connection is kept; it must be less than the server keeps it (75 s). An answer of more than
+    `answer_bytes_max` is read no further: that is 32 times what our server takes as a request.
     """
 
     timeout_s: float = 30.0
     connect_s: float = 5.0
     connections_max: int = 128
     idle_s: float = 30.0
+    answer_bytes_max: int = 256 * 1024 * 1024
 
 
 class HttpTransport:
@@ -74,6 +81,7 @@ class HttpTransport:
         self._url = _parse_url(url)
         self._tokens = TokenSource(token)
         self._clock = ClockWatch(str(self._url))
+        self._outage = Outage(str(self._url))
         self._settings = session or SessionSettings()
         self._timeout_s = timeout_s if timeout_s is not None else self._settings.timeout_s
         self._stream_settings = stream or StreamSettings()
@@ -95,19 +103,39 @@ class HttpTransport:
 
     async def _call(self, command: Command[AnswerT], token: str | None) -> AnswerT:
         body = encode_request(command, str(next(self._numbers)), token)
+        outage = self._outage
+        trial = await outage.turn() if outage.lasting else None
+        begun_at = monotonic()
+        try:
+            status, payload = await self._reach(command, body, token)
+        except Unreached as failure:
+            outage.failed(begun_at, str(failure), trial)
+            raise
+        else:
+            if outage.lasting:
+                outage.ended()
+        finally:
+            if trial is not None:
+                outage.leave(trial)
+        return self._answer(command, status, payload)
+
+    async def _reach(self, command: Command[Any], body: bytes, token: str | None) -> Exchanged:
+        """Exchange with the server. Raises Unreached where nobody, or only a proxy before it, answers."""
         try:
             status, payload = await self._exchange(command, body, token)
-        except TimeoutError as error:
-            raise Unavailable(
-                f"{self._url} did not answer {command.KIND} within {self._timeout_s:g} s: "
-                "the server is overloaded or stuck, the call may be repeated"
-            ) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable(
+            if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
+                raise Unavailable(
+                    f"{self._url} did not answer {command.KIND} within {self._timeout_s:g} s: "
+                    "the server is overloaded or stuck, the call may be repeated"
+                ) from error
+            raise Unreached(
                 f"cannot reach {self._url} ({_reason(error)}): check that the server runs and that the URL "
                 "is right, the call may be repeated"
             ) from error
-        return self._answer(command, status, payload)
+        if status in _SAID_BY_PROXIES and _text(command, payload) == NO_REASON:
+            raise Unreached(f"{self._url} failed with status {status}: {NO_REASON}; try again")
+        return status, payload
 
     async def _exchange(self, command: Command[Any], body: bytes, token: str | None) -> Exchanged:
         session = self._open_session()
@@ -126,9 +154,27 @@ class HttpTransport:
             headers={**_HEADERS, **authorization(token), **_traced()},
             allow_redirects=False,
         ) as response:
-            payload = await response.read()
+            payload = await self._payload(response)
             self._clock.look(response.headers.get("Date"))
         return response.status, payload
+
+    async def _payload(self, response: aiohttp.ClientResponse) -> bytes:
+        """Read an answer. Raises Refused(421) for one that goes on and on, unpacked where it is packed."""
+        bytes_max, length = self._settings.answer_bytes_max, response.content_length
+        if length is not None and length <= bytes_max and hdrs.CONTENT_ENCODING not in response.headers:
+            return await response.read()
+        pieces, size = [], 0
+        async for piece in response.content.iter_any():
+            size += len(piece)
+            if size > bytes_max:
+                response.close()
+                raise Refused(
+                    MISDIRECTED,
+                    f"{self._url} answers with more than {bytes_max} bytes, as no orchestrator does: "
+                    "check the URL, or ask for less at once",
+                )
+            pieces.append(piece)
+        return b"".join(pieces)
 
     def _bundled(self) -> Bundles:
         session = self._open_session()
@@ -240,7 +286,7 @@ def _text(command: Command[AnswerT], payload: bytes) -> str:
         return refusal.message
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
-    return "no reason given"
+    return NO_REASON
 
 
 async def _finished(task: asyncio.Task[None]) -> None:

@@ -107,6 +107,7 @@ class PollStream:
             pause_s = self._pause_s(attempt)
             _log.info(
                 "delivery_reconnects",
+                url=str(self._url),
                 group=self._group,
                 member=self._pid,
                 reason=reason,

@@ -13,10 +13,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, make_mocked_request
 
-from orchestrator import Context, Never, Orchestrator
+from orchestrator import Context, Info, Keyring, Never, Orchestrator
+from orchestrator.client import progress
 from orchestrator.domain.errors import Refused
+from orchestrator.engine import Engine
 from orchestrator.server import Gateway, GatewaySettings, Guard, ServerMisconfigured
 from orchestrator.server.gateway_access import guard_of
+from orchestrator.store.memory import MemoryStore
+from orchestrator.transport.local import LocalTransport
 
 TOKEN = "a-token-of-the-gateway"
 TIMEOUT_S = 20
@@ -54,9 +58,13 @@ class Site:
 
 @asynccontextmanager
 async def opened(
-    *, token: str | None = None, guard: Guard | None = None, **settings: Any
+    *,
+    app: Orchestrator | None = None,
+    token: str | None = None,
+    guard: Guard | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Site]:
-    app = Orchestrator.local(":memory:")
+    app = app or Orchestrator.local(":memory:")
     for function in (add, broken, approved):
         app.register(function, retry=Never())
     functions = {"add": app, "broken": app, "approved": app.options(timeout_s=60)}
@@ -173,25 +181,106 @@ async def test_what_is_wrong_with_a_request_is_said(
             assert (await response.json())["error"]
 
 
-async def test_progress_is_followed_to_the_end(site: Site) -> None:
-    await site.ask("POST", "/approved/w-1", ["w-1"])
-    events: list[tuple[str, dict[str, Any]]] = []
-    async with site.session.get(site.url + "/w-1/events") as response:
+async def events(site: Site, promise_id: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    """Yield the name and the data of what the stream of a promise tells."""
+    async with site.session.get(f"{site.url}/{promise_id}/events") as response:
         assert response.headers["Content-Type"] == "text/event-stream"
         name = ""
         async for line in response.content:
             if line.startswith(b"event: "):
                 name = line[7:].decode().strip()
             elif line.startswith(b"data: "):
-                events.append((name, json.loads(line[6:])))
-                if events[-1][1]["id"] == "w-1:1" and events[-1][1]["state"] == "resolved":
-                    await site.app.promises.create("approval-w-1")
-                    await site.app.promises.resolve("approval-w-1", "yes")
-    told = [(name, event["id"], event["state"]) for name, event in events]
+                yield name, json.loads(line[6:])
+
+
+async def test_progress_is_followed_to_the_end(site: Site) -> None:
+    await site.ask("POST", "/approved/w-1", ["w-1"])
+    heard = []
+    async for name, event in events(site, "w-1"):
+        heard.append((name, event))
+        if event["id"] == "w-1:1" and event["state"] == "resolved":
+            await site.app.promises.create("approval-w-1")
+            await site.app.promises.resolve("approval-w-1", "yes")
+    told = [(name, event["id"], event["state"]) for name, event in heard]
     assert told[-1] == ("end", "w-1", "resolved")
     assert told.count(("promise", "w-1:1", "resolved")) == 1
     assert ("promise", "w-1", "resolved") in told
-    assert {event["what"] for _, event in events} == {"call of approved version 1", "step add version 1"}
+    assert {event["what"] for _, event in heard} == {"call of approved version 1", "step add version 1"}
+
+
+class Noting:
+    """Functions of which a step notes what it is told to, one after the other."""
+
+    def __init__(self) -> None:
+        self.wanted = asyncio.Queue[object]()
+
+    async def rows(self, info: Info) -> str:
+        while (wanted := await self.wanted.get()) is not None:
+            info.heartbeat(wanted)
+        return "all"
+
+    async def imported(self, ctx: Context) -> str:
+        return await ctx.run(self.rows)
+
+    def added_to(self, app: Orchestrator) -> Orchestrator:
+        app.register(self.rows)
+        app.register(self.imported)
+        return app
+
+
+async def notes(site: Site, noting: Noting) -> list[Any]:
+    """Return what two viewers are told of two notes of a running step; the second viewer comes late."""
+    told = list[Any]()
+    noting.wanted.put_nowait({"row": 1})
+    async for name, event in events(site, "w"):
+        if name != "progress":
+            continue
+        told.append(event)
+        if len(told) == 1:
+            noting.wanted.put_nowait({"row": "x" * 5_000})
+            continue
+        told.append(await anext(event async for name, event in events(site, "w") if name == "progress"))
+        noting.wanted.put_nowait(None)
+    assert {(event["id"], event["what"]) for event in told} == {("w:1", "step rows version 1")}
+    return [{key: event[key] for key in event.keys() - {"id", "what"}} for event in told]
+
+
+@pytest.mark.parametrize("keys", [None, Keyring({"k": bytes(32)})], ids=["plain", "encrypted"])
+async def test_what_a_running_step_notes_is_told(
+    monkeypatch: pytest.MonkeyPatch, keys: Keyring | None
+) -> None:
+    monkeypatch.setattr(progress, "INTERVAL_S", 0.01)
+    noting = Noting()
+    async with opened(app=noting.added_to(Orchestrator.local(":memory:", encryptor=keys))) as site:
+        await site.app.begin_run("w", noting.imported)
+        second = {"progress": {"row": "x" * 5_000}}
+        assert await notes(site, noting) == [{"progress": {"row": 1}}, second, second]
+
+
+async def test_progress_that_is_too_large_is_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "INTERVAL_S", 0.01)
+    noting = Noting()
+    mine = noting.added_to(Orchestrator.local(":memory:"))
+    async with opened(app=mine, progress_bytes_max=4_000) as site:
+        await site.app.begin_run("w", noting.imported)
+        withheld = {"withheld": "it has more than 4000 bytes"}
+        assert await notes(site, noting) == [{"progress": {"row": 1}}, withheld, withheld]
+
+
+async def test_what_the_gateway_has_no_key_for_is_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "INTERVAL_S", 0.01)
+    noting, keys = Noting(), Keyring({"k": bytes(32)})
+    async with Engine(MemoryStore()) as engine:
+        transport = LocalTransport(engine)
+        worker = noting.added_to(Orchestrator(transport=transport, encryptor=keys))
+        async with worker, opened(app=Orchestrator(transport=transport, group="gateway")) as site:
+            handle = await worker.begin_run("w", noting.imported)
+            reason = "this process has no keys; give an encryptor"
+            withheld = {"withheld": f"the progress of w:1 is encrypted with key 'k': {reason}"}
+            assert await notes(site, noting) == [withheld] * 3
+            assert await handle.result() == "all"
+            status, answer, _ = await site.ask("GET", "/w")
+            assert (status, "the value of w is encrypted with key 'k'" in answer["error"]) == (500, True)
 
 
 async def test_only_ids_with_the_prefix_pass() -> None:

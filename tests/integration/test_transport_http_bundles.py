@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from orchestrator.domain import trace
-from orchestrator.domain.errors import Refused, Unavailable
+from orchestrator.domain.errors import Refused, Unavailable, Unreached
 from orchestrator.engine import Engine
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.envelope import BUNDLE_MAX, encode_request
@@ -155,7 +155,7 @@ async def test_a_server_that_is_gone_is_unavailable_to_each() -> None:
         *(http.call(create(f"p-{number}")) for number in range(3)), return_exceptions=True
     )
     await http.close()
-    assert [type(error) for error in failed] == [Unavailable] * 3
+    assert [type(error) for error in failed] == [Unreached] * 3
     assert "cannot reach" in str(failed[0])
 
 

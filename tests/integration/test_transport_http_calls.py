@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from orchestrator.domain.errors import Refused, Unavailable
+from orchestrator.domain.errors import Refused, Unavailable, Unreached
 from orchestrator.protocol import commands as c
+from orchestrator.protocol.envelope import encode_refusal
 from orchestrator.protocol.transport import Transport
 from orchestrator.transport.http import HttpTransport, SessionSettings
 from tests.integration.server_support import FAR, ScriptedEngine, served
@@ -115,6 +117,107 @@ async def test_no_answer_in_time_is_unavailable() -> None:
     async with served(engine) as url, transport(url, timeout_s=0.1) as http:
         with pytest.raises(Unavailable, match=r"did not answer promise\.create within 0\.1 s"):
             await http.call(CREATE)
+
+
+@contextlib.asynccontextmanager
+async def counting(answer: web.Response) -> AsyncIterator[tuple[str, list[None]]]:
+    """Something that answers everything alike, and counts; no two calls share a request."""
+    asked: list[None] = []
+
+    async def handle(_: web.Request) -> web.Response:
+        asked.append(None)
+        return web.Response(status=answer.status, body=answer.body)
+
+    app = web.Application()
+    app.router.add_post("/", handle)
+    async with TestServer(app) as server:
+        yield str(server.make_url("/")), asked
+
+
+async def failures(http: HttpTransport, calls: int) -> list[Any]:
+    made = (http.call(c.PromiseGet(id=f"p-{number}")) for number in range(calls))
+    return await asyncio.gather(*made, return_exceptions=True)
+
+
+async def test_a_proxy_that_finds_no_server_is_asked_by_one_call_for_all() -> None:
+    async with (
+        counting(web.Response(status=502, body=b"bad gateway")) as (url, asked),
+        transport(url) as http,
+    ):
+        for _ in range(3):
+            assert {type(error) for error in await failures(http, 1)} == {Unreached}
+        assert len(asked) == 3
+        assert {type(error) for error in await failures(http, 32)} == {Unreached}
+        assert len(asked) == 4
+
+
+async def test_a_server_that_says_itself_that_it_cannot_is_there() -> None:
+    said = encode_refusal("promise.get", "1", Refused(503, "the database is away"))
+    async with counting(web.Response(status=503, body=said)) as (url, asked), transport(url) as http:
+        await failures(http, 1)
+        assert {type(error) for error in await failures(http, 32)} == {Unavailable}
+        assert len(asked) == 33
+
+
+async def test_who_is_cancelled_while_it_tries_leaves_that_to_the_next() -> None:
+    engine = ScriptedEngine()
+    async with served(engine) as url:
+        gone = url
+    async with transport(gone) as http, asyncio.timeout(10):
+        for _ in range(4):  # the pause has grown to some 0.4 s
+            await failures(http, 1)
+        calls = [asyncio.create_task(http.call(CREATE)) for _ in range(4)]
+        await asyncio.sleep(0.02)
+        async with served(engine, port=int(gone.rpartition(":")[2])):
+            calls[0].cancel()
+            assert [(await call).promise.id for call in calls[1:]] == ["a"] * 3
+        with pytest.raises(asyncio.CancelledError):
+            await calls[0]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_an_answer_without_end_is_read_no_further(packed: bool) -> None:
+    sent, ended = Counter[str](), asyncio.Event()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        if packed:
+            response.enable_compression(web.ContentCoding.gzip)
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(b" " * 64 * 1024)
+                sent["bytes"] += 64 * 1024
+        finally:
+            ended.set()
+
+    app = web.Application()
+    app.router.add_post("/", handle)
+    bytes_max = 1024 * 1024
+    async with asyncio.timeout(10), TestServer(app) as server:
+        url = str(server.make_url("/"))
+        async with transport(url, session=SessionSettings(answer_bytes_max=bytes_max)) as http:
+            with pytest.raises(Refused, match=f"{url} answers with more than {bytes_max} bytes") as caught:
+                await http.call(CREATE)
+            assert caught.value.status == 421
+            await ended.wait()
+    assert packed or sent["bytes"] < 20 * bytes_max
+
+
+async def test_an_answer_of_unknown_length_within_the_bound_is_read() -> None:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        whole = encode_refusal("promise.get", "1", Refused(404, "Promise not found"))
+        for piece in (whole[:9], whole[9:]):
+            await response.write(piece)
+        return response
+
+    app = web.Application()
+    app.router.add_post("/", handle)
+    async with TestServer(app) as server, transport(str(server.make_url("/"))) as http:
+        with pytest.raises(Refused, match="Promise not found"):
+            await http.call(c.PromiseGet(id="a"))
 
 
 async def test_an_engine_that_is_away_is_unavailable() -> None:
