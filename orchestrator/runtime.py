@@ -43,7 +43,7 @@ MEMORY = ":memory:"
 ASK_PAUSE_S = 0.5
 AWAY_S = 2.0
 """A server that is away for longer than this at the start is told of."""
-START_ONE = "start one: dao-scorer serve"
+LOOK_AT_IT = "look at the server, it is asked again and again"
 PUT_ONE = "put a token there, it is asked for again and again"
 CLIENTS = "-clients"
 LOCAL_REFRESH_S = 3_600.0
@@ -321,7 +321,8 @@ class Orchestrator(Application):
             except Refused:
                 return frozenset()
             except Unavailable as error:
-                if loop.time() >= told_at:
+                # A server that is not reached at all is told of by its transport.
+                if loop.time() >= told_at and not error.told:
                     told_at = float("inf")
                     away, remedy = _away(error)
                     _log.warning(away, waiting=True, reason=str(error), remedy=remedy)
@@ -331,7 +332,7 @@ class Orchestrator(Application):
 
 def _away(error: Unavailable) -> tuple[str, str]:
     """Return what is away, as the log's event, and what to do."""
-    return ("token_away", PUT_ONE) if isinstance(error, NoToken) else ("server_away", START_ONE)
+    return ("token_away", PUT_ONE) if isinstance(error, NoToken) else ("server_away", LOOK_AT_IT)
 
 
 def _borrowed(transport: Transport) -> Opening:

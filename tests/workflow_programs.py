@@ -54,8 +54,12 @@ SIMPLE = (
     "shield",
     "rounds",
     "remote rounds",
+    "delayed",
+    "committed",
 )
 NESTED = ("child", "remote child", "branches", "generator child", "remote generator")
+APPROVAL = "approval"
+"""Awaits a promise that somebody has settled before; its name is `approval-` and the number."""
 ASKING = ("promise", "cancelled", "race to the end")
 """Operations that need somebody outside who is told while the program runs, and settles or cancels."""
 DRAWN = ("ctx.random", "ctx.now", "ctx.uuid")
@@ -72,15 +76,49 @@ def generate(
 ) -> Program:
     """Return a workflow as data; `extra` are operations beside those that need nobody."""
     kinds = (*SIMPLE, *extra, *(NESTED if depth < DEPTH_MAX else ()))
-    program: Program = []
-    for _ in range(chance.randint(1, length_max)):
-        step: dict[str, Any] = {"kind": chance.choice(kinds), "number": chance.randint(0, 99)}
-        if step["kind"] in NESTED:
-            step["programs"] = [
-                generate(chance, depth + 1, length_max, extra) for _ in range(chance.randint(1, 2))
-            ]
-        program.append(step)
-    return program
+    steps = range(chance.randint(1, length_max))
+    return [_step(chance, chance.choice(kinds), depth, length_max, extra) for _ in steps]
+
+
+def _step(
+    chance: random.Random, kind: str, depth: int, length_max: int, extra: tuple[str, ...]
+) -> dict[str, Any]:
+    step: dict[str, Any] = {"kind": kind, "number": chance.randint(0, 99)}
+    if kind in NESTED:
+        step["programs"] = [
+            generate(chance, depth + 1, length_max, extra) for _ in range(chance.randint(1, 2))
+        ]
+    return step
+
+
+def deal(number: int, of: int, *, without: tuple[str, ...] = ()) -> Program:
+    """Return the `number`-th of so many workflows, to which all operations are dealt out, each once.
+
+    Left out are those that ask somebody while they run, and `without`. What is within nested ones is random.
+    """
+    kinds = [kind for kind in (*SIMPLE, APPROVAL, *NESTED) if kind not in without]
+    chance = random.Random(number)  # noqa: S311 - repeatable
+    return _leaving([_step(chance, kind, 1, 2, (APPROVAL,)) for kind in kinds[number::of]], without)
+
+
+def _leaving(program: Program, without: tuple[str, ...]) -> Program:
+    return [
+        {**step, "programs": [_leaving(each, without) for each in step.get("programs", ())]}
+        for step in program
+        if step["kind"] not in without
+    ]
+
+
+def kinds_of(program: Program) -> set[str]:
+    """Return the operations of a workflow, nested ones included."""
+    below = (kinds_of(each) for step in program for each in step.get("programs", ()))
+    return {step["kind"] for step in program}.union(*below)
+
+
+def approvals_in(program: Program) -> set[int]:
+    """Return the numbers of the approvals that a workflow awaits, nested ones included."""
+    below = (approvals_in(each) for step in program for each in step.get("programs", ()))
+    return {step["number"] for step in program if step["kind"] == APPROVAL}.union(*below)
 
 
 async def double(number: int) -> int:
@@ -93,6 +131,10 @@ def halve(number: int) -> float:
 
 def twice_as_much(number: int) -> int:
     return number * 4
+
+
+def weighed(number: int) -> int:
+    return number * 3
 
 
 def flaky(info: Info, number: int) -> int:
@@ -130,6 +172,13 @@ async def rounds(ctx: Context, left: int, total: int) -> int:
     nested = ctx.begin_run(interpret, [{"kind": "run", "number": left}, {"kind": "rpc", "number": left}])
     total += await ctx.rpc(flaky, left) + len(await nested)
     return ctx.continue_as(left - 1, total=total) if left else total
+
+
+async def committing(ctx: Context, number: int) -> list[object]:
+    """Commit to a local and a remote step, and close: a tree of its own, whatever runs beside it."""
+    await ctx.gather(ctx.run(weighed, number), ctx.rpc(weighed, number + 1))
+    closing = await ctx.close_commitments(bytes(32))
+    return [closing.count, closing.root.hex()]
 
 
 async def endless(ctx: Context, program: Program) -> object:
@@ -193,7 +242,6 @@ async def _perform(ctx: Context, kind: str, number: int, programs: list[Program]
         case "long sleep":
             await ctx.sleep(60 * number)
         case "approval":
-            # Settled beforehand, by the tests that know its name.
             return await ctx.promise(f"approval-{number}")
         case "detached":
             ctx.detached(double, number)
@@ -246,6 +294,10 @@ async def _perform(ctx: Context, kind: str, number: int, programs: list[Program]
                 return await ctx.timeout(ctx.promise(), 0.01)
             except TimeoutError:
                 return "too late"
+        case "delayed":
+            return await ctx.options(delay_s=number / 1000).rpc(double, number)
+        case "committed":
+            return await ctx.detached(committing, number)
         case "promise":
             promise = ctx.promise()
             await ctx.run(ask, promise.id)
@@ -277,9 +329,10 @@ def register_programs(
     delay_s: float = 0.001,
 ) -> Orchestrator:
     """Register all that a program needs."""
-    workflows = (interpret, interpret_as_generator, follow, rounds, ends_when_told, endless)
+    workflows = (interpret, interpret_as_generator, follow, rounds, committing, ends_when_told, endless)
     for function in (*workflows, double, flaky, halve, ask):
         app.register(function, retry=Constant(delay_s=delay_s), executor="inline")
+    app.register(weighed, retry=Constant(delay_s=delay_s), executor="inline", commit=True)
     app.register(broken, retry=Never())
     app.register(double, name="versioned", version=1)
     app.register(twice_as_much, name="versioned", version=2, executor="inline")

@@ -96,6 +96,7 @@ class Application(Registering, Invoker):
         self._execution_observers: list[ExecutionObserver] = []
         self._surroundings: Surroundings | None = None
         self._runner: Runner | None = None
+        self._address = any_of(group, self.pid)
 
     def _share(self, other: Application) -> None:
         """Take over the functions, dependencies and observers of another application."""
@@ -180,8 +181,7 @@ class Application(Registering, Invoker):
         self, options: CallOptions, promise_id: str, fn: Function | str, args: Any, kwargs: Any
     ) -> Handle[Any]:
         """Create and claim an invocation for this process, or attach to it."""
-        self._started()
-        runner = self._runner
+        transport, runner = self._started().transport, self._runner
         if runner is None:
             raise NotStarted("this application has no worker: use rpc, or create it with worker=True")
         function = self._registry.of(fn, options.version)
@@ -190,40 +190,27 @@ class Application(Registering, Invoker):
             # Not here, or not now: the same invocation, dispatched by the engine.
             return await self._create_remote(options, promise_id, function, args, kwargs)
         try:
-            return await self._claim(runner, options, promise_id, function, args, kwargs)
-        finally:
-            runner.unreserve()
-
-    async def _claim(  # noqa: PLR0917 - runner and invocation
-        self,
-        runner: Runner,
-        options: CallOptions,
-        promise_id: str,
-        function: RegisteredFunction,
-        args: Any,
-        kwargs: Any,
-    ) -> Handle[Any]:
-        transport = self._started().transport
-        create = self._create(
-            promise_id,
-            any_of(self.group, self.pid),
-            options,
-            name=function.name,
-            version=function.version,
-            args=args,
-            kwargs=kwargs,
-        )
-        claimed_at = asyncio.get_running_loop().time()
-        try:
+            create = self._create(
+                promise_id,
+                self._address,
+                options,
+                name=function.name,
+                version=function.version,
+                args=args,
+                kwargs=kwargs,
+            )
+            claimed_at = asyncio.get_running_loop().time()
             claim = await transport.call(c.TaskCreate(pid=self.pid, ttl=self._ttl_ms, action=create))
+            if claim.task.state is TaskState.ACQUIRED:
+                runner.take(claim, claimed_at)
+            return self._handle(claim.promise, function.returns)
         except Refused as refusal:
             if refusal.status not in _ATTACHED:
                 raise
             existing = await transport.call(c.PromiseGet(id=promise_id))
             return self._handle(existing.promise, function.returns)
-        if claim.task.state is TaskState.ACQUIRED:
-            runner.take(claim, claimed_at)
-        return self._handle(claim.promise, function.returns)
+        finally:
+            runner.unreserve()
 
     async def begin_remote(
         self, options: CallOptions, promise_id: str, fn: Function | str, args: Any, kwargs: Any

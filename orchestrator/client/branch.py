@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestrator.client.calls import Caller
@@ -13,7 +12,21 @@ from orchestrator.client.future import Durable, DurableFuture, Outcome, Returned
 from orchestrator.client.info import WorkflowInfo
 from orchestrator.client.registry import RegisteredFunction
 from orchestrator.commitments.wrapper import BoundStep
+from orchestrator.domain import tags as tag
 from orchestrator.protocol.records import PromiseRecord
+
+_START = Returned(None)
+
+
+class Creations:
+    """What of a branch is on its way to the store: `every` creation, those of `promises`, of `versions`."""
+
+    __slots__ = ("every", "promises", "versions")
+
+    def __init__(self) -> None:
+        self.every: set[asyncio.Future[None]] = set()
+        self.promises: set[asyncio.Future[None]] = set()
+        self.versions: set[asyncio.Future[None]] = set()
 
 
 class Branch:
@@ -23,7 +36,8 @@ class Branch:
     `held` are the open children by id: the branch settles only after them; `timers` are called off then.
     `outcome` is set once the body has ended. `future` is None for the root. `awaits` counts the awaits;
     `recording` that its cancellation is being recorded, `cancelled` that it was raised; `continues` that it
-    has asked to start over.
+    has asked to start over. `called` are the ids of what it has called, and `creations` what of that is on
+    its way to the store, None before the first.
     """
 
     __slots__ = (
@@ -32,6 +46,7 @@ class Branch:
         "awaited",
         "awaits",
         "bound",
+        "called",
         "caller",
         "cancelled",
         "continues",
@@ -40,15 +55,12 @@ class Branch:
         "function",
         "future",
         "held",
-        "info",
         "outcome",
         "promise",
-        "promise_creations",
         "recording",
         "resumption",
         "settling",
         "timers",
-        "version_creations",
         "versions",
     )
 
@@ -58,21 +70,21 @@ class Branch:
         promise: PromiseRecord,
         arguments: tuple[Sequence[Any], Mapping[str, Any]],
         caller: Caller,
+        called: dict[str, None],
         first_number: int,
-        info: WorkflowInfo,
         function: RegisteredFunction,
         bound: BoundStep | None,
         future: DurableFuture[Any] | None,
-        start: Callable[[Branch], Driver],
     ) -> None:
+        """Its `driver` is to be set before it is stepped."""
         self.promise = promise
         self.arguments = arguments
         self.caller = caller
-        self.info = info
+        self.called = called
         self.function = function
         self.bound = bound
         self.future = future
-        self.resumption: Outcome = Returned(None)
+        self.resumption: Outcome = _START
         self.awaited: Durable[Any] | None = None
         self.outcome: Outcome | None = None
         self.settling = False
@@ -82,12 +94,25 @@ class Branch:
         self.recording = False
         self.held: dict[str, DurableFuture[Any]] = {}
         self.timers: dict[str, DurableFuture[Any]] = {}
-        self.creations: set[asyncio.Future[None]] = set()
-        self.promise_creations: set[asyncio.Future[None]] = set()
-        self.version_creations: set[asyncio.Future[None]] = set()
+        self.creations: Creations | None = None
         self.versions: dict[str, tuple[int, DurableFuture[Any] | None]] = {}
         self._number = first_number - 1
-        self.driver = start(self)
+        self.driver: Driver
+
+    @property
+    def info(self) -> WorkflowInfo:
+        """What the workflow is told of itself."""
+        promise, caller = self.promise, self.caller
+        return WorkflowInfo(
+            id=promise.id,
+            origin_id=caller.origin,
+            parent_id=promise.tags.get(tag.PARENT) or promise.id,
+            branch_id=caller.branch,
+            name=self.function.name,
+            version=self.function.version,
+            timeout_at=promise.timeout_at,
+            tags=promise.tags,
+        )
 
     def next_number(self) -> int:
         """Count a durable call, from 1 unless the worker that began the workflow counts otherwise."""
@@ -99,18 +124,10 @@ class Branch:
         """The number of the next call."""
         return self._number + 1
 
-    def hold(self, future: DurableFuture[Any]) -> None:
-        """Do not settle before this child has."""
-        self.held[future.id] = future
-        future.watch(partial(self.let_go, future.id))
-
     def start_timer(self, future: DurableFuture[Any]) -> None:
         """Do not leave this timer running when all else has ended."""
+        future.among = self.timers
         self.timers[future.id] = future
-        future.watch(partial(self._timer_ended, future.id))
-
-    def _timer_ended(self, promise_id: str) -> None:
-        self.timers.pop(promise_id, None)
 
     def let_go(self, promise_id: str) -> None:
         """Settle without this child."""
@@ -122,21 +139,27 @@ class Branch:
             return self.awaited.pending() if self.awaited is not None else None
         return next(iter(self.held.values()), None)
 
-    def creating(self, *, promise: bool) -> asyncio.Future[None]:
+    def creating(self, *, promise: bool, version: bool = False) -> asyncio.Future[None]:
         """Return what a creation settles once it is written; steps called after it start then.
 
         To be called by the job of the call before it first waits: jobs start in the order of the calls.
         """
         written = asyncio.get_running_loop().create_future()
-        for creations in (self.creations, self.promise_creations) if promise else (self.creations,):
+        under_way = self.creations = self.creations or Creations()
+        sets = ((True, under_way.every), (promise, under_way.promises), (version, under_way.versions))
+        for creations in (one for meant, one in sets if meant):
             creations.add(written)
             written.add_done_callback(creations.discard)
         return written
+
+    def is_creating(self) -> bool:
+        """Tell whether a call made earlier does not exist in the store yet."""
+        return self.creations is not None and bool(self.creations.every)
 
     async def creations_written(self) -> None:
         """Wait until the calls made earlier exist in the store.
 
         A step may hand the id of a promise to somebody who settles it at once.
         """
-        if self.creations:
-            await asyncio.wait(set(self.creations))
+        if self.creations is not None and self.creations.every:
+            await asyncio.wait(set(self.creations.every))

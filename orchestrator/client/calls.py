@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -52,11 +51,11 @@ class TooDeep(OrchestratorError):
         self.promise_id = promise_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """The workflow that calls: its promise, its tree, the task that it runs under and its deadline.
 
-    `children` is what stands before the numbers of its children, `trace` the tag that remote calls carry.
+    `children` is what stands before the numbers of its children, `trace` the tag that remote calls carry,
+    `local` all tags of its steps, which share them.
     """
 
     id: str
@@ -65,6 +64,7 @@ class Caller:
     timeout_at: int
     group: str
     children: str
+    local: dict[str, str]
     trace: str | None = None
 
     def child(self, number: int) -> str:
@@ -83,31 +83,28 @@ class CallSite(msgspec.Struct, frozen=True, kw_only=True):
     options: CallOptions
     now_ms: int
 
-    @property
-    def position(self) -> str:
-        """The place in words, for a report."""
-        return _position(self.caller, self.number)
-
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One durable call. `label` is what its record must have been written by; `position` counts from 1.
+    """One durable call, the `number`-th of its caller. `label` is what its record must have been written by.
 
     `outside` marks a promise with an origin of its own; `deadline` one that may end before its parent,
     `detached` one that its parent neither waits for nor ends.
     """
 
+    id: str
     create: PromiseCreate
     label: str
-    position: str
+    caller: Caller
+    number: int
     declared: object = None
     outside: bool = False
     deadline: bool = False
     detached: bool = False
 
     @property
-    def id(self) -> str:
-        """The promise of the call."""
-        return self.create.id
+    def position(self) -> str:
+        """The place in words, for a report."""
+        return f"call {self.number} of {self.caller.id}"
 
 
 class StepCall(Call, frozen=True, kw_only=True):
@@ -120,6 +117,21 @@ class StepCall(Call, frozen=True, kw_only=True):
     retry: RetryPolicy
     limits: AttemptLimits
 
+    @property
+    def promise_id(self) -> str:
+        """The promise of the call, for who looks at what runs."""
+        return self.id
+
+    @property
+    def name(self) -> str:
+        """The name of the function."""
+        return self.function.name
+
+    @property
+    def version(self) -> int:
+        """The version of the function."""
+        return self.function.version
+
     def bound(self) -> BoundStep | None:
         """Return the commitment to the arguments as they were when the call was made, if there is one."""
         if self.function.committer is None or self.canonical is None:
@@ -128,32 +140,57 @@ class StepCall(Call, frozen=True, kw_only=True):
 
 
 def step(
-    site: CallSite, function: RegisteredFunction, args: Sequence[Any], kwargs: Mapping[str, Any]
+    caller: Caller,
+    number: int,
+    function: RegisteredFunction,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
 ) -> StepCall:
-    """Return the call of a function in this process. Raises ValueError for an id of its own."""
-    if site.options.id is not None or site.options.target is not None or site.options.delayed:
-        raise ValueError(
-            f"{function} runs as a step here: id, target and delay are options of rpc and detached"
-        )
-    promise_id = site.caller.child(site.number)
-    canonical = function.committer.input(args, kwargs) if function.committer is not None else None
+    """Return the call of a function in this process."""
+    promise_id = f"{caller.children}{number}"
+    if len(promise_id) > ID_LENGTH_MAX:
+        raise TooDeep(caller.id)
+    canonical, param = None, function.param
+    if function.committer is not None:
+        canonical = function.committer.input(args, kwargs)
+        param = step_value(function.name, function.version, canonical)
     return StepCall(
-        create=PromiseCreate(
-            id=promise_id,
-            timeout_at=site.options.deadline_ms(site.now_ms, site.caller.timeout_at),
-            param=step_value(function.name, function.version, canonical),
-            tags={**site.options.tags, **_local(site.caller)} if site.options.tags else _local(site.caller),
-        ),
-        label=step_label(function.name, function.version),
-        position=site.position,
+        id=promise_id,
+        create=PromiseCreate(id=promise_id, timeout_at=caller.timeout_at, param=param, tags=caller.local),
+        label=function.label,
+        caller=caller,
+        number=number,
         declared=function.returns,
-        deadline=site.options.timeout_s is not None,
         function=function,
         canonical=canonical,
         args=args,
         kwargs=kwargs,
-        retry=site.options.retry if site.options.retry is not None else function.retry,
-        limits=site.options.limits(function.limits),
+        retry=function.retry,
+        limits=function.limits,
+    )
+
+
+def step_with_options(
+    site: CallSite, function: RegisteredFunction, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> StepCall:
+    """Return the call of a function in this process. Raises ValueError for an id of its own."""
+    options, caller = site.options, site.caller
+    if options.id is not None or options.target is not None or options.delayed:
+        raise ValueError(
+            f"{function} runs as a step here: id, target and delay are options of rpc and detached"
+        )
+    call = step(caller, site.number, function, args, kwargs)
+    create = msgspec.structs.replace(
+        call.create,
+        timeout_at=options.deadline_ms(site.now_ms, caller.timeout_at),
+        tags={**options.tags, **caller.local} if options.tags else caller.local,
+    )
+    return msgspec.structs.replace(
+        call,
+        create=create,
+        deadline=options.timeout_s is not None,
+        retry=options.retry if options.retry is not None else function.retry,
+        limits=options.limits(function.limits),
     )
 
 
@@ -164,32 +201,27 @@ def closing(caller: Caller, number: int) -> Call:
 
 def own_step(caller: Caller, number: int, name: str, declared: object = None) -> Call:
     """Return a step that the SDK itself records under a name of its own."""
+    promise_id = caller.child(number)
     return Call(
+        id=promise_id,
         create=PromiseCreate(
-            id=caller.child(number),
+            id=promise_id,
             timeout_at=caller.timeout_at,
             param=step_value(name, 1),
-            tags=_local(caller),
+            tags=caller.local,
         ),
         label=step_label(name, 1),
-        position=_position(caller, number),
+        caller=caller,
+        number=number,
         declared=declared,
     )
 
 
 def cancellation(caller: Caller, number: int, awaits: int) -> Call:
     """Return the step that says at which await (counted from 1) its workflow was cancelled."""
-    value = step_value(CANCELLED_NAME, 1)
-    return Call(
-        create=PromiseCreate(
-            id=caller.child(number),
-            timeout_at=caller.timeout_at,
-            param=Value(headers={**(value.headers or {}), AWAIT_HEADER: str(awaits)}),
-            tags=_local(caller),
-        ),
-        label=step_label(CANCELLED_NAME, 1),
-        position=_position(caller, number),
-    )
+    call = own_step(caller, number, CANCELLED_NAME)
+    param = Value(headers={**(call.create.param.headers or {}), AWAIT_HEADER: str(awaits)})
+    return msgspec.structs.replace(call, create=msgspec.structs.replace(call.create, param=param))
 
 
 def remote(
@@ -200,6 +232,7 @@ def remote(
     promise_id = site.options.id if site.options.id is not None else site.caller.child(site.number)
     tags, outside = _placed(site, promise_id, site.caller.id)
     return Call(
+        id=promise_id,
         create=PromiseCreate(
             id=promise_id,
             timeout_at=site.options.deadline_ms(site.now_ms, site.caller.timeout_at),
@@ -207,7 +240,8 @@ def remote(
             tags=tags,
         ),
         label=call_label(name, version),
-        position=site.position,
+        caller=site.caller,
+        number=site.number,
         declared=None if isinstance(target, str) else target.returns,
         outside=outside,
     )
@@ -223,6 +257,7 @@ def detached(
     if not outside and site.options.id is not None:
         tags[tag.DETACHED] = tag.TRUE
     return Call(
+        id=promise_id,
         create=PromiseCreate(
             id=promise_id,
             timeout_at=site.options.deadline_ms(site.now_ms),
@@ -230,7 +265,8 @@ def detached(
             tags=tags,
         ),
         label=call_label(name, version),
-        position=site.position,
+        caller=site.caller,
+        number=site.number,
         declared=None if isinstance(target, str) else target.returns,
         outside=outside,
         detached=True,
@@ -248,9 +284,11 @@ def sleep(caller: Caller, number: int, due_ms: int, options: CallOptions, *, tar
         tags[tag.TARGET] = options.address(caller.group)
     timeout_at = min(due_ms, caller.timeout_at)
     return Call(
+        id=promise_id,
         create=PromiseCreate(id=promise_id, timeout_at=timeout_at, tags=tags),
         label=SLEEP,
-        position=_position(caller, number),
+        caller=caller,
+        number=number,
     )
 
 
@@ -265,13 +303,15 @@ def promise(caller: Caller, number: int | None, options: CallOptions, now_ms: in
     tree = _root(promise_id) if outside else _tree(caller, promise_id, caller.id)
     bound_ms = NO_DEADLINE_MS if outside else caller.timeout_at
     return Call(
+        id=promise_id,
         create=PromiseCreate(
             id=promise_id,
             timeout_at=options.deadline_ms(now_ms, bound_ms),
             tags={**options.tags, **tree, tag.EXTERNAL: tag.TRUE},
         ),
         label=PROMISE,
-        position=_position(caller, number or 0),
+        caller=caller,
+        number=number or 0,
         outside=outside,
     )
 
@@ -309,12 +349,13 @@ def _placed(site: CallSite, promise_id: str, parent: str) -> tuple[dict[str, str
     }, outside
 
 
-def _local(caller: Caller) -> dict[str, str]:
+def local_tags(promise_id: str, origin: str, branch: str) -> dict[str, str]:
+    """Return the tags of the steps of a workflow; all share them, and none changes them."""
     return {
         tag.SCOPE: tag.SCOPE_LOCAL,
-        tag.ORIGIN: caller.origin,
-        tag.BRANCH: caller.branch,
-        tag.PARENT: caller.id,
+        tag.ORIGIN: origin,
+        tag.BRANCH: branch,
+        tag.PARENT: promise_id,
     }
 
 
@@ -346,7 +387,3 @@ def _named(target: RegisteredFunction | str, options: CallOptions) -> tuple[str,
 def _detached_id(site: CallSite) -> str:
     digest = blake2b(f"{site.caller.children}{site.number}".encode(), digest_size=DETACHED_HASH_BYTES)
     return f"{site.caller.origin}:d{digest.hexdigest()}"
-
-
-def _position(caller: Caller, number: int) -> str:
-    return f"call {number} of {caller.id}"

@@ -51,30 +51,31 @@ class LeafStop:
     `writing`: its outcome is on its way to the store, where it counts.
     """
 
-    __slots__ = ("_settled", "_task", "_told", "doomed", "writing")
+    __slots__ = ("_settled", "_task", "_told", "_waiting", "doomed", "writing")
 
     def __init__(self) -> None:
         self.doomed = False
         self.writing = False
         # Made when somebody waits: most leaves settle without.
         self._settled: asyncio.Event | None = None
-        self._told: asyncio.Event | None = None
+        self._waiting: asyncio.Event | None = None
+        self._told = False
         self._task: asyncio.Task[Any] | None = None
 
     def end(self) -> None:
         """Stop the function: an async one is cancelled, one in a thread sees `info.cancelled`."""
-        told = self._telling()
-        if self.writing or told.is_set():
+        if self.writing or self._told:
             return
-        self.doomed = True
-        told.set()
+        self.doomed = self._told = True
+        if self._waiting is not None:
+            self._waiting.set()
         if self._task is not None:
             self._task.cancel()
 
-    def _telling(self) -> asyncio.Event:
-        if self._told is None:
-            self._told = asyncio.Event()
-        return self._told
+    async def _until_told(self) -> None:
+        if not self._told:
+            self._waiting = asyncio.Event()
+            await self._waiting.wait()
 
     async def until_settled(self) -> None:
         """Wait for `settle`."""
@@ -89,8 +90,7 @@ class LeafStop:
 
     async def run(self, start: Callable[[], Coroutine[Any, Any, Settlement | None]]) -> Settlement | None:
         """Return what a leaf's run gives, or CANCELLED if it was told to end before."""
-        told = self._telling()
-        if told.is_set():
+        if self._told:
             self.writing = True
             return CANCELLED
         task = self._task = asyncio.current_task()
@@ -99,22 +99,30 @@ class LeafStop:
             if not self.doomed:
                 settlement = await start()
             if self.doomed:
-                await told.wait()
+                await self._until_told()
         except asyncio.CancelledError:
-            if not told.is_set() or task is None or task.cancelling() > 1:
+            if not self._told or task is None or task.cancelling() > 1:
                 raise  # the whole execution ends
         finally:
             self._task, self.writing = None, True
-        if told.is_set() and task is not None and task.cancelling():
+        if self._told and task is not None and task.cancelling():
             task.uncancel()
         return CANCELLED if self.doomed else settlement
 
 
 class Cancellations:
-    """What of one execution is to end early."""
+    """What of one execution is to end early.
+
+    `quiet` until anything is. `writing` are the inline steps whose outcome is on its way to the store, where
+    it counts.
+    """
+
+    __slots__ = ("_asked", "_doomed", "_execution", "_records", "_stops", "quiet", "writing")
 
     def __init__(self, execution: Execution) -> None:
         self._execution = execution
+        self.quiet = True
+        self.writing: set[str] = set()
         self._asked: set[str] = set()
         self._doomed: set[str] = set()
         self._stops: dict[str, LeafStop] = {}
@@ -130,6 +138,7 @@ class Cancellations:
                 self._records[record.id] = record
             elif name is not None and record.state is PromiseState.REJECTED_CANCELED:
                 canceled.append(record.id)
+        self.quiet = not (self._asked or self._records)
         for promise_id in canceled:
             if promise_id not in self._asked:
                 await self._end_left_open(promise_id)
@@ -168,7 +177,7 @@ class Cancellations:
         that a call ends, records that (`ending_value`) before.
         """
         if isinstance(future, Choice):
-            self._asked.add(future.id)  # it may not have begun to decide
+            self._ask(future.id)  # it may not have begun to decide
             if future.give_up is not None:
                 future.give_up()
             return
@@ -177,7 +186,7 @@ class Cancellations:
             return
         if not isinstance(call, StepCall) and (call.detached or tag.TARGET not in call.create.tags):
             return
-        self._asked.add(future.id)
+        self._ask(future.id)
         branch = self._execution.branch(future.id)
         if branch is not None:
             self._execution.wake(branch)
@@ -186,8 +195,13 @@ class Cancellations:
         elif future.remote:
             self._execution.spawn(partial(self.end_remote, future, self._outlives_caller(call)))
 
+    def _ask(self, promise_id: str) -> None:
+        self._asked.add(promise_id)
+        self.quiet = False
+
     def doom(self, futures: Iterable[DurableFuture[Any]]) -> None:
         """Let nothing that these calls give from now on be used: they are about to be ended, by a record."""
+        self.quiet = False
         for future in futures:
             self._doomed.add(future.id)
             if isinstance(future, Choice):
@@ -202,7 +216,9 @@ class Cancellations:
             stop = self._stops.get(future.id)
             if stop is not None and stop.writing:
                 await stop.until_settled()
-            elif isinstance(future, Choice) and future.over and future.record is None:
+            elif future.record is None and (
+                future.id in self.writing or (isinstance(future, Choice) and future.over)
+            ):
                 settled = asyncio.Event()
                 future.watch(settled.set)
                 await settled.wait()
@@ -269,7 +285,7 @@ class Cancellations:
         root = self._execution.promise.id
         if root in self._asked:
             return
-        self._asked.add(root)
+        self._ask(root)
         branch = self._execution.branch(root)
         if branch is not None:
             self._execution.wake(branch)
@@ -338,6 +354,7 @@ class Cancellations:
             begun_ms = execution.around.clock.now_ms()
             record = await execution.writer.record(call.create, PromiseState.RESOLVED, value, begun_ms)
             self._records[record.id] = record
+            self.quiet = False
             execution.observe(record)
         finally:
             branch.recording = False

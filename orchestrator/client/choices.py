@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -19,6 +19,9 @@ from orchestrator.client.outcomes import error_of
 from orchestrator.client.sealing import readable
 from orchestrator.domain.errors import AllFailed, ApplicationError, TimedOut
 from orchestrator.domain.promise import PromiseRecord, PromiseState, Value
+
+if TYPE_CHECKING:
+    from orchestrator.client.execution import Execution
 
 T = TypeVar("T")
 
@@ -97,7 +100,12 @@ class Choice(DurableFuture[T]):
     __slots__ = ("arrivals", "before", "chosen", "doomed", "give_up", "over", "rule")
 
     def __init__(
-        self, promise_id: str, owner: object, rule: str, arrivals: Arrivals, before: DurableFuture[Any] | None
+        self,
+        promise_id: str,
+        owner: Execution,
+        rule: str,
+        arrivals: Arrivals,
+        before: DurableFuture[Any] | None,
     ) -> None:
         super().__init__(promise_id, None, owner)
         self.rule = rule

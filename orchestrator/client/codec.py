@@ -12,9 +12,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any, cast
@@ -23,6 +22,7 @@ from uuid import UUID
 import msgspec
 
 from orchestrator.client import shapes
+from orchestrator.client.scalars import FROM_PLAIN, INTEGER_MAX, TREES, bytes_of, datetime_of
 from orchestrator.client.sealing import readable
 from orchestrator.client.type_codecs import TAG, TypeCodec, codec_named, codec_of
 from orchestrator.commitments.classes import is_pydantic, is_record
@@ -30,13 +30,10 @@ from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.promise import EMPTY, Value
 
 DEPTH_MAX = 200
-INTEGER_MAX = 2**53 - 1
-"""The largest magnitude of a bare JSON number: browsers and other languages read it as a double."""
 _THEMSELVES = (int, str, bool)
 """Types of which a value is its own JSON tree, and is read as itself where just that type is declared."""
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _read = msgspec.json.decode
-_MICROSECOND = timedelta(microseconds=1)
 
 
 class EncodingError(OrchestratorError):
@@ -60,10 +57,19 @@ class DecodingError(OrchestratorError):
 # -- texts
 
 
+def text_of(tree: object) -> str:
+    """Return the JSON text of a tree."""
+    # Of whole numbers the text is the same without an encoder, and they are what steps mostly return.
+    return str(tree) if type(tree) is int else _json.encode(tree)
+
+
 def to_data(tree: object) -> str:
     """Return the text of a JSON tree as it stands in `Value.data`: base64 of UTF-8 JSON."""
-    # Of whole numbers the text is the same without an encoder, and they are what steps mostly return.
-    text = str(tree) if type(tree) is int else _json.encode(tree)
+    return data_of(text_of(tree))
+
+
+def data_of(text: str) -> str:
+    """Return a JSON text as it stands in `Value.data`."""
     return binascii.b2a_base64(text.encode(), newline=False).decode("ascii")
 
 
@@ -87,25 +93,39 @@ def encode_value(value: object, what: str) -> Value:
     return EMPTY if value is None else Value(data=to_data(encode(value, what)))
 
 
+def plain_result(value: Any, declared: object) -> Value | None:
+    """Return how a result is stored that is read as itself; None where that takes a closer look."""
+    if value is None:
+        return EMPTY
+    cls = type(value)
+    if not _is_itself(cls, declared) or (cls is int and not -INTEGER_MAX <= value <= INTEGER_MAX):
+        return None
+    return Value(data=to_data(value))
+
+
+def _is_itself(cls: type, declared: object) -> bool:
+    """Tell whether a value of this type is its own tree, and is read as itself where that is declared."""
+    return cls in _THEMSELVES and (declared is cls or declared is None) and codec_of(cls) is None
+
+
 def encode_result(value: object, declared: object, what: Callable[[], str]) -> tuple[Value, Any]:
     """Return a result as it is stored, and what reading that as the type `declared` gives.
 
     `what` names it in errors. Raises EncodingError, or DecodingError if it is not what is declared.
     """
-    cls = type(value)
-    if cls in _THEMSELVES and (declared is cls or declared is None) and codec_of(cls) is None:
-        tree = value if cls is not int else _integer(cast("int", value))
-        if tree is value:
-            return Value(data=to_data(value)), value
+    plain = plain_result(value, declared)
+    if plain is not None:
+        return plain, value
     name = what()
     tree = encode(value, name)
     read = decode(tree, declared, name)
-    return EMPTY if value is None else Value(data=to_data(tree)), read
+    return Value(data=to_data(tree)), read
 
 
 def decode_value(value: Value, declared: object, what: str) -> Any:
     """Return a stored value as the type `declared` (None for undeclared). Raises DecodingError."""
-    return decode(from_data(readable(value, what), what), declared, what)
+    tree = from_data(value.data if value.headers is None else readable(value, what), what)
+    return tree if _is_itself(type(tree), declared) else decode(tree, declared, what)
 
 
 # -- encoding
@@ -116,7 +136,7 @@ def encode(value: object, path: str, depth: int = 0) -> object:
     cls = type(value)
     if value is None or cls in (bool, str):
         return value
-    scalar = _SCALARS.get(cls)
+    scalar = TREES.get(cls)
     if scalar is not None:
         return scalar(value)
     if depth > DEPTH_MAX:
@@ -179,27 +199,6 @@ def _stored(value: object, custom: TypeCodec, path: str) -> object:
         ) from error
 
 
-def _float(value: Any) -> object:
-    return value if math.isfinite(value) else {"$float": repr(value)}
-
-
-def _integer(value: int) -> object:
-    return value if -INTEGER_MAX <= value <= INTEGER_MAX else {"$integer": str(value)}
-
-
-_SCALARS: dict[type, Callable[[Any], object]] = {
-    int: _integer,
-    float: _float,
-    Decimal: lambda value: {"$decimal": str(value)},
-    bytes: lambda value: {"$bytes": "0x" + value.hex()},
-    datetime: lambda value: {"$datetime": value.isoformat()},
-    date: lambda value: {"$date": value.isoformat()},
-    time: lambda value: {"$time": value.isoformat()},
-    timedelta: lambda value: {"$timedelta": value // _MICROSECOND},
-    UUID: lambda value: {"$uuid": str(value)},
-}
-
-
 # -- decoding
 
 
@@ -229,7 +228,7 @@ def _decode(tree: object, shape: shapes.Shape, path: str) -> Any:
 
 
 def _plain_scalar(tree: Any, cls: type, path: str) -> object:
-    convert = _FROM_PLAIN.get(cls)
+    convert = FROM_PLAIN.get(cls)
     if issubclass(cls, Enum):
         convert = cls
     if convert is None:
@@ -358,15 +357,6 @@ def _scalar(
     return read
 
 
-def _bytes(text: str) -> bytes:
-    return bytes.fromhex(text.removeprefix("0x"))
-
-
-def _datetime(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if text.endswith("Z") else moment
-
-
 _TAGS: dict[str, Callable[[dict[str, object], shapes.Shape, str], object]] = {
     TAG: _custom,
     "$class": _class,
@@ -378,21 +368,11 @@ _TAGS: dict[str, Callable[[dict[str, object], shapes.Shape, str], object]] = {
     "$frozenset": _sequence("$frozenset", frozenset),
     "$float": _scalar("$float", float),
     "$decimal": _scalar("$decimal", Decimal),
-    "$bytes": _scalar("$bytes", _bytes),
+    "$bytes": _scalar("$bytes", bytes_of),
     "$integer": _scalar("$integer", int),
-    "$datetime": _scalar("$datetime", _datetime),
+    "$datetime": _scalar("$datetime", datetime_of),
     "$date": _scalar("$date", date.fromisoformat),
     "$time": _scalar("$time", time.fromisoformat),
     "$timedelta": _scalar("$timedelta", lambda value: timedelta(microseconds=value)),
     "$uuid": _scalar("$uuid", UUID),
-}
-_FROM_PLAIN: dict[type, Callable[[Any], object]] = {
-    int: lambda value: int(value) if isinstance(value, str) else value,
-    float: lambda value: float(value) if type(value) is int else value,
-    Decimal: lambda value: Decimal(str(value)),
-    bytes: _bytes,
-    datetime: _datetime,
-    date: date.fromisoformat,
-    time: time.fromisoformat,
-    UUID: UUID,
 }

@@ -214,7 +214,7 @@ def _choose(
 ) -> Choice[Any]:
     call = calls.own_step(branch.caller, branch.next_number(), rule)
     choice: Choice[Any] = Choice(call.id, execution, rule, arrivals, before)
-    begun = execution.begin(branch, call, partial(decide, execution, choice), future=choice)
+    begun = execution.begin(branch, call, partial(decide, choice), future=choice)
     if begun is not choice:
         raise TypeError(f"{call.id} was made twice")
     return choice

@@ -73,8 +73,7 @@ class ContextCalls:
         A leaf is retried by its policy; a workflow runs as a local child with children of its own. Awaiting
         raises ApplicationError if it failed. Raises NotRegistered for an unknown name.
         """
-        function = self._execution.around.registry.of_any(fn, self._options.version)
-        return self._step(function, args, kwargs)
+        return self._step(self._execution.around.registry.of_any(fn, self._options.version), args, kwargs)
 
     begin_run = run
     lfc = run
@@ -165,15 +164,18 @@ class ContextCalls:
     def _step(
         self, function: RegisteredFunction, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> DurableFuture[Any]:
-        call = calls.step(self._site(), function, args, kwargs)
+        branch = self._branch
+        if self._options is DEFAULTS:
+            call = calls.step(branch.caller, branch.next_number(), function, args, kwargs)
+        else:
+            call = calls.step_with_options(self._site(), function, args, kwargs)
         workflow = function.kind is FunctionKind.WORKFLOW
-        job = performing.start_branch if workflow else performing.run_leaf
-        return self._execution.begin(self._branch, call, partial(job, self._execution))
+        return self._execution.begin(
+            branch, call, performing.start_branch if workflow else performing.run_leaf
+        )
 
     def _remote(self, call: calls.Call, *, held: bool) -> DurableFuture[Any]:
-        return self._execution.begin(
-            self._branch, call, partial(performing.call_remote, self._execution), held=held
-        )
+        return self._execution.begin(self._branch, call, performing.call_remote, held=held)
 
     def _target(self, fn: AnyFunction | str) -> RegisteredFunction | str:
         if isinstance(fn, str):
@@ -303,9 +305,7 @@ class Context(ContextCalls, Combinators, ContextMark):
         ApplicationError if there is none, or if one is still running.
         """
         call = calls.closing(self._branch.caller, self._branch.next_number())
-        return self._execution.begin(
-            self._branch, call, partial(performing.close_commitments, self._execution, domain)
-        )
+        return self._execution.begin(self._branch, call, partial(performing.close_commitments, domain))
 
 
 def _now(clock: Any) -> int:

@@ -20,7 +20,7 @@ from orchestrator.client.registry import RegisteredFunction
 from orchestrator.client.sealing import readable
 from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import OrchestratorError
-from orchestrator.domain.ids import extends, path_of
+from orchestrator.domain.ids import extends, tree_of
 from orchestrator.domain.promise import PromiseState, Value
 from orchestrator.protocol.records import PromiseRecord
 
@@ -65,7 +65,7 @@ class Continuations:
     def load(self) -> None:
         """Find the latest start of each workflow, and leave out of the records what came before it."""
         for record in self._records.values():
-            self.note(record.tags.get(tag.PARENT, ""), record.id)
+            self.called(record.tags.get(tag.PARENT, ""))[record.id] = None
             if (record.param.headers or {}).get(FUNCTION_HEADER) == NAME and not record.pending:
                 workflow = record.tags.get(tag.PARENT, "")
                 known = self._latest.get(workflow)
@@ -80,9 +80,9 @@ class Continuations:
             if start is not None and number_of(promise_id) <= number_of(start.id):
                 del self._records[promise_id]
 
-    def note(self, workflow_id: str, promise_id: str) -> None:
-        """Note a call of a workflow."""
-        self._called.setdefault(workflow_id, {})[promise_id] = None
+    def called(self, workflow_id: str) -> dict[str, None]:
+        """Return what a workflow has called since it has last started over, to be added to."""
+        return self._called.setdefault(workflow_id, {})
 
     @property
     def any(self) -> bool:
@@ -100,7 +100,7 @@ class Continuations:
     def start(self, workflow_id: str, record: PromiseRecord) -> None:
         """Note that a workflow starts over."""
         self._latest[workflow_id] = record
-        self.note(workflow_id, record.id)
+        self.called(workflow_id)[record.id] = None
 
     def _take(self, workflow_id: str) -> list[str]:
         taken, looked_at = list(self._called.pop(workflow_id, {})), 0
@@ -117,8 +117,7 @@ def number_of(promise_id: str) -> int:
 
 
 def _below(promise_id: str, workflow_id: str) -> bool:
-    numbered = all(isinstance(part, int) for part in path_of(promise_id))
-    return numbered and extends(promise_id, workflow_id)
+    return extends(promise_id, workflow_id) and tree_of(promise_id) == tree_of(workflow_id)
 
 
 def arguments_of(record: PromiseRecord, function: RegisteredFunction) -> tuple[list[Any], dict[str, Any]]:
@@ -139,12 +138,15 @@ def value_of(continuation: Continuation, function: RegisteredFunction) -> Value:
     return Value(data=codec.to_data(tree))
 
 
-def next_round(branch: Branch, outcome: Outcome) -> Outcome | Value:
+def next_round(branch: Branch) -> Outcome | Value:
     """Return the arguments with which a workflow that has ended starts over, as stored, else its outcome.
 
     Arguments that do not fit or cannot be stored are a failure, and so is a continuation that was asked for
     and not returned.
     """
+    outcome = branch.outcome
+    if outcome is None:
+        raise RuntimeError(f"{branch.caller.id} has not ended")
     if not isinstance(outcome, Returned):
         return outcome
     if not isinstance(outcome.value, Continuation):
@@ -165,8 +167,7 @@ async def start_over(execution: Execution, branch: Branch, value: Value) -> None
         create, PromiseState.RESOLVED, value, now_ms, forgets=forgotten[:FORGETS_MAX]
     )
     execution.continuations.start(workflow_id, record)
-    for left in forgotten[FORGETS_MAX:]:
-        execution.continuations.note(workflow_id, left)
+    execution.continuations.called(workflow_id).update(dict.fromkeys(forgotten[FORGETS_MAX:]))
     execution.guard.forget(workflow_id, forgotten)
     execution.closed(branch)
     execution.open(branch.promise, function, *branch.arguments, branch.future)

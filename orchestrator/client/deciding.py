@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.client.execution import Execution
 
 
-async def decide(execution: Execution, choice: Choice[Any], pending: PendingCall[Call]) -> None:
+async def decide(choice: Choice[Any], execution: Execution, pending: PendingCall[Call]) -> None:
     """Have a choice decided once its members allow it, or finish one that was recorded."""
     # What is remote is known only once its creation has been answered.
     await pending.branch.creations_written()

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.client.future import Durable, Outcome, Raised, Returned
-from orchestrator.client.unawaited import Unawaited
+from orchestrator.client.future import Durable, DurableFuture, Outcome, Raised, Returned
+from orchestrator.client.unawaited import HOOK, Unawaited, hooks, pythons_own
 from orchestrator.domain.errors import Cancelled, OrchestratorError
 
 NO_LOOP = "no running event loop"
@@ -28,24 +28,15 @@ class ForeignAwait(OrchestratorError):
     """A workflow used asyncio, or awaited something that is not durable."""
 
 
-class Waiting(msgspec.Struct, frozen=True):
-    """The workflow awaits something durable."""
-
-    awaited: Durable[Any]
-
-
 class Finished(msgspec.Struct, frozen=True):
     """The workflow returned or raised."""
 
     outcome: Outcome
 
 
-def resumption_of(awaited: Durable[Any]) -> Outcome:
-    """Return what a workflow goes on with once nothing of its own execution is pending."""
-    foreign = awaited.pending()
-    if foreign is not None:
-        return Raised(ForeignAwait(f"{foreign.id} belongs to another execution: {ADVICE}"))
-    return awaited.outcome()
+def refusal_of(foreign: DurableFuture[Any]) -> Raised:
+    """Return what a workflow goes on with that awaits a future of another execution."""
+    return Raised(ForeignAwait(f"{foreign.id} belongs to another execution: {ADVICE}"))
 
 
 Body = Coroutine[Any, Any, Any] | Generator[Any, Any, Any]
@@ -54,15 +45,15 @@ Body = Coroutine[Any, Any, Any] | Generator[Any, Any, Any]
 class Driver:
     """One workflow body, never stepped while it steps."""
 
-    __slots__ = ("_body", "_name", "_unawaited")
+    __slots__ = ("_body", "_name", "_tell_unawaited")
 
     def __init__(self, body: Body, name: str) -> None:
         self._body = body
         self._name = name
-        self._unawaited = Unawaited(name)
+        self._tell_unawaited = Unawaited(name).tell
 
-    def step(self, resumption: Outcome) -> Waiting | Finished:
-        """Go on with the outcome of the last await until the next one, or the end.
+    def step(self, resumption: Outcome) -> Durable[Any] | Finished:
+        """Go on with the outcome of the last await until the next one, which is returned, or the end.
 
         BaseExceptions other than an Exception pass through: they end the execution, not the workflow. A
         CancelledError is the workflow's own: nothing can be cancelled while it steps. Cancelled is its end.
@@ -71,20 +62,21 @@ class Driver:
         while True:
             # Written out, not `with`: a context manager costs more than a step.
             events._set_running_loop(None)
+            hooks[HOOK] = self._tell_unawaited
             try:
-                with self._unawaited:
-                    if isinstance(resumption, Returned):
-                        awaited = self._body.send(resumption.value)
-                    else:
-                        awaited = self._body.throw(resumption.error)
+                if isinstance(resumption, Returned):
+                    awaited = self._body.send(resumption.value)
+                else:
+                    awaited = self._body.throw(resumption.error)
             except StopIteration as stop:
                 return Finished(Returned(stop.value))
             except (Exception, CancelledError, Cancelled) as error:
                 return Finished(Raised(self._explained(error)))
             finally:
+                hooks[HOOK] = pythons_own
                 events._set_running_loop(loop)
             if isinstance(awaited, Durable):
-                return Waiting(awaited)
+                return awaited
             resumption = Raised(self._foreign(awaited))
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -20,10 +20,11 @@ from orchestrator.client.branch import Branch
 from orchestrator.client.calls import Call
 from orchestrator.client.cancellation import Cancellations
 from orchestrator.client.continuing import Continuations
-from orchestrator.client.driver import Finished, resumption_of
+from orchestrator.client.driver import Finished, refusal_of
 from orchestrator.client.future import Durable, DurableFuture, Outcome, Raised
-from orchestrator.client.guard import ReplayGuard
+from orchestrator.client.guard import NOTHING_RECORDED, ReplayGuard
 from orchestrator.client.invocation import read_invocation
+from orchestrator.client.jobs import Jobs
 from orchestrator.client.lease import Lease
 from orchestrator.client.opening import new_branch
 from orchestrator.client.pending import CallT, PendingCall
@@ -42,8 +43,9 @@ from orchestrator.protocol.records import PromiseRecord
 BURST_STEPS = 200
 """Steps of replay after which other executions get a turn."""
 PRELOAD_PAGE = 1_000
-LISTEN_AFTER_S = 0.1
-"""After this long beside a local step, remote outcomes are listened for instead of being suspended on."""
+T = TypeVar("T")
+Job = Callable[["Execution", T], Coroutine[Any, Any, None]]
+"""What an execution does beside the stepping about one thing: a call, or a branch that has ended."""
 _log = structlog.get_logger(__name__)
 
 
@@ -54,11 +56,11 @@ class Execution:
         self.around = around
         self.writer = FencedWriter(around.transport, lease, around.extensions)
         self.promise = claim.promise
-        self.records = {record.id: record for record in claim.preload}
+        self.records = {record.id: record for record in claim.preload} if claim.preload else {}
         self.origin = claim.promise.tags.get(tag.ORIGIN) or origin_of(claim.promise.id)
         self.committing: set[str] = set()
         self.cancellations = Cancellations(self)
-        self.guard = ReplayGuard(self.records)
+        self.guard = ReplayGuard(self.records) if self.records else NOTHING_RECORDED
         self.continuations = Continuations(self.records)
         self.rested_on: list[str] = []
         self.resting = self.disturbed = False
@@ -68,54 +70,48 @@ class Execution:
         self._futures: dict[str, DurableFuture[Any]] = {}
         self._branches: dict[str, Branch] = {}
         self._ready: deque[Branch] = deque()
-        self._starting: list[tuple[Callable[[Any], Coroutine[Any, Any, None]], PendingCall[Any]]] = []
-        self._own: Callable[[], Coroutine[Any, Any, None]] | None = None
-        self._jobs: set[asyncio.Task[None]] = set()
-        self._listening: set[asyncio.Task[None]] = set()
-        self._listened: set[str] = set()
-        self._watch: asyncio.TimerHandle | None = None
-        self._wake = asyncio.Event()
+        self._starting: list[tuple[Job[Any], PendingCall[Any]]] = []
+        self._own: tuple[Job[Any], Any] | None = None
+        self._group: asyncio.TaskGroup | None = None
+        # Made for the first job: most executions have none.
+        self._jobs: Jobs | None = None
+        self._asleep: asyncio.Future[None] | None = None
         self._verdict: Verdict | None = None
-        self._group = asyncio.TaskGroup()
-        self._running = asyncio.get_running_loop()
 
-    async def run(self) -> Verdict:
+    async def run(self, group: asyncio.TaskGroup) -> Verdict:
         """Execute until the promise is settled, nothing can go on, or the task must be given back.
 
-        To be cancelled when the lease is lost.
+        Jobs run in `group`, and have ended when this returns. To be cancelled when the lease is lost.
         """
-        async with self._group:
-            try:
-                await (self._begin() if self._claim is None else go_on(self, self._claim))
-                self.writer.lease.on_cancel(self.cancellations.ask_root)
-                await self._loop()
-            except asyncio.CancelledError:
-                raise
-            except BaseException as error:
-                self.end_with(error)
-            finally:
-                if self._verdict is None:
-                    self._verdict = Verdict(ending=Ending.LOST)
-                if self._watch is not None:
-                    self._watch.cancel()
-                for job in (*self._jobs, *self._listening):
-                    job.cancel()
-                if self._verdict.ending is not Ending.SUSPENDED:
-                    self.close()
-        if self._verdict is None:
-            raise RuntimeError(f"{self.promise.id}: the execution ended without a verdict")
-        if self._verdict.ending is not Ending.SUSPENDED:
+        self._group = group
+        try:
+            await (self._begin() if self._claim is None else go_on(self, self._claim))
+            self.writer.lease.on_cancel(self.cancellations.ask_root)
+            await self._loop()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self.end_with(error)
+        finally:
+            verdict = self._verdict = self._verdict or Verdict(ending=Ending.LOST)
+            jobs, self._jobs = self._jobs, None
+            if jobs is not None:
+                jobs.cancel()
+            if verdict.ending is not Ending.SUSPENDED:
+                self.close()
+            if jobs is not None:
+                await jobs.ended()
+        if verdict.ending is not Ending.SUSPENDED:
             self.cancellations.leave()
-        if self._verdict.fault is not None and not isinstance(self._verdict.fault, (Exception, Abandoned)):
-            raise self._verdict.fault
-        return self._verdict
+        if verdict.fault is not None and not isinstance(verdict.fault, (Exception, Abandoned)):
+            raise verdict.fault
+        return verdict
 
     def resume(self, lease: Lease, claim: c.TaskClaim) -> None:
         """Prepare to `run` again what was suspended, under the next version of its task."""
         self.writer = FencedWriter(self.around.transport, lease, self.around.extensions)
         self.promise, self._claim, self._verdict = claim.promise, claim, None
-        self._group, self._watch, self.resting = asyncio.TaskGroup(), None, False
-        self._listened, self._listening = set(), set()
+        self.resting = False
 
     def close(self) -> None:
         """Let go of the bodies of a suspended execution, which cannot be resumed afterwards."""
@@ -143,9 +139,10 @@ class Execution:
             return
         if self._preload_cut:
             await performing.load_rest(self)
-        self.continuations.load()
-        self.guard.load()
-        await self.cancellations.load(self.records.values())
+        if self.records:
+            self.continuations.load()
+            self.guard.load()
+            await self.cancellations.load(self.records.values())
         if function.kind is FunctionKind.WORKFLOW:
             self.open(self.promise, function, args, kwargs, None)
         else:
@@ -158,28 +155,26 @@ class Execution:
                 if self._ready:
                     await asyncio.sleep(0)
             elif self._own is not None:
-                await self._own()
+                job, what = self._own
+                await job(self, what)
                 self._own = None
             elif self._jobs:
-                self._wake.clear()
-                await self._wake.wait()
+                await self._sleep()
             else:
                 await rest(self)
 
-    def watch_remote(self) -> None:
-        """Look, a little later, whether remote outcomes have to be listened for beside a running step."""
-        if self._watch is None:
-            self._watch = self._running.call_later(LISTEN_AFTER_S, self._listen_if_busy)
+    async def _sleep(self) -> None:
+        """Wait for a job to end, or for a branch that may go on."""
+        self._asleep = asyncio.get_running_loop().create_future()
+        try:
+            await self._asleep
+        finally:
+            self._asleep = None
 
-    def _listen_if_busy(self) -> None:
-        self._watch = None
-        if self._verdict is not None or not (self._jobs or self._own):
-            return
-        for promise_id in self.awaited_ids():
-            if promise_id not in self._listened:
-                self._listened.add(promise_id)
-                self._listening.add(self._group.create_task(self._guarded(partial(self.listen, promise_id))))
-        self.watch_remote()
+    def rouse(self) -> None:
+        """Have the loop look again."""
+        if self._asleep is not None and not self._asleep.done():
+            self._asleep.set_result(None)
 
     def _advance(self, branch: Branch) -> None:
         """Step a branch until it has to wait, ends, or has had its turn."""
@@ -191,18 +186,18 @@ class Execution:
                 return
             branch.awaited = None
         for _ in range(BURST_STEPS):
-            result = branch.driver.step(branch.resumption)
+            awaited = branch.driver.step(branch.resumption)
             if self._starting:
                 self._start_jobs()
             if self._verdict is not None:
                 return
-            if isinstance(result, Finished):
-                branch.outcome = result.outcome
-                self._settle_when_alone(branch, result.outcome)
+            if isinstance(awaited, Finished):
+                branch.outcome = awaited.outcome
+                self._settle_when_alone(branch, awaited.outcome)
                 return
             branch.awaits += 1
-            branch.awaited = result.awaited
-            if not self._resumes(branch, result.awaited):
+            branch.awaited = awaited
+            if not self._resumes(branch, awaited):
                 return
             branch.awaited = None
         self._ready.append(branch)
@@ -211,40 +206,48 @@ class Execution:
         """Set what a branch goes on with, or return False if it has to wait."""
         if branch.recording:
             return False
-        resumption = self.cancellations.met(branch)
+        cancellations = self.cancellations
+        resumption: Outcome | None = None if cancellations.quiet else cancellations.met(branch)
         if resumption is None:
-            blocked = self._block(branch, awaited)
-            if blocked or self.cancellations.overtakes(branch, awaited):
-                if self.cancellations.wanted(branch):
-                    self.cancellations.begin(branch)
+            pending = awaited.pending()
+            blocked = pending is not None and pending.owner is self
+            if blocked and pending is not None:
+                pending.wake(branch)
+            if not cancellations.quiet and (blocked or cancellations.overtakes(branch, awaited)):
+                if cancellations.wanted(branch):
+                    cancellations.begin(branch)
                 return False
-        branch.resumption = resumption or resumption_of(awaited)
-        return True
-
-    def _block(self, branch: Branch, awaited: Durable[Any]) -> bool:
-        """Have the branch woken when what it awaits goes on; return False if it need not wait."""
-        pending = awaited.pending()
-        if pending is None or pending.owner is not self:
-            return False
-        pending.watch(lambda: self.wake(branch))
+            if blocked:
+                return False
+            resumption = awaited.outcome() if pending is None else refusal_of(pending)
+        branch.resumption = resumption
         return True
 
     def wake(self, branch: Branch) -> None:
         """Look at a branch again soon."""
         self._ready.append(branch)
-        self._wake.set()
+        self.rouse()
 
     def _settle_when_alone(self, branch: Branch, outcome: Outcome) -> None:
         child = branch.waits_for()
         if child is not None:
-            child.watch(lambda: self.wake(branch))
+            child.wake(branch)
             if self.cancellations.wanted(branch):
                 self.cancellations.end_children(branch)
         elif not branch.settling:
             branch.settling = True
-            self._carry_out(partial(performing.settle_branch, self, branch, outcome))
+            self._carry_out(performing.settle_branch, branch)
 
     # -- what contexts and jobs use
+
+    def is_busy(self) -> bool:
+        """Tell whether something is under way beside which workflows wait."""
+        return self._verdict is None and bool(self._jobs or self._own)
+
+    def watch_remote(self) -> None:
+        """Have remote outcomes listened for where something else keeps this from being suspended on them."""
+        if self._verdict is None:
+            self._made_jobs().watch_remote()
 
     def is_open(self, promise_id: str) -> bool:
         """Tell whether a call has been made and has not settled."""
@@ -260,7 +263,7 @@ class Execution:
         self,
         branch: Branch,
         call: CallT,
-        job: Callable[[PendingCall[CallT]], Coroutine[Any, Any, None]],
+        job: Job[PendingCall[CallT]],
         *,
         held: bool = True,
         future: DurableFuture[Any] | None = None,
@@ -272,8 +275,9 @@ class Execution:
         if self._verdict is not None:
             raise Abandoned(f"{self.promise.id} does not execute any more")
         promise_id = call.id
-        self.guard.note(promise_id, call.label)
-        self.continuations.note(branch.caller.id, promise_id)
+        if self.guard.recorded:
+            self.guard.note(promise_id, call.label)
+        branch.called[promise_id] = None
         record = self.records.get(promise_id)
         if record is not None:
             self.compare(call, record)
@@ -290,7 +294,8 @@ class Execution:
             return future
         self._futures[promise_id] = future
         if held:
-            branch.hold(future)
+            future.among = branch.held
+            branch.held[promise_id] = future
         elif tag.TIMER in call.create.tags:
             branch.start_timer(future)
         self._starting.append((job, PendingCall(branch=branch, call=call, record=record, future=future)))
@@ -314,9 +319,9 @@ class Execution:
         """Take what the store says of a promise (`written` as it was); a settled one wakes who waits."""
         if record.pending:
             return
-        if not (self._remembers and self.is_open(record.id)):
-            self.records[record.id] = record
         future = self._futures.pop(record.id, None)
+        if future is None or not self._remembers:
+            self.records[record.id] = record
         if future is not None:
             future.settle(record, None if written is None else written.outcome_if(record))
 
@@ -349,46 +354,40 @@ class Execution:
         """End the execution; the first verdict counts."""
         if self._verdict is None:
             self._verdict = verdict
-        self._wake.set()
+        self.rouse()
 
     def end_with(self, error: BaseException) -> None:
         """End the execution for something that is not the workflow's doing."""
-        lost = isinstance(error, Abandoned) and self.writer.lease.lost.is_set()
+        lost = isinstance(error, Abandoned) and self.writer.lease.lost
         self.end(Verdict(ending=Ending.LOST if lost else Ending.RELEASED, fault=error))
 
     def spawn(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a job within this execution, unless that has ended; what it raises ends the execution."""
         self.disturbed |= self.resting
         if self._verdict is None:
-            task = self._group.create_task(self._guarded(job))
-            self._jobs.add(task)
-            task.add_done_callback(self._jobs.discard)
+            self._made_jobs().start(job)
 
-    async def _guarded(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        try:
-            await job()
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            self.end_with(error)
-        finally:
-            # The task counts until it is done, which is after this: the loop looks again then.
-            self._running.call_soon(self._wake.set)
+    def _made_jobs(self) -> Jobs:
+        if self._jobs is None:
+            if self._group is None:
+                raise RuntimeError(f"{self.promise.id} does not execute yet")
+            self._jobs = Jobs(self, self._group)
+        return self._jobs
 
     def _start_jobs(self) -> None:
+        if len(self._starting) == 1 and not self._jobs and inline_steps.fits(self, self._starting[0][1]):
+            self._carry_out(inline_steps.run, self._starting.pop()[1])
+            return
         starting, self._starting = self._starting, []
         for job, pending in starting:
-            if len(starting) == 1 and not self._jobs and inline_steps.fits(self, pending):
-                self._carry_out(partial(inline_steps.run, self, pending))
-            else:
-                self.spawn(partial(job, pending))
+            self.spawn(partial(job, self, pending))
 
-    def _carry_out(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def _carry_out(self, job: Job[T], what: T) -> None:
         """Have the loop itself do a short job if it has nothing else to do: that costs less than a task."""
         if self._jobs or self._own is not None:
-            self.spawn(job)
+            self.spawn(partial(job, self, what))
         else:
-            self._own = job
+            self._own = job, what
 
     async def listen(self, promise_id: str) -> None:
         """Wait for a promise beside the stepping, without suspending."""

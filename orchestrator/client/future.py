@@ -6,6 +6,7 @@ A future never computes anything; the execution settles it with the outcome that
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
@@ -15,7 +16,9 @@ from orchestrator.domain.errors import ApplicationError
 from orchestrator.domain.promise import PromiseRecord
 
 if TYPE_CHECKING:
+    from orchestrator.client.branch import Branch
     from orchestrator.client.calls import Call
+    from orchestrator.client.execution import Execution
 
 T = TypeVar("T")
 
@@ -76,21 +79,36 @@ class DurableFuture(Durable[T]):
     """The outcome of one promise. `id` is the promise's, `remote` means that somebody else settles it.
 
     `call` is the call that it stands for, `owner` the execution; `bound` means that it ends with the workflow
-    that made the call.
+    that made the call. `among` are the open futures among which it stands until it settles.
     """
 
-    __slots__ = ("_declared", "_outcome", "_watchers", "bound", "call", "id", "owner", "record", "remote")
+    __slots__ = (
+        "_branch",
+        "_declared",
+        "_outcome",
+        "_watchers",
+        "among",
+        "bound",
+        "call",
+        "id",
+        "owner",
+        "record",
+        "remote",
+    )
 
-    def __init__(self, promise_id: str, declared: object, owner: object) -> None:
+    def __init__(self, promise_id: str, declared: object, owner: Execution | None) -> None:
         self.id = promise_id
         self.owner = owner
         self.remote = False
         self.call: Call | None = None
         self.bound = True
         self.record: PromiseRecord | None = None
+        self.among: dict[str, DurableFuture[Any]] | None = None
         self._declared = declared
         self._outcome: Outcome | None = None
-        self._watchers: list[Callable[[], None]] = []
+        # Mostly the branch that made the call is the only one to be woken.
+        self._branch: Branch | None = None
+        self._watchers: list[Callable[[], None]] | None = None
 
     def __repr__(self) -> str:
         state = self.record.state if self.record is not None else "pending"
@@ -101,13 +119,29 @@ class DurableFuture(Durable[T]):
         if self.record is not None:
             return
         self.record, self._outcome = record, outcome
-        watchers, self._watchers = self._watchers, []
-        for watcher in watchers:
-            watcher()
+        if self.among is not None:
+            self.among.pop(self.id, None)
+        branch, watchers = self._branch, self._watchers
+        if branch is not None and self.owner is not None:
+            self._branch = None
+            self.owner.wake(branch)
+        if watchers is not None:
+            self._watchers = None
+            for watcher in watchers:
+                watcher()
 
     def watch(self, watcher: Callable[[], None]) -> None:
         """Call `watcher` once when this future settles; it must be open."""
+        if self._watchers is None:
+            self._watchers = []
         self._watchers.append(watcher)
+
+    def wake(self, branch: Branch) -> None:
+        """Have the owner look at a branch when this future settles; it must be open."""
+        if self._branch is None and self._watchers is None:
+            self._branch = branch
+        elif self.owner is not None:
+            self.watch(partial(self.owner.wake, branch))
 
     def pending(self) -> DurableFuture[Any] | None:
         """Return itself while open."""

@@ -17,23 +17,28 @@ LATEST_MAX = 64
 
 
 class ReplayGuard:
-    """Compares the calls of one execution's workflows with the `records` that it began with."""
+    """Compares the calls of one execution's workflows with the `records` that it began with.
 
-    __slots__ = ("_asked", "_latest", "_met", "_recorded", "_records")
+    `recorded` are the numbered calls among them by workflow, in order. Without any, nothing is noted.
+    """
+
+    __slots__ = ("_asked", "_latest", "_met", "_records", "recorded")
 
     def __init__(self, records: Mapping[str, PromiseRecord]) -> None:
         self._records = records
-        self._recorded: dict[str, list[str]] = {}
+        self.recorded: dict[str, list[str]] = {}
         self._asked: set[str] = set()
         self._latest: dict[str, str] = {}
         self._met: dict[str, int] = {}
 
     def load(self) -> None:
         """Learn which calls each workflow has made, once all records are there."""
-        self._recorded = recorded_calls(self._records.values())
+        self.recorded = recorded_calls(self._records.values())
 
     def note(self, promise_id: str, label: str = "") -> None:
         """Note that a recorded call has been made again, or a new one was made."""
+        if not self.recorded:
+            return
         self._asked.add(promise_id)
         self._latest[promise_id] = label
         if len(self._latest) > LATEST_MAX:
@@ -42,7 +47,7 @@ class ReplayGuard:
     def forget(self, workflow_id: str, promise_ids: Iterable[str]) -> None:
         """Forget the calls of a workflow that starts over."""
         self._asked.difference_update(promise_ids)
-        self._recorded.pop(workflow_id, None)
+        self.recorded.pop(workflow_id, None)
         self._met.pop(workflow_id, None)
 
     def at_frontier(self, workflow_id: str) -> bool:
@@ -74,7 +79,7 @@ class ReplayGuard:
 
     def before(self, workflow_id: str, promise_id: str | None = None) -> tuple[str, ...]:
         """Name the last recorded calls of a workflow before one of them, the oldest first."""
-        recorded = self._recorded.get(workflow_id, [])
+        recorded = self.recorded.get(workflow_id, [])
         end = recorded.index(promise_id) if promise_id in recorded else len(recorded)
         named = recorded[max(0, end - BEFORE_MAX) : end]
         return tuple(f"{one} {self._label(one)}" for one in named)
@@ -87,9 +92,15 @@ class ReplayGuard:
 
     def _first_missing(self, workflow_id: str) -> str | None:
         """Return the first recorded call that was not made again; walked once, however often it is asked."""
-        recorded = self._recorded.get(workflow_id, [])
+        if not self.recorded:
+            return None
+        recorded = self.recorded.get(workflow_id, [])
         met = self._met.get(workflow_id, 0)
         while met < len(recorded) and recorded[met] in self._asked:
             met += 1
         self._met[workflow_id] = met
         return recorded[met] if met < len(recorded) else None
+
+
+NOTHING_RECORDED = ReplayGuard({})
+"""The guard of all executions that begin without records: there is nothing to compare with."""

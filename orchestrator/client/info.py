@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
@@ -49,14 +48,14 @@ class Info(InfoMark):
         self.version = version
         self.attempt = attempt
         self._dependencies = dependencies
-        self._cancelled = threading.Event()
+        self._cancelled = False
         self._hear: Callable[[object], None] | None = None
         self._progress = progress
 
     @property
     def cancelled(self) -> bool:
         """Tell whether the function should stop."""
-        return self._cancelled.is_set()
+        return self._cancelled
 
     @property
     def recorded(self) -> object:
@@ -93,7 +92,7 @@ class Info(InfoMark):
 
     def stop(self) -> None:
         """Ask the function to stop; for the attempt that made this."""
-        self._cancelled.set()
+        self._cancelled = True
 
     @overload
     def dependency(self, wanted: type[T]) -> T: ...

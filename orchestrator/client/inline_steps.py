@@ -22,7 +22,6 @@ from orchestrator.client.attempts import LeafCancelledItself, LeafExited
 from orchestrator.client.calls import Call, StepCall
 from orchestrator.client.future import Outcome, Raised, Returned
 from orchestrator.client.pending import PendingCall
-from orchestrator.client.registry import FunctionKind
 from orchestrator.client.surroundings import Surroundings
 from orchestrator.domain.errors import Cancelled, Refused
 from orchestrator.domain.retry import worth_another
@@ -42,56 +41,50 @@ def fits(execution: Execution, pending: PendingCall[Any]) -> bool:
     Observers may expect a context of its own around each step.
     """
     call = pending.call
-    if not isinstance(call, StepCall) or pending.record is not None or call.deadline:
+    if not isinstance(call, StepCall) or not call.function.prompt:
         return False
-    function = call.function
-    return (
-        function.executor == "inline"
-        and function.kind is FunctionKind.LEAF
-        and not (function.is_async or function.inserted)
-        and not (execution.around.observers or pending.branch.creations)
-        and not execution.cancellations.concerns(call.id)
-    )
+    if pending.record is not None or call.deadline or execution.around.observers:
+        return False
+    cancellations = execution.cancellations
+    if pending.branch.is_creating():
+        return False
+    return cancellations.quiet or not cancellations.concerns(call.id)
 
 
 async def run(execution: Execution, pending: PendingCall[StepCall]) -> None:
     """Run a call that fits, and record its outcome. Raises what ends the execution."""
-    call, writer = pending.call, execution.writer
-    if execution.cancellations.concerns(call.id):
+    call, writer, cancellations = pending.call, execution.writer, execution.cancellations
+    if not cancellations.quiet and cancellations.concerns(call.id):
         execution.spawn(partial(performing.run_leaf, execution, pending))
         return
     writer.lease.check()
     begun_ms = execution.around.clock.now_ms()
     outcome = copy_context().run(_outcome, execution.around, call)
-    if _goes_on(call, outcome):
-        execution.spawn(partial(performing.run_leaf, execution, _going_on(pending, outcome)))
-        return
-    bound = call.bound()
-    settlement = steps.settlement(call.id, call.function, bound, outcome)
+    bound = None if call.canonical is None else call.bound()
+    settlement = steps.plain_settlement(call.function, outcome) if bound is None else None
+    if settlement is None:
+        if _goes_on(call, outcome):
+            execution.spawn(partial(performing.run_leaf, execution, _going_on(pending, outcome)))
+            return
+        settlement = steps.settlement(call.id, call.function, bound, outcome)
     if bound is not None:
         execution.committing.add(call.id)
-    execution.cancellations.leaf(call.id).writing = True
+    cancellations.writing.add(call.id)
     try:
         record = await writer.record(call.create, settlement.state, settlement.value, begun_ms)
     except Refused as refusal:
         record = await _not_stored(execution, call, refusal, begun_ms)
     finally:
-        execution.cancellations.forget(call.id)
-    execution.committing.discard(call.id)
+        cancellations.writing.discard(call.id)
+    if bound is not None:
+        execution.committing.discard(call.id)
     execution.observe(record, settlement)
 
 
-class _Running(msgspec.Struct, kw_only=True):
-    promise_id: str
-    name: str
-    version: int
-
-
 def _outcome(around: Surroundings, call: StepCall) -> Outcome:
-    function, task = call.function, asyncio.current_task()
-    if task is not None:
-        # For who looks, from outside, what keeps the loop.
-        around.attempts[task] = _Running(promise_id=call.id, name=function.name, version=function.version)
+    function = call.function
+    # For who looks, from outside, what keeps the loop.
+    around.attempts[None] = call
     try:
         return Returned(function.fn(*call.args, **call.kwargs))
     except asyncio.CancelledError as error:
@@ -101,8 +94,7 @@ def _outcome(around: Surroundings, call: StepCall) -> Outcome:
     except (Exception, Cancelled) as error:
         return Raised(error)
     finally:
-        if task is not None:
-            around.attempts.pop(task, None)
+        around.attempts.pop(None, None)
 
 
 def _goes_on(call: StepCall, outcome: Outcome) -> bool:

@@ -38,13 +38,22 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
 
 def invocation_value(name: str, version: int, args: Sequence[object], kwargs: Mapping[str, object]) -> Value:
     """Return the param of a remote call. Raises EncodingError that names function and argument."""
-    tree: dict[str, object] = {
-        "func": name,
-        "args": [codec.encode(value, f"argument {index + 1} of {name}") for index, value in enumerate(args)],
-        "kwargs": {key: codec.encode(value, f"argument {key!r} of {name}") for key, value in kwargs.items()},
-        "version": version,
-    }
-    return Value(data=codec.to_data(tree))
+    # Put together from the texts of the arguments: most are scalars, which need no encoder.
+    positional = ",".join(
+        [
+            codec.text_of(codec.encode(value, f"argument {index + 1} of {name}"))
+            for index, value in enumerate(args)
+        ]
+    )
+    named = ",".join(
+        [
+            f"{codec.text_of(key)}:{codec.text_of(codec.encode(value, f'argument {key!r} of {name}'))}"
+            for key, value in kwargs.items()
+        ]
+    )
+    function, number = codec.text_of(name), codec.text_of(version)
+    text = f'{{"func":{function},"args":[{positional}],"kwargs":{{{named}}},"version":{number}}}'
+    return Value(data=codec.data_of(text))
 
 
 def step_value(name: str, version: int, canonical_arguments: bytes | None = None) -> Value:

@@ -20,8 +20,8 @@ _log = structlog.get_logger(__name__)
 class Subscriptions:
     """Who in this process waits for which promise.
 
-    A promise whose task executes here needs no listener: its end is told by `observe`, and `left` registers
-    one when the execution stops before that.
+    A promise whose task executes here needs no listener: its end is told by `observe`, and `left` tells
+    whether it needs one when the execution has stopped before that.
     """
 
     def __init__(self, transport: Transport, address: str, *, refresh_s: float = REFRESH_S) -> None:
@@ -55,14 +55,17 @@ class Subscriptions:
         """Note that the task of this promise executes here."""
         self._executing.add(promise_id)
 
-    async def left(self, promise_id: str) -> None:
-        """Note that the execution has ended; waiters of an open promise are listened for."""
+    def left(self, promise_id: str) -> bool:
+        """Note that the execution has ended; return whether the promise is to be listened for."""
         self._executing.discard(promise_id)
-        if self._open(promise_id):
-            try:
-                await self._register(promise_id)
-            except OrchestratorError as error:
-                _log.warning("listener not registered", promise_id=promise_id, reason=str(error))
+        return promise_id in self._waiters and bool(self._open(promise_id))
+
+    async def listen(self, promise_id: str) -> None:
+        """Register a listener for those who wait here."""
+        try:
+            await self._register(promise_id)
+        except OrchestratorError as error:
+            _log.warning("listener not registered", promise_id=promise_id, reason=str(error))
 
     def observe(self, record: PromiseRecord) -> None:
         """Hand a settled record to those who wait for it."""
@@ -91,9 +94,9 @@ class Subscriptions:
             await asyncio.sleep(self._refresh_s)
             for promise_id in [one for one in self._waiters if one not in self._executing]:
                 try:
-                    await self._register(promise_id)
+                    await self._ask(promise_id)
                 except Unavailable:
-                    break
+                    break  # the others would not be answered either
                 except Refused as error:
                     self.fail(promise_id, error)
 
@@ -107,12 +110,15 @@ class Subscriptions:
             await self._register(promise_id)
 
     async def _register(self, promise_id: str) -> None:
-        command = PromiseRegisterListener(awaited=promise_id, address=self._address)
         try:
-            self.observe((await self._transport.call(command)).promise)
-        except Unavailable:
+            await self._ask(promise_id)
+        except Unavailable as error:
             # The renewal asks again: a server that is away is waited for.
-            _log.warning("server away, waiting", promise_id=promise_id)
+            _log.warning("server away, waiting", promise_id=promise_id, reason=str(error))
+
+    async def _ask(self, promise_id: str) -> None:
+        command = PromiseRegisterListener(awaited=promise_id, address=self._address)
+        self.observe((await self._transport.call(command)).promise)
 
     def _open(self, promise_id: str) -> list[asyncio.Future[PromiseRecord]]:
         return [waiter for waiter in self._waiters.get(promise_id, ()) if not waiter.done()]

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.client import steps
 from orchestrator.client.branch import Branch
-from orchestrator.client.calls import Caller
+from orchestrator.client.calls import Caller, local_tags
 from orchestrator.client.context import Context
 from orchestrator.client.continuing import arguments_of, number_of
 from orchestrator.client.driver import Driver
 from orchestrator.client.future import DurableFuture
-from orchestrator.client.info import WorkflowInfo
 from orchestrator.client.registry import RegisteredFunction
 from orchestrator.domain import tags as tag
 from orchestrator.domain.ids import child_id, numbering_of
@@ -40,7 +39,7 @@ def new_branch(
     if start is not None:
         given, named = arguments_of(start, function)
         children, first_number = child_id(record.id, 1).removesuffix("1"), number_of(start.id) + 1
-    return Branch(
+    branch = Branch(
         promise=record,
         arguments=(args, kwargs),
         caller=Caller(
@@ -51,20 +50,13 @@ def new_branch(
             group=execution.around.group,
             trace=under_promise(task.tags.get(tag.TRACE), task.id),
             children=children,
+            local=local_tags(record.id, execution.origin, branch_id),
         ),
+        called=execution.continuations.called(record.id),
         first_number=first_number,
-        info=WorkflowInfo(
-            id=record.id,
-            origin_id=execution.origin,
-            parent_id=record.tags.get(tag.PARENT) or record.id,
-            branch_id=branch_id,
-            name=function.name,
-            version=function.version,
-            timeout_at=record.timeout_at,
-            tags=record.tags,
-        ),
         function=function,
-        bound=steps.bind(function, args, kwargs),
+        bound=None if function.committer is None else steps.bind(function, args, kwargs),
         future=future,
-        start=lambda branch: Driver(function.fn(Context(execution, branch), *given, **named), str(function)),
     )
+    branch.driver = Driver(function.fn(Context(execution, branch), *given, **named), function.title)
+    return branch

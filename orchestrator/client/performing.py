@@ -19,7 +19,6 @@ from orchestrator.client.branch import Branch
 from orchestrator.client.calls import Call, StepCall
 from orchestrator.client.continuing import next_round, start_over
 from orchestrator.client.deciding import call_off
-from orchestrator.client.future import Outcome
 from orchestrator.client.outcomes import failure_value
 from orchestrator.client.pending import CallT, PendingCall
 from orchestrator.client.progress import Progress
@@ -31,7 +30,7 @@ from orchestrator.commitments.errors import ProofError
 from orchestrator.commitments.proof import close_tree
 from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import Abandoned, ApplicationError, Refused
-from orchestrator.domain.ids import extends, path_of
+from orchestrator.domain.ids import extends, path_of, tree_of
 from orchestrator.domain.promise import PromiseState, Value
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.paging import NO_SEARCH, every_promise
@@ -113,12 +112,11 @@ async def run_leaf(execution: Execution, pending: PendingCall[StepCall]) -> None
         bound=call.bound(),
     )
     try:
-        settlement = await stop.run(
-            lambda: _within_deadline(execution, pending, partial(leaf.run, creation.ensure))
-        )
+        settlement = await stop.run(lambda: _within_deadline(execution, pending, leaf, creation))
         timer.cancel()  # however long the write takes: a creation would come too late
-        async with taken(execution, call):
-            record = await (creation.finish(settlement) if settlement else _timed_out(execution, call))
+        record = await (creation.finish(settlement) if settlement else _timed_out(execution, call))
+    except Refused as refusal:
+        raise await rejected(execution, call, refusal) from refusal
     finally:
         timer.cancel()
         progress.close()
@@ -129,16 +127,16 @@ async def run_leaf(execution: Execution, pending: PendingCall[StepCall]) -> None
 
 
 async def _within_deadline(
-    execution: Execution, pending: PendingCall[StepCall], run: Callable[[], Coroutine[Any, Any, Settlement]]
+    execution: Execution, pending: PendingCall[StepCall], leaf: LeafRun, creation: LeafCreation
 ) -> Settlement | None:
     """Return the settlement of a run, None if the step's own deadline came first."""
     call, clock = pending.call, execution.around.clock
     if not call.deadline:
-        return await run()
+        return await leaf.run(creation.ensure)
     known = pending.record if pending.record is not None else call.create
     try:
         async with asyncio.timeout(max(0.0, (known.timeout_at - clock.now_ms()) / 1000)):
-            return await run()
+            return await leaf.run(creation.ensure)
     except TimeoutError:
         return None
 
@@ -212,7 +210,7 @@ async def start_branch(execution: Execution, pending: PendingCall[StepCall]) -> 
         execution.observe(record)
 
 
-async def settle_branch(execution: Execution, branch: Branch, outcome: Outcome) -> None:
+async def settle_branch(execution: Execution, branch: Branch) -> None:
     """Record the outcome of a workflow whose body and children have ended.
 
     What it does not wait for (detached calls, promises) exists by then: no replay of it would make it later.
@@ -222,7 +220,7 @@ async def settle_branch(execution: Execution, branch: Branch, outcome: Outcome) 
     await branch.creations_written()
     for timer in list(branch.timers.values()):
         await call_off(execution, timer)
-    ending = next_round(branch, outcome)
+    ending = next_round(branch)
     if isinstance(ending, Value):
         await start_over(execution, branch, ending)
         return
@@ -259,15 +257,20 @@ async def taken(execution: Execution, call: Call) -> AsyncIterator[None]:
     try:
         yield
     except Refused as refusal:
-        failure = steps.not_stored(f"{call.label} ({call.position})", refusal)
-        await fulfil(execution, failure)
-        raise Abandoned(f"{execution.promise.id} was rejected: {refusal}") from refusal
+        raise await rejected(execution, call, refusal) from refusal
+
+
+async def rejected(execution: Execution, call: Call, refusal: Refused) -> Abandoned:
+    """Reject the whole task for a call that the server refused, and return what ends the execution."""
+    await fulfil(execution, steps.not_stored(f"{call.label} ({call.position})", refusal))
+    return Abandoned(f"{execution.promise.id} was rejected: {refusal}")
 
 
 async def call_remote(execution: Execution, pending: PendingCall[Call]) -> None:
     """Create a promise that somebody else settles; it is awaited by suspension."""
     branch, bare = pending.branch, tag.TARGET not in pending.call.create.tags
-    earlier = set(branch.version_creations if bare else branch.promise_creations)
+    under_way = branch.creations
+    earlier = set() if under_way is None else set(under_way.versions if bare else under_way.promises)
     written = branch.creating(promise=bare)
     try:
         if earlier:
@@ -323,7 +326,7 @@ async def _written(execution: Execution, pending: PendingCall[CallT]) -> Promise
     return record
 
 
-async def close_commitments(execution: Execution, domain: bytes, pending: PendingCall[Call]) -> None:
+async def close_commitments(domain: bytes, execution: Execution, pending: PendingCall[Call]) -> None:
     """Close the commitments made so far: record the closing as a step, or the reason why it cannot be."""
     call = pending.call
     try:
@@ -340,7 +343,7 @@ async def close_commitments(execution: Execution, domain: bytes, pending: Pendin
 
 
 async def _tree_of(execution: Execution, call: Call) -> list[PromiseRecord]:
-    """Return all records of the root's tree. Raises ApplicationError if a committed step may still come."""
+    """Return all records of the call's tree, and others. ApplicationError if a commitment may still come."""
     for promise_id in (*execution.committing, *execution.open_workflows()):
         if not extends(call.id, promise_id):
             raise _still_open(promise_id)
@@ -362,25 +365,24 @@ async def _tree_of(execution: Execution, call: Call) -> list[PromiseRecord]:
 
 
 def _holds_whole_tree(execution: Execution) -> bool:
-    """Tell whether this execution has seen every record of the root's tree, detached trees excepted.
+    """Tell whether this execution has seen every record of its tree, detached trees excepted.
 
-    It has if it is the root's, forgot nothing, and called no other worker, whose steps would be unknown here.
+    It has if it is the tree's first, forgot nothing, and called no other worker, whose steps were unknown.
     """
     if execution.continuations.any:
         return False
     calls = [one for one in execution.records.values() if one.target is not None and not one.is_timer]
-    called = [one for one in calls if one.id != execution.origin and extends(one.id, execution.origin)]
-    return execution.promise.id == execution.origin and not any(
-        all(isinstance(part, int) for part in path_of(one.id)) for one in called
+    tree = tree_of(execution.promise.id)
+    return execution.promise.id == tree and not any(
+        one.id != tree and tree_of(one.id) == tree for one in calls
     )
 
 
 def _may_commit(record: PromiseRecord, call: Call) -> bool:
-    """Tell whether an open promise may bring a commitment to the closing: no ancestor, no detached one."""
-    path, here = path_of(record.id), path_of(call.id)
-    if any(isinstance(part, str) for part in path) or extends(call.id, record.id):
+    """Tell whether an open promise may bring a commitment to the closing: no ancestor, of the same tree."""
+    if tree_of(record.id) != tree_of(call.id) or extends(call.id, record.id):
         return False
-    return record.param.data is not None and tuple(map(int, path)) < tuple(map(int, here))
+    return record.param.data is not None and path_of(record.id) < path_of(call.id)
 
 
 def _still_open(promise_id: str) -> ApplicationError:

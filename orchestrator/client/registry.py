@@ -9,14 +9,16 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
 from orchestrator.client import codec, shapes
+from orchestrator.client.invocation import step_label, step_value
 from orchestrator.client.options import UNLIMITED, AttemptLimits
 from orchestrator.commitments.wrapper import Committer, commit_step
 from orchestrator.domain.errors import NotRegistered
+from orchestrator.domain.promise import Value
 from orchestrator.domain.retry import Exponential, RetryPolicy
 
 LATEST = 0
@@ -52,7 +54,9 @@ class RegisteredFunction:
     """A function with everything that an execution needs to know of it.
 
     `hints` are the declared types of its parameters, `returns` of its result (None for undeclared);
-    `inserted` tells whether Context or Info stand before the caller's arguments.
+    `inserted` tells whether Context or Info stand before the caller's arguments. The same for each of its
+    steps are `label`, which they are recorded by, `param`, where no arguments are committed to, and `prompt`:
+    whether such a step ends before it gives the loop back, unless it returns something to be awaited.
     """
 
     name: str
@@ -69,10 +73,25 @@ class RegisteredFunction:
     executor: Executor
     committer: Committer | None
     limits: AttemptLimits = UNLIMITED
+    title: str = field(init=False)
+    label: str = field(init=False)
+    param: Value = field(init=False)
+    prompt: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Work out once what each step would work out."""
+        plain = self.kind is FunctionKind.LEAF and not (self.is_async or self.inserted)
+        for name, value in (
+            ("title", f"{self.name} version {self.version}"),
+            ("label", step_label(self.name, self.version)),
+            ("param", step_value(self.name, self.version)),
+            ("prompt", plain and self.executor == "inline"),
+        ):
+            object.__setattr__(self, name, value)
 
     def __str__(self) -> str:
         """Write name and version, as errors and records show them."""
-        return f"{self.name} version {self.version}"
+        return self.title
 
     def decode_arguments(
         self, args: list[object], kwargs: Mapping[str, object]
@@ -232,8 +251,11 @@ class Registry:
 
     def of_any(self, target: Function | str, version: int | None = None) -> RegisteredFunction:
         """Return a function to be run as a step of a workflow here: it need not be registered."""
-        if isinstance(target, str) or target in self._functions:
+        if isinstance(target, str):
             return self.of(target, version)
+        found = self._functions.get(target)
+        if found is not None:
+            return found if version is None else self.named(found.name, version)
         found = self._unregistered.get(target)
         if found is None:
             found = describe(target)

@@ -108,7 +108,8 @@ async def _replay_one(
     )
     task = TaskRecord(id=root.id, state=TaskState.ACQUIRED, version=1, resumes=0)
     claim = c.TaskClaim(task=task, promise=_opened(root), preload=recorded.preload())
-    verdict = await Execution(settings, lease, claim).run()
+    async with asyncio.TaskGroup() as group:
+        verdict = await Execution(settings, lease, claim).run(group)
     fault = verdict.fault
     difference = recorded.fault or (fault if isinstance(fault, Exception) else None)
     complete = difference is None and not root.pending and not recorded.reached

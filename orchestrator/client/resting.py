@@ -56,6 +56,8 @@ async def go_on(execution: Execution, claim: c.TaskClaim) -> None:
     _observe_all(execution, claim.preload)
     if len(execution.rested_on) <= READS_MAX:
         await _read(execution, execution.rested_on)
+    if any(execution.is_open(one) for one in execution.rested_on):
+        execution.watch_remote()
 
 
 async def _read(execution: Execution, promise_ids: list[str]) -> None:

@@ -42,7 +42,8 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
 
     def outcome_if(self, record: PromiseRecord) -> Returned | None:
         """Return the outcome if it is just this settlement that a promise has: it need not be read again."""
-        return self.outcome if record.value == self.value and record.state is self.state else None
+        same = record.value is self.value or record.value == self.value
+        return self.outcome if same and record.state is self.state else None
 
 
 CANCELLED = Settlement(state=PromiseState.REJECTED_CANCELED, value=EMPTY)
@@ -68,6 +69,16 @@ def settlement(
                 return _returned(promise_id, function, bound, value)
             except (codec.EncodingError, codec.DecodingError, CommitmentError) as error:
                 return Settlement(state=PromiseState.REJECTED, value=failure_value(error))
+
+
+def plain_settlement(function: RegisteredFunction, outcome: Outcome) -> Settlement | None:
+    """Return how an outcome is stored that is read as itself and commits to nothing; None for any other."""
+    if not isinstance(outcome, Returned):
+        return None
+    value = codec.plain_result(outcome.value, function.returns)
+    if value is None:
+        return None
+    return Settlement(state=PromiseState.RESOLVED, value=value, outcome=outcome)
 
 
 def _returned(

@@ -35,9 +35,20 @@ class StepObserver(Protocol):
 class RunningLeaf(Protocol):
     """Which leaf runs, under which promise."""
 
-    promise_id: str
-    name: str
-    version: int
+    @property
+    def promise_id(self) -> str:
+        """The promise of the call."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The name of the function."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """The version of the function."""
+        ...
 
 
 class ExecutionObserver(Protocol):
@@ -98,7 +109,7 @@ class Surroundings:
     """One per application. `extensions` are those that the engine announced.
 
     `holds_outside` is set where the engine has refused to wake a task for a promise of another origin.
-    `attempts` tells which leaf each task of the loop runs just now.
+    `attempts` tells which leaf each task of the loop runs just now, and under None which holds the loop.
     """
 
     transport: Transport
@@ -114,6 +125,6 @@ class Surroundings:
     execution_observers: list[ExecutionObserver] = field(default_factory=list)
     extensions: frozenset[str] = frozenset()
     holds_outside: bool = False
-    attempts: dict[asyncio.Task[Any], RunningLeaf] = field(default_factory=dict)
+    attempts: dict[asyncio.Task[Any] | None, RunningLeaf] = field(default_factory=dict)
     # Spreads retries, and draws a workflow's random numbers and UUIDs before they are recorded.
     chance: Random = field(default_factory=SystemRandom)

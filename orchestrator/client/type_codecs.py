@@ -33,25 +33,26 @@ class TypeCodec:
     from_stored: Callable[[Any], object]
 
 
-_by_class: dict[type, TypeCodec] = {}
+by_class: dict[type, TypeCodec] = {}
+"""The types that have a stored form of their own."""
 _by_name: dict[str, TypeCodec] = {}
 
 
 def add_type(codec: TypeCodec) -> None:
     """Give a type a stored form. Raises TypeConflict if it, or the name, has another one."""
-    for known in (_by_class.get(codec.cls), _by_name.get(codec.name)):
+    for known in (by_class.get(codec.cls), _by_name.get(codec.name)):
         if known is not None and known != codec:
             raise TypeConflict(
                 f"{codec.cls.__qualname__} as {codec.name!r}: {known.cls.__qualname__} is stored as "
                 f"{known.name!r} already; give another name, or register each type once"
             )
-    _by_class[codec.cls] = codec
+    by_class[codec.cls] = codec
     _by_name[codec.name] = codec
 
 
 def codec_of(cls: type | None) -> TypeCodec | None:
     """Return the stored form of a type, None if it has none of its own."""
-    return _by_class.get(cls) if cls is not None else None
+    return by_class.get(cls) if cls is not None else None
 
 
 def codec_named(name: object) -> TypeCodec | None:

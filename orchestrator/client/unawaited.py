@@ -2,6 +2,7 @@
 
 Python tells of them when they are collected, through a hook of the `warnings` module; while a workflow steps
 that hook is ours, so that what is told names the workflow. Where Python has no such hook, it warns itself.
+The driver sets the hook by hand, since a context manager would cost it more than a step.
 """
 
 from __future__ import annotations
@@ -9,42 +10,32 @@ from __future__ import annotations
 import warnings
 from collections.abc import Coroutine
 from threading import get_ident
-from types import TracebackType
 from typing import Any
 
 import structlog
 
-_HOOK = "_warn_unawaited_coroutine"
-_pythons_own = getattr(warnings, _HOOK, None)
+HOOK = "_warn_unawaited_coroutine"
+pythons_own = getattr(warnings, HOOK, None)
+"""What the hook is while no workflow steps."""
+hooks: dict[str, Any] = {} if pythons_own is None else vars(warnings)
+"""Where the hook stands, or something that nobody looks into."""
 _log = structlog.get_logger(__name__)
 
 
 class Unawaited:
-    """Around one step of a workflow: what is thrown away within is told of, by the name of the workflow."""
+    """Tells of what the steps of a workflow throw away, by the name of the workflow; they share a thread."""
 
     __slots__ = ("_thread", "_workflow")
 
     def __init__(self, workflow: str) -> None:
         self._workflow = workflow
-        self._thread = 0
-
-    def __enter__(self) -> None:
-        """Listen."""
         self._thread = get_ident()
-        if _pythons_own is not None:
-            setattr(warnings, _HOOK, self._tell)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave it to Python again."""
-        if _pythons_own is not None:
-            setattr(warnings, _HOOK, _pythons_own)
-
-    def _tell(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def tell(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Tell of one; what another thread throws away meanwhile is Python's to tell of."""
         if get_ident() != self._thread:
-            if _pythons_own is not None:
-                _pythons_own(coroutine)
+            if pythons_own is not None:
+                pythons_own(coroutine)
             return
         name = getattr(coroutine, "__qualname__", repr(coroutine))
         _log.warning(

@@ -94,7 +94,7 @@ def _first_time(
     if not recorded and not execution.guard.at_frontier(caller.id):
         return ORIGINAL, None
     branch.next_number()
-    future = execution.begin(branch, call, partial(_record, execution, newest))
+    future = execution.begin(branch, call, partial(_record, newest))
     if future.pending() is not None:
         return newest, future
     match future.outcome():
@@ -103,12 +103,10 @@ def _first_time(
     raise TypeError(f"{call.id} does not hold a version of {name!r}")
 
 
-async def _record(execution: Execution, version: int, pending: PendingCall[Call]) -> None:
+async def _record(version: int, execution: Execution, pending: PendingCall[Call]) -> None:
     """Write the version down; what is called later is written after it."""
     branch, call = pending.branch, pending.call
-    written = branch.creating(promise=True)
-    branch.version_creations.add(written)
-    written.add_done_callback(branch.version_creations.discard)
+    written = branch.creating(promise=True, version=True)
     try:
         value = codec.encode_value(version, f"the version {call.id}")
         begun_ms = execution.around.clock.now_ms()

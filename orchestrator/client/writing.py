@@ -7,11 +7,11 @@ version ends the execution: somebody else goes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 from orchestrator.client.lease import Lease
-from orchestrator.domain.errors import Abandoned, Refused, Unavailable
+from orchestrator.domain.errors import Abandoned, OrchestratorError, Refused, Unavailable
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.records import PromiseRecord, PromiseState, Value
 from orchestrator.protocol.transport import Transport
@@ -43,7 +43,7 @@ class FencedWriter:
         """Settle a child that exists, or return how it was settled before (P1)."""
         return await self._fence(c.PromiseSettle(id=promise_id, state=state, value=value))
 
-    async def record(
+    def record(
         self,
         create: c.PromiseCreate,
         state: PromiseState,
@@ -51,25 +51,30 @@ class FencedWriter:
         begun_ms: int,
         *,
         forgets: Sequence[str] = (),
-    ) -> PromiseRecord:
+    ) -> Coroutine[Any, Any, PromiseRecord]:
         """Write a finished child at once; in two writes where the server does not know how to.
 
         `begun_ms` (Unix milliseconds) becomes the record's creation, so that it shows how long the step took.
         `forgets` are descendants that go in the same write, where the engine knows how to.
         """
-        if self._records_steps:
-            return await self._fence(
-                c.PromiseRecordStep(
-                    id=create.id,
-                    timeout_at=create.timeout_at,
-                    created_at=begun_ms,
-                    state=state,
-                    param=create.param,
-                    value=value,
-                    tags=create.tags,
-                    forgets=list(forgets) if self._forgets else [],
-                )
+        if not self._records_steps:
+            return self._record_in_two(create, state, value)
+        return self._fence(
+            c.PromiseRecordStep(
+                id=create.id,
+                timeout_at=create.timeout_at,
+                created_at=begun_ms,
+                state=state,
+                param=create.param,
+                value=value,
+                tags=create.tags,
+                forgets=list(forgets) if self._forgets and forgets else [],
             )
+        )
+
+    async def _record_in_two(
+        self, create: c.PromiseCreate, state: PromiseState, value: Value
+    ) -> PromiseRecord:
         created = await self.create(create)
         return await self.settle(create.id, state, value) if created.pending else created
 
@@ -113,10 +118,15 @@ class FencedWriter:
     async def _fence(
         self, action: c.PromiseCreate | c.PromiseSettle | c.PromiseRecordStep | c.PromiseProgress
     ) -> PromiseRecord:
-        command = c.TaskFence(id=self.lease.task_id, version=self.lease.version, action=action)
-        answer = await self.call(command)
+        lease = self.lease
+        command = c.TaskFence(id=lease.task_id, version=lease.version, action=action)
+        try:
+            # The first time without `call` in between, as nearly always it is the only one.
+            answer = await self._transport.call(command)
+        except (Refused, Unavailable) as error:
+            answer = await self._call_after(error, command)
         if answer.cancelled:
-            self.lease.cancel()
+            lease.cancel()
         promise = answer.promise
         if promise is None:
             raise Refused(404, f"promise {action.id} was to be settled and does not exist")
@@ -124,19 +134,23 @@ class FencedWriter:
 
     async def call(self, command: c.Command[AnswerT]) -> AnswerT:
         """Carry out a command of this task. Raises Abandoned when the task is no longer ours."""
+        try:
+            return await self._transport.call(command)
+        except (Refused, Unavailable) as error:
+            return await self._call_after(error, command)
+
+    async def _call_after(self, error: Refused | Unavailable, command: c.Command[AnswerT]) -> AnswerT:
+        """Carry out a command whose first try has failed, unless that says that there is nothing to try."""
         pause_s = _PAUSE_S_MIN
         while True:
-            try:
-                return await self._transport.call(command)
-            except Refused as error:
-                if error.status not in _NOT_OURS:
-                    raise
-                self.lease.lose(f"a write was refused: {error}")
-                raise Abandoned(f"{self.lease.task_id} is not ours any more: {error}") from error
-            except Unavailable as error:
-                self._check_away(error, pause_s)
+            self._check_ours(error)
+            self._check_away(error, pause_s)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _PAUSE_S_MAX)
+            try:
+                return await self._transport.call(command)
+            except (Refused, Unavailable) as again:
+                error = again
 
     async def read(self, promise_id: str) -> PromiseRecord:
         """Return a promise as it stands."""
@@ -153,8 +167,17 @@ class FencedWriter:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _PAUSE_S_MAX)
 
-    def _check_away(self, error: Unavailable, pause_s: float) -> None:
+    def _check_ours(self, error: Refused | Unavailable) -> None:
+        """Raise what a refusal means: Abandoned where the task is no longer ours."""
+        if not isinstance(error, Refused):
+            return
+        if error.status not in _NOT_OURS:
+            raise error
+        self.lease.lose(f"a write was refused: {error}")
+        raise Abandoned(f"{self.lease.task_id} is not ours any more: {error}") from error
+
+    def _check_away(self, error: OrchestratorError, pause_s: float) -> None:
         """Raise Abandoned unless the lease outlasts a pause."""
         left_s = self.lease.remaining_s(asyncio.get_running_loop().time())
-        if self.lease.lost.is_set() or left_s < pause_s:
+        if self.lease.lost or left_s < pause_s:
             raise Abandoned(f"{self.lease.task_id}: server away until the lease ended") from error

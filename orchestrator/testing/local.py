@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from math import inf
 from random import Random
 from typing import Unpack
 
 from orchestrator.client.clock import Clock
+from orchestrator.client.listening import REFRESH_S
 from orchestrator.engine import Engine
 from orchestrator.protocol.transport import Transport
 from orchestrator.runtime import LOCAL_REFRESH_S, ApplicationSettings, Orchestrator
@@ -48,13 +50,20 @@ def local(
         return engine_in(kept, lives_by, lambda inner: _around(inner, weather, seed, around))
 
     merged: ApplicationSettings = {
-        "refresh_s": LOCAL_REFRESH_S if weather is None else 15.0,
+        "refresh_s": _refresh_s(weather, around),
         "chance": _seeded(seed),
         **settings,
     }
     if app is None:
         return Orchestrator(opening=opening, clock=lives_by, **merged)
     return app.twin(opening, clock=lives_by, **merged)
+
+
+def _refresh_s(weather: Weather | None, around: Around | None) -> float:
+    """Return after how long outcomes are asked for again: never where no message can be lost."""
+    if weather is not None:
+        return REFRESH_S
+    return inf if around is None else LOCAL_REFRESH_S
 
 
 def _seeded(seed: int) -> Random:

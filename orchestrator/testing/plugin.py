@@ -1,5 +1,6 @@
-"""Fixtures for pytest, loaded by its entry point `pytest11`: `virtual_clock` and `orchestrator`.
+"""Fixtures for pytest: `virtual_clock` and `orchestrator`.
 
+A `conftest.py` asks for them by `pytest_plugins = ["orchestrator.testing.plugin"]`; nothing else loads them.
 They are plain functions: tests may be run by pytest-asyncio, by another plugin, or be plain functions that
 call `virtual_clock.run(main())`. Nothing is imported before a test asks for a fixture.
 """

@@ -14,6 +14,7 @@ import itertools
 import selectors
 import time
 from collections.abc import Callable, Coroutine, Generator
+from math import inf, ulp
 from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar, TypeVarTuple, Unpack
@@ -24,17 +25,19 @@ BEGIN_MS = 1_700_000_000_000
 SOCKET_PATIENCE_S = 0.02
 """How long (in real time) open sockets are listened to before virtual time jumps."""
 STANDSTILL_S = 5.0
+HORIZON_S = 1_000 * 365 * 86_400.0
+"""A timer farther off wakes nobody who waits: it is the deadline of what has none."""
 _OWN_DESCRIPTORS = 1
 """A loop always watches the pipe by which threads wake it."""
 
 
 class StandStill(RuntimeError):
-    """Nothing can ever happen any more: no timer, no thread and no socket is left to wait for."""
+    """Nothing can ever happen any more: no timer (of the next thousand years), thread or socket is left."""
 
     def __init__(self) -> None:
         super().__init__(
-            "virtual time stands still: everything waits, and no timer, thread or socket is left to wake it; "
-            "something awaits what nobody settles"
+            "virtual time stands still: everything waits, and no timer (within a thousand years), thread or "
+            "socket is left to wake it; something awaits what nobody settles"
         )
 
 
@@ -78,6 +81,11 @@ class VirtualClock:
         if seconds < 0:
             raise ValueError(f"time does not run backwards: {seconds} s")
         self._passed_s += seconds
+
+    def reach(self, moment: float) -> None:
+        """Let time pass until a timer of the loop that is set for `moment` (of the loop's time) is due."""
+        # A loop takes a timer for due within its resolution, which is lost in floats of half a year and more.
+        self._passed_s = max(self._passed_s, moment - self._origin_s + 4 * ulp(moment))
 
     def run(self, main: Coroutine[Any, Any, T], loop: asyncio.SelectorEventLoop | None = None) -> T:
         """Run a coroutine under this clock to its end, on `loop` or a new one, which is closed then."""
@@ -159,6 +167,7 @@ class _SkippingSelector(selectors.BaseSelector):
     def __init__(self, clock: VirtualClock, loop: asyncio.SelectorEventLoop) -> None:
         self._clock = clock
         self._inner: selectors.BaseSelector = vars(loop)["_selector"]
+        self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Return what is ready; let virtual time pass instead of real time if nothing is."""
@@ -170,9 +179,11 @@ class _SkippingSelector(selectors.BaseSelector):
         events = self._inner.select(SOCKET_PATIENCE_S if sockets else 0)
         if events:
             return events
-        if timeout is None:
+        # The timer itself, as a loop asks to wait for a day at most.
+        moment = vars(self._loop)["_scheduled"][0].when() if timeout is not None else inf
+        if moment - self._loop.time() > HORIZON_S:
             return self._inner.select(None) if sockets else self._last_resort()
-        self._clock.advance(timeout)
+        self._clock.reach(moment)
         return []
 
     def _as_outside(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:

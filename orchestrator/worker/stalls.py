@@ -43,11 +43,15 @@ class Stall:
 class StallWatch:
     """Watches one loop from a thread of its own, which rests while the worker does.
 
-    `attempts` tells which leaf a task of the loop runs; `busy` whether there is anything to watch.
+    `attempts` tells which leaf a task of the loop runs, and under None which one holds the loop; `busy`
+    whether there is anything to watch.
     """
 
     def __init__(
-        self, attempts: Mapping[asyncio.Task[Any], RunningLeaf], busy: Callable[[], bool], lease_s: float
+        self,
+        attempts: Mapping[asyncio.Task[Any] | None, RunningLeaf],
+        busy: Callable[[], bool],
+        lease_s: float,
     ) -> None:
         """To be called within the loop."""
         self._attempts = attempts
@@ -117,7 +121,7 @@ class StallWatch:
             function, promise_id, where = known.function, known.promise_id, known.where
         else:
             task = asyncio.current_task(self._loop)
-            leaf = self._attempts.get(task) if task is not None else None
+            leaf = self._attempts.get(None) or self._attempts.get(task)
             function = f"{leaf.name} version {leaf.version}" if leaf is not None else None
             promise_id = leaf.promise_id if leaf is not None else None
             where = _place(sys._current_frames().get(self._watched))

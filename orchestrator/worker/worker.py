@@ -22,6 +22,7 @@ from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Cancel, Message, Unblock
 from orchestrator.protocol.records import TaskState
 from orchestrator.worker.kept import Kept, needs_no_preload
+from orchestrator.worker.running import Running
 from orchestrator.worker.stalls import StallWatch
 
 HINTS_MAX = 10_000
@@ -52,36 +53,6 @@ class WorkerSettings:
     kept_max: int = KEPT_MAX
 
 
-class _Running:
-    """One execution and its lease. `task` is what executes it, None before that and afterwards."""
-
-    __slots__ = ("_stopped", "lease", "task")
-
-    def __init__(self, lease: Lease) -> None:
-        self.lease = lease
-        self.task: asyncio.Task[None] | None = None
-        self._stopped = False
-
-    def stop(self) -> None:
-        """End the execution where it stands; it has been given up then."""
-        if self.task is not None and not self._stopped:
-            self._stopped = True
-            self.task.cancel()
-
-    async def carry_out(self, execution: Execution) -> Verdict:
-        """Execute until the verdict, in the task that asks. Only `stop` makes it one of a lost task."""
-        task = self.task = asyncio.current_task()
-        try:
-            return await execution.run()
-        except asyncio.CancelledError:
-            # What remains is a cancellation of the whole worker.
-            if task is None or not self._stopped or task.uncancel():
-                raise
-            return Verdict(ending=Ending.LOST)
-        finally:
-            self.task = None
-
-
 class Worker:
     """Executes tasks in this process, at most `concurrency` at once."""
 
@@ -89,7 +60,7 @@ class Worker:
         self._around = around
         self._settings = settings
         self._hints: OrderedDict[str, int] = OrderedDict()
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, Running] = {}
         self._kept = Kept(settings.kept_max)
         self._reserved = 0
         self._hinted = asyncio.Event()
@@ -113,7 +84,8 @@ class Worker:
     def unreserve(self) -> None:
         """Give reserved room back, or leave it to the task that was taken meanwhile."""
         self._reserved -= 1
-        self._hinted.set()
+        if self._hints:
+            self._hinted.set()
 
     def receive(self, message: Message) -> None:
         """Take a message of the engine; never blocks."""
@@ -152,19 +124,20 @@ class Worker:
         known = self._running.pop(lease.task_id, None)
         if known is not None:
             known.lease.lose("it was claimed here anew")
-        running = self._running[lease.task_id] = _Running(lease)
+        if not self._running:
+            self._idle.clear()
+            self._busy.set()
+            if self._stalls is not None:
+                self._stalls.wake()
+        running = self._running[lease.task_id] = Running(lease)
         self._guard(running)
-        self._idle.clear()
-        self._busy.set()
-        if self._stalls is not None:
-            self._stalls.wake()
         self._around.subscriptions.entered(lease.task_id)
         execution = kept if kept is not None else Execution(self._around, lease, claim)
         if kept is not None:
             kept.resume(lease, claim)
         else:
             self._kept.drop(lease.task_id)
-        self._group.create_task(self._execute(running, execution))
+        self._group.create_task(self._execute(running, execution, self._group))
 
     # -- its life
 
@@ -228,7 +201,8 @@ class Worker:
                 _log.warning("task not acquired", promise_id=task_id, reason=str(refusal))
         except Unavailable as error:
             # Its announcement has been delivered, so the engine would repeat it only after half a minute.
-            _log.info("task not acquired yet", promise_id=task_id, reason=str(error))
+            if not error.told:
+                _log.info("task not acquired yet", promise_id=task_id, reason=str(error))
             await asyncio.sleep(CLAIM_PAUSE_S)
             if not self._draining:
                 self._hints.setdefault(task_id, version)
@@ -239,17 +213,17 @@ class Worker:
                 kept = None
         finally:
             if kept is not None:
-                self._kept.keep(kept)
+                self._keep(kept)
             self.unreserve()
 
     # -- executing
 
-    async def _execute(self, running: _Running, execution: Execution) -> None:
+    async def _execute(self, running: Running, execution: Execution, group: asyncio.TaskGroup) -> None:
         lease, observers, promise = running.lease, self._around.execution_observers, execution.promise
         for observer in observers:
             observer.on_execution_started(promise, lease.version)
         try:
-            verdict = await running.carry_out(execution)
+            verdict = await running.carry_out(execution, group)
             if verdict.ending is Ending.SUSPENDED:
                 self._keep(execution)
             for observer in observers:
@@ -262,9 +236,11 @@ class Worker:
             if not self._running:
                 self._idle.set()
                 self._busy.clear()
-            self._hinted.set()
-        if lease.task_id not in self._running:
-            await self._around.subscriptions.left(lease.task_id)
+            if self._hints:
+                self._hinted.set()
+        subscriptions = self._around.subscriptions
+        if lease.task_id not in self._running and subscriptions.left(lease.task_id):
+            await subscriptions.listen(lease.task_id)
 
     def _keep(self, execution: Execution) -> None:
         if self._draining or execution.disturbed:
@@ -272,7 +248,7 @@ class Worker:
         else:
             self._kept.keep(execution)
 
-    async def _conclude(self, running: _Running, verdict: Verdict) -> None:
+    async def _conclude(self, running: Running, verdict: Verdict) -> None:
         lease = running.lease
         if verdict.record is not None:
             self._around.subscriptions.observe(verdict.record)
@@ -283,7 +259,7 @@ class Worker:
             _log.error(
                 "execution given up", promise_id=lease.task_id, task_version=lease.version, reason=str(fault)
             )
-        if not lease.lost.is_set():
+        if not lease.lost:
             await self._release(lease)
         if isinstance(fault, Exception) and not isinstance(fault, (NotRegistered, Unavailable)):
             self._around.subscriptions.fail(lease.task_id, fault)
@@ -304,15 +280,12 @@ class Worker:
 
     # -- leases
 
-    def _guard(self, running: _Running) -> None:
+    def _guard(self, running: Running) -> None:
         """Have an execution stopped shortly before its lease ends unrenewed, or at once when it is lost."""
         lease, loop = running.lease, asyncio.get_running_loop()
         # Later in the same turn: what loses a lease may be a part of what is stopped.
         lease.on_lost(lambda: loop.call_soon(self._stop, running))
-        self._alarm_at(loop.time() + self._left_s(lease))
-
-    def _left_s(self, lease: Lease) -> float:
-        return lease.remaining_s(asyncio.get_running_loop().time()) - lease.ttl_s * LEASE_MARGIN
+        self._alarm_at(_last_moment(lease))
 
     def _alarm_at(self, moment: float) -> None:
         """Look at all leases at a moment: one timer serves them all."""
@@ -325,13 +298,13 @@ class Worker:
     def _look(self) -> None:
         self._alarm = None
         for running in list(self._running.values()):
-            left_s = self._left_s(running.lease)
-            if left_s > 0:
-                self._alarm_at(asyncio.get_running_loop().time() + left_s)
+            moment = _last_moment(running.lease)
+            if moment > asyncio.get_running_loop().time():
+                self._alarm_at(moment)
             else:
                 running.lease.lose("it was not renewed in time")
 
-    def _stop(self, running: _Running) -> None:
+    def _stop(self, running: Running) -> None:
         if running.task is not None:
             lease = running.lease
             _log.warning(
@@ -391,3 +364,8 @@ class Worker:
             _log.warning("leases not renewed", count=len(tasks), reason=reason)
             return False
         return True
+
+
+def _last_moment(lease: Lease) -> float:
+    """Return the loop's time at which an execution is stopped whose lease is not renewed."""
+    return lease.ends_at - lease.ttl_s * LEASE_MARGIN

@@ -1,4 +1,4 @@
-"""Where an application may have its engine: what uses `place` is tested to be the same everywhere."""
+"""Where an application may have its engine: what uses `place` or `way` is tested to be the same."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ import pytest
 
 from orchestrator import Orchestrator
 from orchestrator.engine import Engine, EngineSettings
+from orchestrator.protocol.transport import Transport
 from orchestrator.store.memory import MemoryStore
+from orchestrator.transport.http import HttpTransport
+from orchestrator.transport.local import LocalTransport
 from tests.integration.server_support import served
 
 PLACES = ("memory", "sqlite", "server")
+WAYS = ("embedded", "served")
+"""Of one engine: called in the process, or over HTTP."""
 PATIENCE_S = 20
 
 
@@ -54,3 +59,22 @@ async def placed(name: str, folder: Path) -> AsyncIterator[Place]:
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     async with placed(request.param, tmp_path) as made:
         yield made
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@asynccontextmanager
+async def way_to(engine: Engine, way: str) -> AsyncIterator[Transport]:
+    """Yield a transport to an engine of this process; a served one is called over sockets."""
+    if way == "embedded":
+        yield LocalTransport(engine)
+        return
+    async with served(engine) as url:
+        transport = HttpTransport(url)
+        try:
+            yield transport
+        finally:
+            await transport.close()

@@ -1,4 +1,7 @@
-"""Calling by rpc: creation and waiting are asked for together, and in whichever order they arrive."""
+"""Calling by rpc: creation and waiting are asked for together, and in whichever order they arrive.
+
+And the short names of the calls in a workflow, which are the same operations.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator import Orchestrator, Refused
+from orchestrator import Context, Orchestrator, Refused
 from orchestrator.engine import Engine
 from orchestrator.protocol import commands as c
 from orchestrator.store import MemoryStore
+from orchestrator.testing.cuts import records_of
 from orchestrator.transport.local import LocalTransport
 from tests.integration.test_transport_http_bundles import counted
 
@@ -125,3 +129,37 @@ async def test_a_caller_that_is_cancelled_stops_waiting(engine: Engine) -> None:
         await asyncio.sleep(0)
         assert not waiting()
     assert (await engine.handle(c.PromiseGet(id="call"))).promise.pending
+
+
+async def by_long_names(ctx: Context) -> list[int]:
+    step, call = ctx.begin_run(double, 1), ctx.begin_rpc(double, 2)
+    return [await ctx.run(double, 3), await ctx.rpc(double, 4), await step, await call]
+
+
+async def by_short_names(ctx: Context) -> list[int]:
+    step, call = ctx.lfi(double, 1), ctx.rfi(double, 2)
+    return [await ctx.lfc(double, 3), await ctx.rfc(double, 4), await step, await call]
+
+
+async def recorded(flow: Callable[..., Awaitable[list[int]]]) -> tuple[list[int], dict[str, tuple[Any, ...]]]:
+    """Run a workflow on an engine of its own; return its result and all that is stored but times."""
+    async with (
+        Engine(MemoryStore()) as engine,
+        Orchestrator(transport=LocalTransport(engine), pid="p") as app,
+    ):
+        app.register(double)
+        app.register(flow, name="flow")
+        result = await app.run("w", "flow")
+        stored = await records_of(LocalTransport(engine))
+        return result, {key: (one.state, one.param, one.value, one.tags) for key, one in stored.items()}
+
+
+async def test_the_short_names_are_the_same_operations() -> None:
+    result, records = await recorded(by_short_names)
+    assert (result, records) == await recorded(by_long_names)
+    assert result == [6, 8, 2, 4]
+    assert [key for key, (*_, tags) in sorted(records.items()) if "resonate:target" in tags] == [
+        "w",
+        "w:2",
+        "w:4",
+    ]

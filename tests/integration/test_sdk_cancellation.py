@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from orchestrator.client import calls
 from orchestrator.client.options import DEFAULTS
 from orchestrator.domain.address import any_of
 from orchestrator.domain.promise import PromiseState
+from orchestrator.domain.task import TaskState
 from orchestrator.engine import Engine, EngineSettings
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Cancel, Message
@@ -32,17 +34,32 @@ from orchestrator.store.memory import MemoryStore
 from orchestrator.store.sqlite import SqliteStore
 from orchestrator.testing import SimulatedCrash, crash_at
 from orchestrator.transport.local import LocalTransport
+from tests.integration.sdk_places import way, way_to
 from tests.integration.server_support import served
+
+__all__ = ["way"]
+Running = Callable[..., AbstractAsyncContextManager[Orchestrator]]
+TTL_MS = {"embedded": 10_000, "served": 900}
+"""Of leases: by their renewal a worker behind a server hears that it is to stop."""
 
 
 @asynccontextmanager
-async def running(*functions: object) -> AsyncIterator[Orchestrator]:
-    async with Engine(MemoryStore(), settings=EngineSettings(retry_timeout_ms=50)) as engine:
-        app = Orchestrator(transport=LocalTransport(engine))
+async def opened(way: str, *functions: object) -> AsyncIterator[Orchestrator]:
+    async with (
+        Engine(MemoryStore(), settings=EngineSettings(retry_timeout_ms=50)) as engine,
+        way_to(engine, way) as transport,
+    ):
+        app = Orchestrator(transport=transport, ttl_ms=TTL_MS[way])
         for function in functions:
             app.register(function)  # type: ignore[arg-type]
         async with app, asyncio.timeout(10):
             yield app
+
+
+@pytest.fixture
+def running(way: str) -> Running:
+    """Run an application with some functions, its engine in the process or behind a server."""
+    return partial(opened, way)
 
 
 class Scene:
@@ -54,7 +71,7 @@ class Scene:
         self.did: list[str] = []
 
 
-async def test_a_request_is_raised_recorded_and_cleaned_up_after() -> None:
+async def test_a_request_is_raised_recorded_and_cleaned_up_after(running: Running) -> None:
     scene = Scene()
 
     async def endless() -> None:
@@ -98,7 +115,7 @@ async def test_a_request_is_raised_recorded_and_cleaned_up_after() -> None:
         assert tree["trip:3"].param.headers == {"func": "ctx.cancelled", "version": "1", "await": "2"}
 
 
-async def test_local_branches_and_threads_are_told_too() -> None:
+async def test_local_branches_and_threads_are_told_too(running: Running) -> None:
     scene = Scene()
     loop = asyncio.get_running_loop()
 
@@ -137,7 +154,7 @@ async def test_local_branches_and_threads_are_told_too() -> None:
         assert PromiseState.PENDING not in states
 
 
-async def test_a_leaf_that_is_a_task_ends_as_canceled() -> None:
+async def test_a_leaf_that_is_a_task_ends_as_canceled(running: Running) -> None:
     scene = Scene()
 
     async def endless() -> None:
@@ -152,7 +169,7 @@ async def test_a_leaf_that_is_a_task_ends_as_canceled() -> None:
             await handle.result()
 
 
-async def test_one_call_is_ended_alone() -> None:
+async def test_one_call_is_ended_alone(running: Running) -> None:
     scene = Scene()
 
     async def endless(info: Info) -> None:
@@ -183,7 +200,7 @@ async def test_one_call_is_ended_alone() -> None:
         assert await app.run("race", racing) == (7, ["PromiseCanceled"] * 3)
 
 
-async def test_a_tree_across_groups_ends_from_its_leaves_to_its_root() -> None:
+async def test_a_tree_across_groups_ends_from_its_leaves_to_its_root(running: Running) -> None:
     scene = Scene()
 
     async def note(what: str) -> None:
@@ -222,7 +239,7 @@ async def test_a_tree_across_groups_ends_from_its_leaves_to_its_root() -> None:
         assert "detached" not in scene.did
 
 
-async def test_a_promise_that_nobody_executes_is_settled() -> None:
+async def test_a_promise_that_nobody_executes_is_settled(running: Running) -> None:
     async with running() as app:
         await app.promises.create("bare")
         assert (await app.promises.cancel("bare")).state is PromiseState.REJECTED_CANCELED
@@ -257,7 +274,7 @@ async def at_rest(app: Orchestrator, promise_id: str, promises: int) -> None:
         await asyncio.sleep(0.005)
 
 
-async def test_a_workflow_within_another_is_settled_with_all_that_it_called() -> None:
+async def test_a_workflow_within_another_is_settled_with_all_that_it_called(running: Running) -> None:
     async with running(asking, asking_too, around) as app:
         await app.promises.create("go")
         await app.promises.resolve("go")
@@ -270,18 +287,20 @@ async def test_a_workflow_within_another_is_settled_with_all_that_it_called() ->
 
 @pytest.mark.parametrize("extended", [True, False], ids=["extended", "published"])
 async def test_what_a_workflow_left_open_that_was_settled_alone_is_ended_by_the_next_execution(
-    *, extended: bool
+    way: str, *, extended: bool
 ) -> None:
     """A promise.settle reaches one promise; what that stood for is not executed again after a crash."""
 
     def application() -> Orchestrator:
-        local = LocalTransport(engine)
-        app = Orchestrator(transport=local if extended else Published(local))
+        app = Orchestrator(transport=transport if extended else Published(transport))
         for function in (asking, asking_too, around):
             app.register(function)
         return app
 
-    async with Engine(MemoryStore(), settings=EngineSettings(retry_timeout_ms=50)) as engine:
+    async with (
+        Engine(MemoryStore(), settings=EngineSettings(retry_timeout_ms=50)) as engine,
+        way_to(engine, way) as transport,
+    ):
         first = application()
         async with asyncio.timeout(10):
             await first.start()
@@ -290,10 +309,10 @@ async def test_what_a_workflow_left_open_that_was_settled_alone_is_ended_by_the_
             await first.abort()
             async with application() as second:
                 settle = c.PromiseSettle(id="w:1", state=PromiseState.REJECTED_CANCELED)
-                await LocalTransport(engine).call(settle)
+                await transport.call(settle)
                 await second.promises.resolve("go")
                 assert await (await second.get("w")).result() == "went on"
-                called = Orchestrator(transport=LocalTransport(engine), group="nobody")
+                called = Orchestrator(transport=transport, group="nobody")
                 called.register(approve)
                 async with called:  # is asked to end, where the engine can pass that on
                     with pytest.raises(PromiseCanceled):
@@ -301,7 +320,7 @@ async def test_what_a_workflow_left_open_that_was_settled_alone_is_ended_by_the_
                 assert not [record.id for record in await second.promises.tree("w") if record.pending]
 
 
-async def test_what_ends_before_the_request_counts() -> None:
+async def test_what_ends_before_the_request_counts(running: Running) -> None:
     async def quick(ctx: Context) -> int:
         return 5
 
@@ -483,16 +502,21 @@ async def _ended(transport: LocalTransport) -> dict[str, object]:
 
 
 async def _played(
-    store: Callable[[], Store], number: int | None, *, after: bool, name: str = "book"
+    store: Callable[[], Store],
+    number: int | None,
+    *,
+    after: bool = False,
+    name: str = "book",
+    way: str = "embedded",
 ) -> tuple[bool, object]:
     """Play with a crash at a command, and once more to the end; tell whether it came to the crash."""
     cut, settings = Cut(), EngineSettings(retry_timeout_ms=50)
-    async with Engine(store(), settings=settings) as engine:
+    async with Engine(store(), settings=settings) as engine, way_to(engine, way) as reached:
         transport = LocalTransport(engine)
         target, call = any_of("default"), {"name": name, "version": 1, "args": (), "kwargs": {}}
         await transport.call(calls.root(ROOT, target, DEFAULTS, 0, **call))
-        crashing = crash_at(transport, number, after=after)
-        app = Orchestrator(transport=crashing)
+        crashing = crash_at(reached, number, after=after)
+        app = Orchestrator(transport=crashing, ttl_ms=TTL_MS[way])
         cut.register(app)
         crashed = asyncio.create_task(crashing.crashed.wait())
         asking = asyncio.create_task(_asked_when_begun(transport, cut))
@@ -523,7 +547,9 @@ async def _played(
 
 @pytest.mark.parametrize("executor", ["async", "inline", "thread"])
 @pytest.mark.parametrize("asked_by", ["handle", "race"])
-async def test_an_endless_loop_of_quick_steps_ends_when_asked(executor: str, asked_by: str) -> None:
+async def test_an_endless_loop_of_quick_steps_ends_when_asked(
+    running: Running, executor: str, asked_by: str
+) -> None:
     def count(number: int) -> int:
         return number + 1
 
@@ -560,10 +586,51 @@ async def test_an_endless_loop_of_quick_steps_ends_when_asked(executor: str, ask
                 await handle.result()
 
 
+@pytest.mark.parametrize("executor", ["inline", "thread"])
+async def test_an_endless_loop_that_has_rested_is_outrun(executor: str) -> None:
+    """What a workflow still waits for when it goes on from memory is heard beside its quick steps, too."""
+
+    def count(number: int) -> int:
+        return number + 1
+
+    async def loop(ctx: Context) -> None:
+        number = await ctx.run(count, await ctx.promise("go"))
+        while True:
+            number = await ctx.run(count, number)
+
+    async def outrun(ctx: Context) -> str:
+        await ctx.race(ctx.begin_run(loop), ctx.promise("over"))
+        return "over"
+
+    async with Engine(MemoryStore()) as engine:
+        transport = LocalTransport(engine)
+        app = Orchestrator(transport=transport)
+        app.register(loop)
+        app.register(outrun)
+        app.register(count, executor="inline" if executor == "inline" else "thread")
+        async with app, asyncio.timeout(10):
+            handle = await app.begin_run("endless", outrun)
+            while (await transport.call(c.TaskGet(id="endless"))).task.state is not TaskState.SUSPENDED:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            await app.promises.resolve("go", 0)
+            tree = {"resonate:parent": "endless:1"}
+            while not (await app.promises.search(tags=tree)).promises[5:]:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            await app.promises.resolve("over", None)
+            assert await handle.result() == "over"
+
+
+@pytest.mark.parametrize("name", ["book", "choose", "call"])
+async def test_the_record_of_a_cancelled_call_is_the_same_through_a_server(name: str) -> None:
+    _, expected = await _played(MemoryStore, None, name=name)
+    assert isinstance(expected, dict)
+    assert await _played(MemoryStore, None, name=name, way="served") == (False, expected)
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("name", ["choose", "call"])
 async def test_the_record_of_a_cancelled_call_is_the_same_wherever_it_is_cut(name: str, after: bool) -> None:
-    _, expected = await _played(MemoryStore, None, after=False, name=name)
+    _, expected = await _played(MemoryStore, None, name=name)
     assert isinstance(expected, dict)
     for number in range(1, 60):
         memory = MemoryStore()
@@ -579,7 +646,7 @@ async def test_the_record_of_a_cancelled_call_is_the_same_wherever_it_is_cut(nam
 async def test_the_record_of_a_cancelled_tree_is_the_same_wherever_it_is_cut(
     kind: str, after: bool, tmp_path: Path
 ) -> None:
-    _, expected = await _played(MemoryStore, None, after=False)
+    _, expected = await _played(MemoryStore, None)
     assert isinstance(expected, dict)
     assert len(expected) == 14
     for number in range(1, 60):

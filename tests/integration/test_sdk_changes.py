@@ -7,15 +7,19 @@ announce never corrupts the record.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from orchestrator import Context, NondeterminismError, Orchestrator
+from orchestrator.engine import Engine, EngineSettings
 from orchestrator.store.memory import MemoryStore
 from orchestrator.testing import ExecutionLog, assert_survives_crashes, local
+from tests.integration.sdk_places import way, way_to
 
+__all__ = ["way"]
 GATE = "gate"
 Workflow = Callable[..., Any]
 
@@ -32,10 +36,14 @@ def ship(number: int) -> int:
     return number * 100
 
 
-def with_functions(app: Orchestrator, workflow: Workflow, log: ExecutionLog | None = None) -> Orchestrator:
+def with_functions(
+    app: Orchestrator, workflow: Workflow, log: ExecutionLog | None = None, newer: Workflow | None = None
+) -> Orchestrator:
     for leaf in (reserve, charge, ship):
         app.register(leaf, executor="inline")
     app.register(workflow, name="order")
+    if newer is not None:
+        app.register(newer, name="order", version=2)
     if log is not None:
         app.observe(log)
     return app
@@ -48,18 +56,38 @@ async def old(ctx: Context) -> list[Any]:
     return [first, second, await ctx.run(ship, 3)]
 
 
-async def begin_under(store: MemoryStore, workflow: Workflow, promise_id: str = "w") -> None:
+@asynccontextmanager
+async def place_on(store: MemoryStore, way: str) -> AsyncIterator[Orchestrator]:
+    """Yield an application that is not started: in virtual time, or before a server in real time."""
+    if way == "embedded":
+        yield local(store=store)
+        return
+    async with (
+        Engine(store, settings=EngineSettings(retry_timeout_ms=50)) as engine,
+        way_to(engine, way) as transport,
+    ):
+        yield Orchestrator(transport=transport)
+
+
+async def begin_under(
+    store: MemoryStore, workflow: Workflow, promise_id: str = "w", *, way: str = "embedded"
+) -> None:
     """Run a workflow up to its gate, then stop its process."""
-    async with with_functions(local(store=store), workflow) as app:
+    async with place_on(store, way) as made, with_functions(made, workflow) as app:
         await app.begin_run(promise_id, "order")
         while (await app.promises.search(tags={"resonate:parent": GATE})).promises == []:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
 async def go_on_under(
-    store: MemoryStore, workflow: Workflow, promise_id: str = "w", log: ExecutionLog | None = None
+    store: MemoryStore,
+    workflow: Workflow,
+    promise_id: str = "w",
+    log: ExecutionLog | None = None,
+    *,
+    way: str = "embedded",
 ) -> Any:
-    async with with_functions(local(store=store), workflow, log) as app:
+    async with place_on(store, way) as made, with_functions(made, workflow, log) as app:
         await app.promises.resolve(GATE, None)
         return await app.run(promise_id, "order")
 
@@ -107,12 +135,12 @@ async def called_elsewhere(ctx: Context) -> None:
     ids=lambda each: getattr(each, "__name__", ""),
 )
 async def test_each_kind_of_change_is_reported_and_the_record_stays(
-    changed: Workflow, promise_id: str, recorded: str, requested: str
+    way: str, changed: Workflow, promise_id: str, recorded: str, requested: str
 ) -> None:
     store, log = MemoryStore(), ExecutionLog()
-    await begin_under(store, old)
+    await begin_under(store, old, way=way)
     with pytest.raises(NondeterminismError) as caught:
-        await go_on_under(store, changed, log=log)
+        await go_on_under(store, changed, log=log, way=way)
     fault = caught.value
     assert (fault.promise_id, fault.recorded, fault.requested) == (promise_id, recorded, requested)
     if promise_id == "w:2":
@@ -122,7 +150,7 @@ async def test_each_kind_of_change_is_reported_and_the_record_stays(
         assert f"(call {promise_id[-1]} of w)" in str(fault)
     assert not log.started, "nothing was executed on a changed record"
     # With the old code restored it goes on as if nothing had been.
-    assert await go_on_under(store, old) == [1, 20, 300]
+    assert await go_on_under(store, old, way=way) == [1, 20, 300]
 
 
 async def test_another_version_of_a_step_is_reported() -> None:
@@ -169,12 +197,14 @@ def patched_generator(ctx: Context) -> Generator[Any, Any, list[Any]]:
 
 
 @pytest.mark.parametrize("changed", [patched, patched_generator])
-async def test_a_live_workflow_keeps_the_old_branch_and_a_new_one_takes_the_new(changed: Workflow) -> None:
+async def test_a_live_workflow_keeps_the_old_branch_and_a_new_one_takes_the_new(
+    way: str, changed: Workflow
+) -> None:
     store, log = MemoryStore(), ExecutionLog()
-    await begin_under(store, old)
-    assert await go_on_under(store, changed, log=log) == [1, 20, 300]
+    await begin_under(store, old, way=way)
+    assert await go_on_under(store, changed, log=log, way=way) == [1, 20, 300]
     assert dict(log.started) == {"w:3": 1}, "what was recorded is numbered as before, and not executed again"
-    async with with_functions(local(store=store), changed) as app:
+    async with place_on(store, way) as made, with_functions(made, changed) as app:
         assert await app.run("new", "order") == [1, 200, 300]
         assert (await app.promises.get("new:2")).param.headers == {
             "func": "ctx.version:ship-first",
@@ -182,8 +212,8 @@ async def test_a_live_workflow_keeps_the_old_branch_and_a_new_one_takes_the_new(
         }
     # One that was begun under the new code replays as the new branch.
     other = MemoryStore()
-    await begin_under(other, changed)
-    assert await go_on_under(other, changed) == [1, 200, 300]
+    await begin_under(other, changed, way=way)
+    assert await go_on_under(other, changed, way=way) == [1, 200, 300]
 
 
 async def test_a_workflow_that_has_not_come_to_the_change_yet_takes_the_new_branch() -> None:
@@ -270,16 +300,14 @@ async def test_versions_survive_crashes_whether_awaited_or_not() -> None:
     assert await assert_survives_crashes(app, order) > 8
 
 
-async def test_several_versions_of_a_workflow_side_by_side() -> None:
+async def test_several_versions_of_a_workflow_side_by_side(way: str) -> None:
     store = MemoryStore()
 
     async def second(ctx: Context) -> str:
         return "second"
 
-    await begin_under(store, old)
-    app = with_functions(local(store=store), old)
-    app.register(second, name="order", version=2)
-    async with app:
+    await begin_under(store, old, way=way)
+    async with place_on(store, way) as made, with_functions(made, old, newer=second) as app:
         await app.promises.resolve(GATE, None)
         assert await app.run("w", "order") == [1, 20, 300]
         assert await app.run("x", "order") == "second"

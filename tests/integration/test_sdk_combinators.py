@@ -7,7 +7,8 @@ uninterrupted run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -26,10 +27,14 @@ from orchestrator import (
     PromiseState,
     TimedOut,
 )
+from orchestrator.engine import Engine, EngineSettings
+from orchestrator.protocol.transport import Transport
+from orchestrator.store import Store
 from orchestrator.store.memory import MemoryStore
 from orchestrator.testing import CrashingTransport, ExecutionLog, SimulatedCrash, crash_at
 from orchestrator.transport.local import LocalTransport
 from tests import sdk_combinators as corpus
+from tests.integration.sdk_places import way, way_to
 from tests.integration.test_sdk_cuts import (
     CUTS_MAX,
     ROOT,
@@ -39,6 +44,8 @@ from tests.integration.test_sdk_cuts import (
     shown,
 )
 from tests.integration.test_sdk_remote import Published
+
+__all__ = ["way"]
 
 
 def application(transport: Any, log: ExecutionLog) -> Orchestrator:
@@ -72,8 +79,21 @@ async def quiet_tree(transport: LocalTransport) -> dict[str, PromiseRecord]:
         await asyncio.sleep(0.005)
 
 
-async def uncut(workflow: Callable[..., Any], wrap: Callable[[Any], Any] = lambda one: one) -> Any:
-    async with engine_on(MemoryStore()) as transport, application(wrap(transport), ExecutionLog()) as app:
+@asynccontextmanager
+async def both_on(store: Store, way: str) -> AsyncIterator[tuple[LocalTransport, Transport]]:
+    """Yield an engine's own transport, to look on, and the way by which an application reaches it."""
+    settings = EngineSettings(retry_timeout_ms=50)
+    async with Engine(store, settings=settings) as engine, way_to(engine, way) as reached:
+        yield LocalTransport(engine), reached
+
+
+async def uncut(
+    workflow: Callable[..., Any], wrap: Callable[[Any], Any] = lambda one: one, way: str = "embedded"
+) -> Any:
+    async with (
+        both_on(MemoryStore(), way) as (transport, reached),
+        application(wrap(reached), ExecutionLog()) as app,
+    ):
         outcome = await outcome_of(app, workflow)
         return outcome, compared(await quiet_tree(transport))
 
@@ -129,9 +149,15 @@ async def test_without_extensions(workflow: Callable[..., Any]) -> None:
         assert await uncut(workflow, Published) == await uncut(workflow)
 
 
-async def run(workflow: Callable[..., Any], *functions: Callable[..., Any]) -> Any:
-    async with engine_on(MemoryStore()) as transport:
-        app = Orchestrator(transport=transport, grace_s=0.5)
+@pytest.mark.parametrize("workflow", corpus.WORKFLOWS, ids=lambda workflow: workflow.__name__)
+async def test_through_a_server(workflow: Callable[..., Any]) -> None:
+    async with asyncio.timeout(20):
+        assert await uncut(workflow, way="served") == await uncut(workflow)
+
+
+async def run(workflow: Callable[..., Any], *functions: Callable[..., Any], way: str = "embedded") -> Any:
+    async with both_on(MemoryStore(), way) as (transport, reached):
+        app = Orchestrator(transport=reached, grace_s=0.5)
         for function in (workflow, *functions):
             app.register(function, retry=Never())
         async with app, asyncio.timeout(10):
@@ -142,7 +168,7 @@ async def tree_of(transport: LocalTransport) -> dict[str, Any]:
     return await records(transport)
 
 
-async def test_a_loser_has_ended_before_the_winner_is_seen() -> None:
+async def test_a_loser_has_ended_before_the_winner_is_seen(way: str) -> None:
     ended: list[str] = []
 
     async def holds(info: Info) -> None:
@@ -155,12 +181,12 @@ async def test_a_loser_has_ended_before_the_winner_is_seen() -> None:
         await ctx.race(ctx.run(holds), ctx.sleep(0.02))
         return list(ended)
 
-    result, stored = await run(race)
+    result, stored = await run(race, way=way)
     assert result == ["cut:1"]
     assert stored["cut:1"].state is PromiseState.REJECTED_CANCELED
 
 
-async def test_a_thread_is_told_that_it_lost() -> None:
+async def test_a_thread_is_told_that_it_lost(way: str) -> None:
     seen = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -172,12 +198,12 @@ async def test_a_thread_is_told_that_it_lost() -> None:
     async def race(ctx: Context) -> None:
         await ctx.race(ctx.run(waits), ctx.sleep(0.02))
 
-    await run(race)
+    await run(race, way=way)
     async with asyncio.timeout(5):
         await seen.wait()
 
 
-async def test_a_loser_may_be_awaited_later() -> None:
+async def test_a_loser_may_be_awaited_later(way: str) -> None:
     async def race(ctx: Context) -> str:
         loser = ctx.promise()
         await ctx.race(loser, ctx.sleep(0))
@@ -187,11 +213,11 @@ async def test_a_loser_may_be_awaited_later() -> None:
             return error.message
         return ""
 
-    message, _ = await run(race)
+    message, _ = await run(race, way=way)
     assert message == "promise cut:1 was cancelled"
 
 
-async def test_the_first_to_settle_wins_though_nobody_was_looking() -> None:
+async def test_the_first_to_settle_wins_though_nobody_was_looking(way: str) -> None:
     """A worker that comes back after a long time decides by when things happened."""
     store = MemoryStore()
 
@@ -199,30 +225,30 @@ async def test_the_first_to_settle_wins_though_nobody_was_looking() -> None:
         answer = ctx.promise()
         return str(await ctx.timeout(answer, 0.2))
 
-    async with engine_on(store) as transport:
-        app = Orchestrator(transport=transport)
+    async with both_on(store, way) as (transport, reached):
+        app = Orchestrator(transport=reached)
         app.register(late)
         async with app:
             await app.begin_run(ROOT, late)
             while "cut:2" not in await records(transport):  # noqa: ASYNC110 - the store tells nobody
                 await asyncio.sleep(0.005)
             await app.abort()
-        async with Orchestrator(transport=transport, group="hands", worker=False) as hand:
+        async with Orchestrator(transport=reached, group="hands", worker=False) as hand:
             await hand.promises.resolve("cut:1", "in time")
             async with asyncio.timeout(5):
                 await (await hand.get("cut:2")).result()
-        app = Orchestrator(transport=transport)
+        app = Orchestrator(transport=reached)
         app.register(late)
         async with app, asyncio.timeout(60):
             assert await app.run(ROOT, late) == "in time"
 
 
-async def test_completions_come_in_the_order_of_settlement() -> None:
+async def test_completions_come_in_the_order_of_settlement(way: str) -> None:
     async def order(ctx: Context) -> list[int]:
         sleeps = [ctx.sleep(delay) for delay in (0.15, 0.01, 0.08)]
         return [sleeps.index(one) async for one in ctx.as_completed(*sleeps)]  # type: ignore[arg-type]
 
-    result, _ = await run(order)
+    result, _ = await run(order, way=way)
     assert result == [1, 2, 0]
 
 
@@ -235,47 +261,47 @@ async def test_gather_may_return_failures() -> None:
     assert result == ["KeyError", "4"]
 
 
-async def test_timed_out_says_what_and_crosses_as_an_error() -> None:
+async def test_timed_out_says_what_and_crosses_as_an_error(way: str) -> None:
     async def slow(ctx: Context) -> None:
         await ctx.timeout(ctx.promise(), 0.01)
 
     with pytest.raises(ApplicationError) as caught:
-        await run(slow)
+        await run(slow, way=way)
     assert caught.value.type_name == TimedOut.__name__
     assert "cut:3" in str(caught.value)
 
 
-async def test_all_failures_are_told() -> None:
+async def test_all_failures_are_told(way: str) -> None:
     async def failing(ctx: Context) -> None:
         await ctx.any(ctx.run(corpus.fails, 1), ctx.run(corpus.fails, 2))
 
     with pytest.raises(ApplicationError) as caught:
-        await run(failing, corpus.fails)
+        await run(failing, corpus.fails, way=way)
     assert caught.value.type_name == AllFailed.__name__
     assert caught.value.data == [{"name": "KeyError", "message": "1"}, {"name": "KeyError", "message": "2"}]
 
 
-@pytest.mark.parametrize("way", ["race", "gather", "any", "as_completed", "timeout", "shield"])
-async def test_a_foreign_awaitable_is_refused_with_advice(way: str) -> None:
+@pytest.mark.parametrize("name", ["race", "gather", "any", "as_completed", "timeout", "shield"])
+async def test_a_foreign_awaitable_is_refused_with_advice(name: str) -> None:
     async def foreign(ctx: Context) -> str:
-        arguments = (corpus.stuck(), 1.0) if way == "timeout" else (corpus.stuck(),)
+        arguments = (corpus.stuck(), 1.0) if name == "timeout" else (corpus.stuck(),)
         try:
-            getattr(ctx, way)(*arguments)
+            getattr(ctx, name)(*arguments)
         except ForeignAwait as error:
             return str(error)
         return ""
 
     message, _ = await run(foreign)
-    assert f"ctx.{way}" in message
+    assert f"ctx.{name}" in message
     assert "ctx.run" in message
 
 
 async def test_a_choice_among_nothing_is_refused() -> None:
     async def nothing(ctx: Context) -> list[str]:
         faults = []
-        for way in (ctx.race, ctx.any):
+        for choice in (ctx.race, ctx.any):
             try:
-                way()
+                choice()
             except ValueError as error:
                 faults.append(str(error))
         return [*faults, *[str(one) async for one in ctx.as_completed()]]
@@ -284,13 +310,13 @@ async def test_a_choice_among_nothing_is_refused() -> None:
     assert result == ["ctx.race needs at least one future", "ctx.any needs at least one future"]
 
 
-async def test_outside_promises_and_detached_calls_survive_a_lost_race() -> None:
+async def test_outside_promises_and_detached_calls_survive_a_lost_race(way: str) -> None:
     async def race(ctx: Context) -> None:
         outside = ctx.promise("approval")
         free = ctx.options(target=corpus.NOBODY).detached("stuck")
         await ctx.race(outside, free, ctx.sleep(0))
 
-    _, stored = await run(race)
+    _, stored = await run(race, way=way)
     assert sorted(key for key, one in stored.items() if one.pending) == [
         "approval",
         *[key for key in stored if key.startswith("cut:d")],

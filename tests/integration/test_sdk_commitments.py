@@ -24,6 +24,7 @@ from orchestrator.client.registry import Executor
 from orchestrator.commitments.closing import Closing
 from orchestrator.commitments.integers import Uint256
 from orchestrator.commitments.proof import StepValues, build_bundle
+from orchestrator.commitments.verification import verify_bundle
 from orchestrator.protocol.records import PromiseRecord
 from orchestrator.testing import local
 
@@ -116,6 +117,39 @@ async def test_the_closing_and_its_evidence_follow_from_the_store() -> None:
     assert by_id["w:1"].param.headers == {"func": "fetch", "version": "1"}
     assert b64decode(by_id["w:1"].param.data or "") == b'{"proposal":"7"}'
     assert "commitment-input" in (by_id["w:1"].value.headers or {})
+
+
+async def test_a_detached_invocation_closes_a_tree_of_its_own() -> None:
+    async def apart(ctx: Context, votes: list[Vote]) -> Closing:
+        await ctx.rpc(nested, votes)
+        await ctx.run(tally, votes)
+        return await ctx.close_commitments(DOMAIN)
+
+    async def beside(ctx: Context) -> tuple[Closing, Closing]:
+        votes = await ctx.run(fetch, 7)
+        running = ctx.begin_rpc(awaits, "late")  # open, and of another tree than the first closing
+        first = await ctx.detached(apart, votes)
+        await ctx.run(release)
+        await running
+        return first, await ctx.close_commitments(DOMAIN)
+
+    async def awaits(ctx: Context, name: str) -> None:
+        await ctx.promise(name)
+
+    async def release() -> None:
+        await app.promises.resolve("late")
+
+    app = application()
+    for function in (apart, beside, awaits, release):
+        app.register(function)
+    async with app, asyncio.timeout(10):
+        first, second = await app.run("w", beside)
+        records = (await app.promises.search(tags={"resonate:origin": "w"}, limit=1000)).promises
+    assert (first.count, second.count) == (2, 1)
+    (detached,) = [record.id for record in records if record.id.startswith("w:d") and "." not in record.id]
+    bundles = [build_bundle(records, promise_id=one, decode=stored_values) for one in (detached, "w")]
+    assert [bundle.root for bundle in bundles] == [f"0x{one.root.hex()}" for one in (first, second)]
+    assert all(check.ok for bundle in bundles for check in verify_bundle(bundle))
 
 
 async def test_equal_inputs_give_equal_roots() -> None:

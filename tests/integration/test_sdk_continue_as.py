@@ -142,6 +142,24 @@ async def test_a_tail_call_by_a_detached_invocation_has_a_record_of_its_own() ->
         assert len(await records(transport)) == 7
 
 
+async def test_a_detached_invocation_forgets_its_rounds_as_any_other() -> None:
+    async def counting(ctx: Context, left: int) -> int:
+        await ctx.run(look, left)
+        return ctx.continue_as(left - 1) if left else 0
+
+    async def starting(ctx: Context) -> int:
+        return await ctx.detached(counting, 5)
+
+    async with engine_on(MemoryStore()) as transport, asyncio.timeout(10):
+        app = Orchestrator(transport=transport)
+        for function in (look, counting, starting):
+            app.register(function)
+        async with app:
+            assert await app.run(ROOT, starting) == 0
+        functions = [(one.param.headers or {}).get("func") for one in (await records(transport)).values()]
+    assert (functions.count("look"), functions.count("ctx.continue_as")) == (1, 1)
+
+
 async def test_only_descendants_are_forgotten_and_evidence_stays() -> None:
     async with engine_on(MemoryStore()) as transport:
         root = c.PromiseCreate(id=ROOT, timeout_at=2**50, tags={"resonate:target": "poll://any@x"})

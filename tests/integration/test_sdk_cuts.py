@@ -37,7 +37,16 @@ from orchestrator.testing.cuts import comparable
 from orchestrator.transport.http import HttpTransport
 from orchestrator.transport.local import LocalTransport
 from tests.integration.server_support import served
-from tests.workflow_programs import generate, interpret, register_programs
+from tests.workflow_programs import (
+    APPROVAL,
+    NESTED,
+    SIMPLE,
+    deal,
+    generate,
+    interpret,
+    kinds_of,
+    register_programs,
+)
 
 ROOT = "cut"
 EXTERNAL = "approval-7"
@@ -264,9 +273,9 @@ async def approve(transport: LocalTransport) -> None:
         await hand.promises.resolve(EXTERNAL, 21)
 
 
-async def outcome_of(app: Orchestrator, workflow: Callable[..., Any]) -> object:
+async def outcome_of(app: Orchestrator, workflow: Callable[..., Any], *args: Any) -> object:
     try:
-        return await app.run(ROOT, workflow)
+        return await app.run(ROOT, workflow, *args)
     except ApplicationError as error:
         return (error.type_name, error.message)
 
@@ -329,6 +338,23 @@ async def test_a_generated_workflow_gives_the_same_answer_wherever_it_is_cut(see
     assert await assert_survives_crashes(app, interpret, program, hand=approve_all) > 2, program
 
 
+DEALT = 12
+LONG_WAITS = ("long sleep",)
+"""What takes minutes where the clock is the real one."""
+
+
+def test_every_operation_stands_in_one_of_the_dealt_workflows() -> None:
+    dealt = set().union(*(kinds_of(deal(number, DEALT)) for number in range(DEALT)))
+    assert dealt == {*SIMPLE, APPROVAL, *NESTED}
+
+
+@pytest.mark.parametrize("number", range(DEALT))
+async def test_every_operation_gives_the_same_answer_wherever_it_is_cut(number: int) -> None:
+    app = register_programs(Orchestrator.local(":memory:"), ask_nobody)
+    program = deal(number, DEALT)
+    assert await assert_survives_crashes(app, interpret, program, hand=approve_all) > 2, program
+
+
 def ground_on(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[], Ground]:
     """Return what makes a fresh ground: a store that is opened twice, directly or behind a server."""
     numbers = count(1)
@@ -337,7 +363,9 @@ def ground_on(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Call
         store, _, way = kind.partition(" ")
         name = f"cut{next(numbers)}"
         if store == "postgresql":
-            url = request.getfixturevalue("postgres").fresh(f"{name}_{os.getpid()}_{abs(hash(tmp_path))}")
+            server, database = request.getfixturevalue("postgres"), f"cut_{os.getpid()}_{abs(hash(tmp_path))}"
+            server.drop(database)  # thousands of them would fill the disk
+            url = server.fresh(database)
         else:
             url = f"sqlite:///{tmp_path / name}.db"
         return lambda: over_http(open_store(url)) if way == "http" else directly(open_store(url))
@@ -373,4 +401,25 @@ async def test_same_answer_on_every_store_and_over_the_network(
     grounds = ground_on(kind, tmp_path, request)
     assert await assert_survives_crashes(
         corpus(), workflow, hand=approve_first, grounds=grounds, every=EVERY, patience_s=120, ttl_ms=600
+    )
+
+
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("number", range(DEALT))
+async def test_every_operation_on_every_store_and_over_the_network(
+    number: int, kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if EVERY > 1 and number != KINDS.index(kind):
+        pytest.skip("in the sample one workflow for each of them; DAO_SCORER_RECORDS=1 cuts all everywhere")
+    app = register_programs(Orchestrator.local(":memory:"), ask_nobody)
+    assert await assert_survives_crashes(
+        app,
+        interpret,
+        deal(number, DEALT, without=LONG_WAITS),
+        hand=approve_all,
+        grounds=ground_on(kind, tmp_path, request),
+        every=EVERY,
+        patience_s=120,
+        ttl_ms=600,
     )

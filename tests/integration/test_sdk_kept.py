@@ -13,11 +13,13 @@ from structlog.testing import capture_logs
 
 from orchestrator import Constant, Context, Never, Orchestrator, PromiseState, Value
 from orchestrator.client.context import Context as ContextType
+from orchestrator.engine import Engine
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Execute, Message
 from orchestrator.protocol.transport import Receiver, Transport
 from orchestrator.store.memory import MemoryStore
 from orchestrator.testing import CrashingTransport, VirtualClock, crash_at, local
+from orchestrator.transport.local import LocalTransport
 from orchestrator.worker.kept import Kept
 from tests import sdk_combinators as corpus
 from tests.integration import test_sdk_cuts as cuts
@@ -118,6 +120,43 @@ async def test_what_rested_longest_is_dropped_and_ended() -> None:
                 await app.promises.resolve(f"for-{name}", 7)
                 assert await (await app.get(name)).result() == 7
     assert sorted(ended) == ["a", "a", "b", "c"]
+
+
+class NeverClaiming(LocalTransport):
+    """Leaves every claim of an announced task without an answer, and tells of the first."""
+
+    claiming: asyncio.Event
+
+    def call(self, command: Any) -> Any:
+        if isinstance(command, c.TaskAcquire):
+            self.claiming.set()
+            return asyncio.Event().wait()
+        return super().call(command)
+
+
+async def test_what_was_to_go_on_when_the_worker_stopped_is_ended() -> None:
+    ended: list[str] = []
+
+    async def holds(ctx: Context) -> int:
+        try:
+            return int(await ctx.promise("awaited"))
+        finally:
+            ended.append(ctx.id)
+
+    async with Engine(MemoryStore()) as engine, asyncio.timeout(20):
+        transport = NeverClaiming(engine)
+        transport.claiming = asyncio.Event()
+        app = Orchestrator(transport=transport)
+        app.register(holds)
+        async with app:
+            await app.begin_run("holding", holds)
+            while not (await suspended(transport, "holding")):  # noqa: ASYNC110 - the store tells nobody
+                await asyncio.sleep(0.005)
+            await app.promises.resolve("awaited", 7)
+            await transport.claiming.wait()
+            assert not ended
+            await app.abort()
+            assert ended == ["holding"]
 
 
 class Resting:

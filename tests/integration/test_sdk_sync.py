@@ -20,7 +20,9 @@ from orchestrator import (
     PromiseState,
     Refused,
 )
-from orchestrator.store import StoreError
+from orchestrator.engine import Engine
+from orchestrator.store import MemoryStore, StoreError
+from tests.integration.server_support import served
 
 PATIENCE_S = 20
 
@@ -42,7 +44,10 @@ async def waiting(ctx: Context) -> str:
 
 
 def application(url: str = ":memory:", **settings: float) -> Orchestrator:
-    app = Orchestrator.local(url, **settings)  # type: ignore[arg-type]
+    return with_functions(Orchestrator.local(url, **settings))  # type: ignore[arg-type]
+
+
+def with_functions(app: Orchestrator) -> Orchestrator:
     for fn in (double, flow, waiting):
         app.register(fn)
     app.register(fail, retry=Never())
@@ -65,6 +70,23 @@ def test_a_script_runs_functions_and_waits_for_them() -> None:
         assert [one.id for one in sync.promises.search(tags={"resonate:origin": "x"}).promises] == ["x"]
         assert sync.call(lambda: sync.promises._app.promises.get("x")).pending
         assert repr(handle) == "<SyncHandle c resolved>"
+
+
+async def test_a_script_works_through_a_server() -> None:
+    def script(url: str) -> None:
+        with with_functions(Orchestrator.remote(url)).sync() as sync:
+            assert sync.run("a", flow, 1) == 3
+            handle = sync.begin_run("b", waiting)
+            assert not handle.done()
+            sync.promises.create("go")
+            assert sync.promises.resolve("go", "gone").state is PromiseState.RESOLVED
+            assert handle.result(PATIENCE_S) == "gone"
+        with Orchestrator.remote(url, worker=False).sync() as later:
+            assert later.get("a").result(PATIENCE_S) == 3
+            assert later.get("b").result(PATIENCE_S) == "gone"
+
+    async with Engine(MemoryStore()) as engine, served(engine) as url, asyncio.timeout(PATIENCE_S):
+        await asyncio.to_thread(script, url)
 
 
 @pytest.mark.parametrize("how", ["cancel", "terminate"])

@@ -103,9 +103,9 @@ async def test_everything_comes_back_as_what_it_was(place: Place, keys: Keyring 
 
 @pytest.fixture
 def _types_as_they_were() -> Iterator[None]:
-    by_class, by_name = dict(type_codecs._by_class), dict(type_codecs._by_name)
+    by_class, by_name = dict(type_codecs.by_class), dict(type_codecs._by_name)
     yield
-    for known, before in ((type_codecs._by_class, by_class), (type_codecs._by_name, by_name)):
+    for known, before in ((type_codecs.by_class, by_class), (type_codecs._by_name, by_name)):
         known.clear()
         known.update(before)  # type: ignore[arg-type]
 

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from orchestrator import (
     ApplicationError,
@@ -25,25 +26,35 @@ from orchestrator import (
     Unavailable,
 )
 from orchestrator.client.application import NotStarted
+from orchestrator.client.verdict import Ending, Verdict
 from orchestrator.engine import Engine, EngineSettings
 from orchestrator.protocol.commands import Command, PromiseCreate, TaskAcquire, TaskGet, TaskHeartbeat
-from orchestrator.protocol.records import TaskState
+from orchestrator.protocol.records import PromiseRecord, TaskState
 from orchestrator.protocol.transport import Receiver, Transport
 from orchestrator.store.memory import MemoryStore
 from orchestrator.testing import ExecutionLog, ManualClock, SimulatedCrash, VirtualClock, crash_at, local
 from orchestrator.transport.local import LocalTransport
+from tests.integration.sdk_places import way, way_to
 
+__all__ = ["way"]
 PATIENCE_S = 5
 
 
 @pytest.fixture
-async def transport() -> AsyncIterator[LocalTransport]:
-    async with Engine(MemoryStore(), settings=EngineSettings(retry_timeout_ms=50)) as engine:
-        yield LocalTransport(engine)
+async def transport(way: str) -> AsyncIterator[Transport]:
+    async with (
+        Engine(MemoryStore(), settings=EngineSettings(retry_timeout_ms=50)) as engine,
+        way_to(engine, way) as made,
+    ):
+        yield made
 
 
 async def plus_one(number: int) -> int:
     return number + 1
+
+
+async def plus_one_before(number: int) -> int:
+    return 1 + number
 
 
 class Cut:
@@ -77,7 +88,7 @@ class Cut:
     async def close(self) -> None: ...
 
 
-async def test_another_worker_takes_over_and_the_first_stops_in_time(transport: LocalTransport) -> None:
+async def test_another_worker_takes_over_and_the_first_stops_in_time(transport: Transport) -> None:
     started: list[str] = []
     begun, stopped = asyncio.Event(), asyncio.Event()
     gate = asyncio.Event()
@@ -183,7 +194,7 @@ def test_leases_are_renewed_while_a_step_runs(way: type[Cut]) -> None:
     assert log.started["long"] == 1
 
 
-async def test_stop_lets_running_work_finish(transport: LocalTransport) -> None:
+async def test_stop_lets_running_work_finish(transport: Transport) -> None:
     entered = asyncio.Event()
 
     async def short() -> str:
@@ -203,7 +214,7 @@ async def test_stop_lets_running_work_finish(transport: LocalTransport) -> None:
         assert await handle.result() == "finished"
 
 
-async def test_stop_releases_what_does_not_finish(transport: LocalTransport) -> None:
+async def test_stop_releases_what_does_not_finish(transport: Transport) -> None:
     entered = asyncio.Event()
 
     def register(app: Orchestrator, answer: str | None) -> Callable[..., Any]:
@@ -228,7 +239,7 @@ async def test_stop_releases_what_does_not_finish(transport: LocalTransport) -> 
         assert await (await other.get("endless")).result() == "taken over"
 
 
-async def test_an_unknown_function_waits_for_a_worker_that_has_it(transport: LocalTransport) -> None:
+async def test_an_unknown_function_waits_for_a_worker_that_has_it(transport: Transport) -> None:
     through = Cut(transport)
     async with Orchestrator(transport=through) as ignorant:
         handle = await ignorant.begin_rpc("job", "plus_one", 41)
@@ -244,7 +255,46 @@ async def test_an_unknown_function_waits_for_a_worker_that_has_it(transport: Loc
                 assert await (await knowing.get("job")).result() == 42
 
 
-async def test_a_changed_workflow_is_reported_and_its_record_kept(transport: LocalTransport) -> None:
+class Endings:
+    """Notes how executions end."""
+
+    def __init__(self) -> None:
+        self.ended: asyncio.Queue[tuple[str, Verdict]] = asyncio.Queue()
+
+    def on_execution_started(self, promise: PromiseRecord, version: int) -> None: ...
+
+    def on_execution_ended(self, promise: PromiseRecord, version: int, verdict: Verdict) -> None:
+        self.ended.put_nowait((promise.id, verdict))
+
+
+async def test_an_unknown_version_is_given_back_until_a_worker_has_it(transport: Transport) -> None:
+    outdated, endings = Orchestrator(transport=transport), Endings()
+    outdated.register(plus_one)
+    outdated.register(plus_one_before, name="plus_one", version=2)
+    outdated.observe_executions(endings)
+    invocation = {"func": "plus_one", "version": 7, "args": [41], "kwargs": {}}
+    with capture_logs() as logs:
+        async with outdated, asyncio.timeout(PATIENCE_S):
+            await outdated.promises.create(
+                "job", param=invocation, tags={"resonate:target": "poll://any@default"}
+            )
+            promise_id, verdict = await endings.ended.get()
+            while (task := (await transport.call(TaskGet(id="job"))).task).state is TaskState.ACQUIRED:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            assert (promise_id, verdict.ending, task.state) == ("job", Ending.RELEASED, TaskState.PENDING)
+            assert (await outdated.promises.get("job")).pending
+    told = [entry for entry in logs if entry["event"] == "execution given up"]
+    assert (told[0]["promise_id"], told[0]["reason"]) == (
+        "job",
+        "function 'plus_one' version 7 is not registered in this process; of this name there is version 1, 2",
+    )
+    knowing = Orchestrator(transport=transport)
+    knowing.register(plus_one, version=7)
+    async with knowing, asyncio.timeout(30):
+        assert await (await knowing.get("job")).result() == 42
+
+
+async def test_a_changed_workflow_is_reported_and_its_record_kept(transport: Transport) -> None:
     async def other(number: int) -> int:
         return number
 
@@ -293,12 +343,12 @@ async def test_a_changed_workflow_is_reported_and_its_record_kept(transport: Loc
         assert await (await repaired.get("w")).result() == 7
 
 
-async def suspended(transport: LocalTransport, task_id: str) -> None:
+async def suspended(transport: Transport, task_id: str) -> None:
     while (await transport.call(TaskGet(id=task_id))).task.state is not TaskState.SUSPENDED:  # noqa: ASYNC110
         await asyncio.sleep(0.005)
 
 
-async def test_deadlines_of_steps_calls_and_roots(transport: LocalTransport) -> None:
+async def test_deadlines_of_steps_calls_and_roots(transport: Transport) -> None:
     cancelled = asyncio.Event()
 
     async def hang() -> None:
@@ -329,7 +379,7 @@ async def test_deadlines_of_steps_calls_and_roots(transport: LocalTransport) -> 
             await app.options(timeout_s=0.05, target="nobody").rpc("late", "anything")
 
 
-async def test_cancelling_a_root_stops_its_leaves(transport: LocalTransport) -> None:
+async def test_cancelling_a_root_stops_its_leaves(transport: Transport) -> None:
     entered, cancelled = asyncio.Event(), asyncio.Event()
 
     async def hang() -> None:
@@ -350,7 +400,7 @@ async def test_cancelling_a_root_stops_its_leaves(transport: LocalTransport) -> 
         await cancelled.wait()
 
 
-async def test_threads_infos_dependencies_and_retries(transport: LocalTransport) -> None:
+async def test_threads_infos_dependencies_and_retries(transport: Transport) -> None:
     seen: list[tuple[int, str, bool]] = []
 
     class Node:
@@ -375,7 +425,7 @@ async def test_threads_infos_dependencies_and_retries(transport: LocalTransport)
     assert seen == [(1, "w:1", False), (2, "w:1", False), (3, "w:1", False)]
 
 
-async def test_errors_say_what_failed_and_settle_once(transport: LocalTransport) -> None:
+async def test_errors_say_what_failed_and_settle_once(transport: Transport) -> None:
     class Broken(Exception):
         def __init__(self) -> None:
             super().__init__("no such vote")
@@ -417,7 +467,7 @@ async def test_errors_say_what_failed_and_settle_once(transport: LocalTransport)
             await app.rpc("w4", flow, surplus=1)
 
 
-async def test_unawaited_children_hold_the_parent(transport: LocalTransport) -> None:
+async def test_unawaited_children_hold_the_parent(transport: Transport) -> None:
     order: list[str] = []
     gate, ended = asyncio.Event(), asyncio.Event()
 
@@ -445,7 +495,7 @@ async def test_unawaited_children_hold_the_parent(transport: LocalTransport) -> 
     assert order.count("child") == 2
 
 
-async def test_a_crashed_start_says_so_and_a_stopped_application_refuses(transport: LocalTransport) -> None:
+async def test_a_crashed_start_says_so_and_a_stopped_application_refuses(transport: Transport) -> None:
     app = Orchestrator(transport=crash_at(transport, 1))
     with pytest.raises(SimulatedCrash):
         await app.start()
@@ -457,7 +507,7 @@ async def test_a_crashed_start_says_so_and_a_stopped_application_refuses(transpo
             await client.begin_run("x", "f")
 
 
-async def test_a_pure_client_takes_no_tasks_of_its_group(transport: LocalTransport) -> None:
+async def test_a_pure_client_takes_no_tasks_of_its_group(transport: Transport) -> None:
     async with Orchestrator(transport=transport, worker=False) as client:
         handle = await client.begin_rpc("job", "plus_one", 1)
         worker = Orchestrator(transport=transport)
@@ -466,7 +516,7 @@ async def test_a_pure_client_takes_no_tasks_of_its_group(transport: LocalTranspo
             assert await handle.result() == 2
 
 
-async def test_many_at_once_stay_within_the_bound_and_all_end(transport: LocalTransport) -> None:
+async def test_many_at_once_stay_within_the_bound_and_all_end(transport: Transport) -> None:
     running, most = 0, 0
 
     async def busy(number: int) -> int:
@@ -504,7 +554,7 @@ async def test_a_manual_clock_skips_the_waiting() -> None:
         assert await handle.result() >= 86_400_000
 
 
-async def test_a_step_recorded_by_another_sdk_is_taken_as_it_is(transport: LocalTransport) -> None:
+async def test_a_step_recorded_by_another_sdk_is_taken_as_it_is(transport: Transport) -> None:
     """The published Python SDK stores no param for a local step; such a task can be taken over."""
 
     async def flow(ctx: Context) -> int:
@@ -524,7 +574,7 @@ async def test_a_step_recorded_by_another_sdk_is_taken_as_it_is(transport: Local
     assert not log.started
 
 
-async def test_a_branch_goes_on_while_another_one_runs_a_long_step(transport: LocalTransport) -> None:
+async def test_a_branch_goes_on_while_another_one_runs_a_long_step(transport: Transport) -> None:
     """A running step keeps the task from suspending, not the other branches from their outcomes."""
     answered = asyncio.Event()
 

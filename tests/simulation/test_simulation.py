@@ -1,7 +1,7 @@
 """Deterministic simulation: whatever the weather, the invariants hold and the record is the undisturbed one.
 
-`SIMULATION_SEEDS` says how many seeds (default 300), `SIMULATION_FIRST` which is the first. A failure names
-its seed: `SIMULATION_FIRST=<seed> SIMULATION_SEEDS=1` shows it again, event by event.
+`SIMULATION_SEEDS` says how many seeds (default 300, for the record 2,000), `SIMULATION_FIRST` which is the
+first. A failure names its seed: `SIMULATION_FIRST=<seed> SIMULATION_SEEDS=1` shows it again, event by event.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from tests.simulation.server import Server
 from tests.simulation.world import Interrupted, Plan, faults_of, simulate
 from tests.workflow_programs import ASKING, NESTED, SIMPLE, Program
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "300"))
+SEEDS = int(
+    os.environ.get("SIMULATION_SEEDS", "2000" if os.environ.get("DAO_SCORER_RECORDS") == "1" else "300")
+)
 FIRST = int(os.environ.get("SIMULATION_FIRST", "0"))
 LOTS = min(10, SEEDS)
 PROGRESS_EVERY = 100

@@ -1,4 +1,4 @@
-"""Preparing a process: what exists is frozen, threads take turns sooner, and nobody does so unasked."""
+"""Preparing a process: what exists is frozen, collections are rare, threads take turns sooner; if asked."""
 
 import asyncio
 import subprocess
@@ -10,26 +10,29 @@ import pytest
 from orchestrator import event_loop
 from orchestrator import process as module
 
-LOOK = "print(gc.get_freeze_count(), round(sys.getswitchinterval() * 1e6))"
+LOOK = "print(gc.get_freeze_count(), round(sys.getswitchinterval() * 1e6), gc.get_threshold()[0])"
 
 
-def looked(program: str) -> tuple[int, int]:
+def looked(program: str) -> tuple[int, int, int]:
     code = f"import gc, sys, orchestrator; {program}; {LOOK}"
     told = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
     )
-    frozen, interval_us = told.stdout.split()
-    return int(frozen), int(interval_us)
+    frozen, interval_us, threshold = map(int, told.stdout.split())
+    return frozen, interval_us, threshold
 
 
 def test_a_prepared_process() -> None:
-    frozen, interval_us = looked("orchestrator.prepare_process()")
+    frozen, interval_us, threshold = looked("orchestrator.prepare_process()")
     assert frozen > 10_000, "the modules that were imported"
     assert interval_us == 500
+    assert threshold == module.COLLECT_AFTER
 
 
 def test_the_library_leaves_the_process_alone() -> None:
-    assert looked("orchestrator.Orchestrator.local('sqlite:///:memory:')") == (0, 5_000)
+    untouched = (0, 5_000, looked("pass")[2])
+    assert looked("orchestrator.Orchestrator.local('sqlite:///:memory:')") == untouched
+    assert untouched[2] < module.COLLECT_AFTER
 
 
 def test_a_process_runs_on_the_fastest_loop_and_prepared() -> None:
@@ -38,9 +41,7 @@ def test_a_process_runs_on_the_fastest_loop_and_prepared() -> None:
         "async def main(): return isinstance(asyncio.get_running_loop(), uvloop.Loop)\n"
         "assert orchestrator.run_process(main())"
     )
-    frozen, interval_us = looked(f"exec({program!r})")
-    assert frozen > 10_000
-    assert interval_us == 500
+    assert looked(f"exec({program!r})")[1:] == (500, module.COLLECT_AFTER)
 
 
 def test_where_there_is_no_faster_loop_it_is_asyncios(monkeypatch: pytest.MonkeyPatch) -> None:
