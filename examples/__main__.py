@@ -18,8 +18,9 @@ from rich.table import Table
 from examples.gallery import EXAMPLES, Example
 from examples.index import PAGE, graphs_of, page
 from examples.playing import course, drawing
+from examples.program import ProgramFailed
 from examples.spawning import forked
-from examples.stage import Fate, ProgramFailed
+from examples.stage import Fate
 
 COLUMNS = ("example", "problem", "crash (SIGKILL)", "result after it", "seconds")
 

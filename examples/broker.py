@@ -18,7 +18,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 DEFAULT = "nats://127.0.0.1:4222"
 STREAM = "examples"
 ID_HEADER = "Nats-Msg-Id"
-REDELIVER_S = 10.0
+REDELIVER_S = 2.0
 START_ONE = "start one: nats-server --jetstream --store_dir queue"
 
 

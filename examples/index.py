@@ -13,7 +13,8 @@ HEAD = """# Examples, by problem
 
 Each folder holds one short program. `make examples` plays them all, each with a crash (SIGKILL) in the
 middle, and shows what they came to; the tests do the same, compare with a run without a crash, and kill them
-at random moments. `python -m examples --index` writes this page; the graphs are what `dao-scorer tree` draws.
+after each of their checkpoints and at random moments. `python -m examples --index` writes this page; the
+graphs are what `dao-scorer tree` draws.
 
 ```
 make examples

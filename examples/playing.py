@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from examples.crash import LIVES
+from examples.crash import CUT, LIVES
 from examples.gallery.example import Example
 from examples.spawning import Spawn, afresh
 from examples.stage import INNER, STEPS, Fate, Stage, stage
@@ -25,7 +25,7 @@ class Course:
     `printed` counts the lines of the programs' steps, `steps` is what was executed: `started ID`,
     `finished ID`. `lives_s` tells how long those programs lived that may be killed, by number, `kills` how
     often one was. `root` is the invocation to draw, `unseen` how many steps may have
-    been cut off of which no log knows.
+    been cut off of which no log knows, `cut` the command after which a program was cut, if one was.
     """
 
     result: str
@@ -35,6 +35,7 @@ class Course:
     kills: int
     root: str
     unseen: int
+    cut: str | None = None
 
     @property
     def repeated(self) -> int:
@@ -43,10 +44,17 @@ class Course:
         return len(started) - len(set(started)) + self.unseen
 
 
-async def course(example: Example, folder: Path, fate: Fate) -> Course:
-    """Play an example in a folder of its own. Raises ProgramFailed."""
+async def course(
+    example: Example, folder: Path, fate: Fate, rest: Callable[[], Awaitable[None]] | None = None
+) -> Course:
+    """Play an example in a folder of its own; `rest` is awaited before its programs are ended.
+
+    Raises ProgramFailed.
+    """
     async with stage(folder, fate) as made:
         result = await example.play(made)
+        if rest is not None:
+            await rest()
     log = folder / STEPS
     kills = sum(program.killed for program in made.programs) + _inner_kills(made, fate)
     return Course(
@@ -57,6 +65,7 @@ async def course(example: Example, folder: Path, fate: Fate) -> Course:
         kills=kills,
         root=made.root or example.root,
         unseen=example.unseen * max(kills, made.crashing),
+        cut=cut.read_text(encoding="utf-8") if (cut := folder / CUT).exists() else None,
     )
 
 
@@ -69,6 +78,8 @@ def _lives_s(made: Stage) -> dict[int, float]:
 
 def _inner_kills(made: Stage, fate: Fate) -> int:
     """Return how often a program died that another one had started: all its lives but the last one."""
+    if fate.cut is not None and fate.cut.program == INNER:
+        return int((made.folder / CUT).exists())
     left = made.folder / LIVES
     if not left.exists():
         return 0

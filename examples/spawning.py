@@ -30,6 +30,8 @@ PRELOADED = (
     *("mcp", "mcp.server", "nats"),
 )
 """What a fork has imported already."""
+_asking = threading.Lock()
+"""Held where one may learn of a fork's end: its exit code can be read once, and a start reads them all."""
 
 
 class Running(Protocol):
@@ -107,13 +109,13 @@ class _Fork:
         self.output = output
 
     def kill(self) -> None:
-        # Not by the process object: it may be asked for its end by one thread at a time only.
+        # Not by the process object, which may be asked for its end by another thread just now.
         if not self._ended and self._process.pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGKILL)
 
     async def ended(self) -> int:
-        await asyncio.to_thread(self._process.join)
+        await asyncio.to_thread(_join, self._process)
         self._ended = True
         self._transport.close()
         code = self._process.exitcode
@@ -125,7 +127,7 @@ async def forked(command: Sequence[str], folder: Path, environment: Mapping[str,
     """Start a process as a fork. It ends with this one."""
     reading, writing = multiprocessing.Pipe(duplex=False)
     process = _forks().Process(target=_run, args=(writing, list(command), str(folder), dict(environment)))
-    await asyncio.to_thread(process.start)
+    await asyncio.to_thread(_start, process)
     writing.close()
     output = asyncio.StreamReader(limit=LINE_LIMIT)
     pipe = os.fdopen(os.dup(reading.fileno()), "rb", buffering=0)
@@ -134,6 +136,17 @@ async def forked(command: Sequence[str], folder: Path, environment: Mapping[str,
         lambda: asyncio.StreamReaderProtocol(output), pipe
     )
     return _Fork(process, output, transport)
+
+
+def _start(process: ForkServerProcess) -> None:
+    with _asking:
+        process.start()
+
+
+def _join(process: ForkServerProcess) -> None:
+    wait([process.sentinel])
+    with _asking:
+        process.join()
 
 
 @cache

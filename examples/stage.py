@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import secrets
 import shutil
 import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 
-from examples.crash import LIVES
+from examples.crash import CHECKPOINT, LIVES, STORE
+from examples.program import TIMEOUT_S, Program, ProgramFailed, Start
 from examples.spawning import Running, Spawn, afresh, launched
 from scorers import ready
 
@@ -35,8 +35,6 @@ CHROMIUM_FLAGS = (
 )
 INNER = -1
 """Stands for the number of a program that is started by another one."""
-LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[")
-TIMEOUT_S = 60.0
 PORTS = range(20_000, 32_000)
 PORTS_EACH = 100
 """So many of them a process takes its own from: two that play at once look for a port at the same time."""
@@ -49,10 +47,6 @@ _returned: deque[int] = deque(maxlen=PORTS_EACH // 2)
 """The ports that this process took last."""
 
 
-class ProgramFailed(Exception):
-    """A program ended as it should not, or did not say what it should."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crash:
     """End the process when the function `step` is about to be executed for the `number`-th time."""
@@ -61,140 +55,15 @@ class Crash:
     number: int = 1
 
 
-Start = Callable[[], Awaitable[Running]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """End a program's first life right after its `checkpoint`-th command that has changed the record.
 
-
-class Program:
-    """A program of an example. `lines` is what it has printed, both outputs together.
-
-    It is killed after each of the seconds in `lives_s`, and started again. With `again` it is to crash in its
-    first life, and has a second one. `killed` tells how often that was, `lived_s` how long the last life was.
+    `program` is its number in the order in which they start, or INNER.
     """
 
-    def __init__(
-        self, name: str, start: Start, *, lives_s: Sequence[float] = (), again: Start | None = None
-    ) -> None:
-        self.name = name
-        self.lines: list[str] = []
-        self.killed = 0
-        self.lived_s = 0.0
-        self._start = start
-        self._again = again
-        self._lives_s = list(lives_s)
-        self._running: Running | None = None
-        self._printed, self._begun, self._crashed = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._silent = self._over = False
-        self._life = asyncio.create_task(self._live())
-
-    @property
-    def last_words(self) -> str:
-        """What the program printed last, for an error message."""
-        return " | ".join(self.lines[-20:])
-
-    async def line(self, part: str) -> str:
-        """Wait for a line with this text in it and return it."""
-        return (await self.several(part, 1))[0]
-
-    async def several(self, part: str, number: int) -> list[str]:
-        """Wait for so many lines with this text in them and return all there are."""
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                return await self._several(part, number)
-        except TimeoutError:
-            raise ProgramFailed(f"{self.name} did not print {part!r}: {self.last_words}") from None
-
-    async def end(self) -> int:
-        """Wait for the end and return the exit code, or less than 0: the signal that ended it."""
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                return await asyncio.shield(self._life)
-        except TimeoutError:
-            raise ProgramFailed(f"{self.name} did not end: {self.last_words}") from None
-
-    async def result(self) -> str:
-        """Wait for the end and return the last line that is none of the log.
-
-        Raises ProgramFailed unless it ended well.
-        """
-        said = [line for line in self.lines if not LOGGED.match(line)] if await self.end() == 0 else []
-        if not said:
-            raise ProgramFailed(f"{self.name} failed: {self.last_words}")
-        return said[-1]
-
-    async def kill(self) -> None:
-        """End it (SIGKILL), if it still runs, for good."""
-        self._over = True
-        if self._running is not None:
-            self._running.kill()
-        await self._life
-
-    async def begun(self) -> None:
-        """Wait until its process is there. Raises what kept that from starting."""
-        await self._first(self._begun)
-
-    async def settled(self) -> None:
-        """Wait until it has crashed, if it is to. Raises ProgramFailed if it ends in another way."""
-        if self._again is None:
-            return
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                await self._first(self._crashed)
-        except TimeoutError:
-            raise ProgramFailed(f"{self.name} did not crash: {self.last_words}") from None
-        if not self._crashed.is_set():
-            raise ProgramFailed(f"{self.name} ended and did not crash: {self.last_words}")
-
-    async def _first(self, event: asyncio.Event) -> None:
-        waiting = asyncio.create_task(event.wait())
-        await asyncio.wait((waiting, self._life), return_when=asyncio.FIRST_COMPLETED)
-        if not waiting.done():
-            waiting.cancel()
-            await self._life
-
-    async def _several(self, part: str, number: int) -> list[str]:
-        while True:
-            self._printed.clear()
-            found = [line for line in self.lines if part in line]
-            if len(found) >= number:
-                return found
-            if self._silent:
-                raise ProgramFailed(f"{self.name} ended without {part!r}: {self.last_words}")
-            await self._printed.wait()
-
-    async def _live(self) -> int:
-        while True:
-            code, ended_by_us = await self._live_once()
-            crashed = self._again is not None and not self._crashed.is_set() and code == -signal.SIGKILL
-            if self._over or not (ended_by_us or crashed):
-                break
-            self.killed += 1
-            if crashed and self._again is not None:
-                self._start = self._again
-                self._crashed.set()
-        self._silent = True
-        self._printed.set()
-        return code
-
-    async def _live_once(self) -> tuple[int, bool]:
-        """Return the exit code, and whether it was killed because its time was over."""
-        loop = asyncio.get_running_loop()
-        begun, running = loop.time(), await self._start()
-        self._running = running
-        self._begun.set()
-        due = loop.call_later(self._lives_s.pop(0), running.kill) if self._lives_s else None
-        if self._over:  # it was ended meanwhile
-            running.kill()
-        await self._read(running.output)
-        code = await running.ended()
-        self.lived_s = loop.time() - begun
-        if due is not None:
-            due.cancel()
-        return code, due is not None and code == -signal.SIGKILL
-
-    async def _read(self, output: asyncio.StreamReader) -> None:
-        async for raw in output:
-            self.lines.append(raw.decode(errors="replace").rstrip())
-            self._printed.set()
+    program: int
+    checkpoint: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,12 +71,15 @@ class Fate:
     """What is to happen on a stage.
 
     `crashing`: the crashes that the play asks for. Else `lives_s` are the seconds after which programs are
-    killed and started again, by the order in which they start. `spawn` is how they start.
+    killed and started again, by the order in which they start, or one is `cut`. `spawn` is how they start.
+    `store` is the URL of a database in which servers and programs keep their record, instead of files.
     """
 
     crashing: bool = False
     lives_s: Mapping[int, Sequence[float]] | None = None
+    cut: Cut | None = None
     spawn: Spawn = afresh
+    store: str | None = None
 
 
 class Stage:
@@ -247,8 +119,11 @@ class Stage:
         """
         if spared:
             self._spared.add(len(self.programs))
-        command = _crashing(program, arguments, crash if self.crashing else None)
-        return await self._begin(" ".join((program, *arguments)), command)
+        name = " ".join((program, *arguments))
+        if (place := self._place(len(self.programs))) is None:
+            return await self._begin(name, _crashing(program, arguments, crash if self.crashing else None))
+        plain = _crashing(program, arguments, None)
+        return await self._begin(name, _crashing(program, arguments, place), again=plain)
 
     async def command(self, *arguments: str) -> Program:
         """Start a `dao-scorer` command."""
@@ -260,9 +135,9 @@ class Stage:
 
     async def keep(self, program: str, *arguments: str, crash: Crash) -> Program:
         """Keep a program running until the end of the stage; once it has crashed it is started again."""
-        name, plain = " ".join((program, *arguments)), _crashing(program, arguments, None)
         if not self.crashing:
-            return await self._begin(name, plain)
+            return await self.start(program, *arguments)
+        name, plain = " ".join((program, *arguments)), _crashing(program, arguments, None)
         return await self._begin(name, _crashing(program, arguments, crash), again=plain)
 
     async def crashed(self, program: Program) -> None:
@@ -277,8 +152,8 @@ class Stage:
     async def server(
         self, *arguments: str, store: str = "server.db", environment: Mapping[str, str] | None = None
     ) -> str:
-        """Start a server on a SQLite file of its own and return its URL; `arguments` go to the command."""
-        url = f"sqlite:///{self.folder / store}"
+        """Start a server on a store of its own and return its URL; `arguments` go to the command."""
+        url = self._fate.store or f"sqlite:///{self.folder / store}"
         serving = ("serve", "--store", url, "--port", str(free_port()), *arguments)
         served = await self._begin(_named(serving), ["-m", "scorers", *serving], environment or {})
         return ready.parse(await served.line(ready.PREFIX)) or ""
@@ -309,6 +184,8 @@ class Stage:
         if self._fate.lives_s:
             lives = "".join(f"{life_s}\n" for life_s in self._fate.lives_s.get(INNER, ()))
             (self.folder / LIVES).write_text(lives, encoding="utf-8")
+        if (place := self._place(INNER)) is not None:
+            (self.folder / LIVES).write_text(f"{place.step} {place.number}\n", encoding="utf-8")
         self.holds_inner = True
         return [sys.executable, *_crashing(program, arguments, crash if self.crashing else None)]
 
@@ -332,6 +209,13 @@ class Stage:
         except TimeoutError:
             raise ProgramFailed(f"{method} {url} was not answered") from None
 
+    def _place(self, program: int) -> Crash | None:
+        """Return where a program ends by this stage's fate, if that is at a checkpoint."""
+        cut = self._fate.cut
+        if cut is None or cut.program != program:
+            return None
+        return Crash(step=CHECKPOINT, number=cut.checkpoint)
+
     async def _begin(
         self,
         name: str,
@@ -340,14 +224,18 @@ class Stage:
         again: Sequence[str] | None = None,
         spawn: Spawn | None = None,
     ) -> Program:
+        kept = {} if self._fate.store is None else {STORE: self._fate.store}
+
         def starting(command: Sequence[str]) -> Start:
-            return lambda: (spawn or self._fate.spawn)(command, self.folder, environment or {})
+            given = {**kept, **(environment or {})}
+            return lambda: (spawn or self._fate.spawn)(command, self.folder, given)
 
         begun = Program(
             name,
             starting(command),
             lives_s=(self._fate.lives_s or {}).get(len(self.programs), ()),
             again=None if again is None else starting(again),
+            surely=self.crashing,
         )
         self.programs.append(begun)
         self._stack.push_async_callback(self._finish, begun)

@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 from examples.gallery.example import Example
-from examples.stage import Crash, ProgramFailed, Stage, free_port
+from examples.program import ProgramFailed
+from examples.stage import Crash, Stage, free_port
 
 TITLE = "First steps"
 POLL_S = 0.2

@@ -12,8 +12,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from examples.program import Program
 from examples.spawning import forked
-from examples.stage import STEPS, Fate, Program, Stage, free_port, stage
+from examples.stage import STEPS, Fate, Stage, free_port, stage
 
 PROGRAM = "rpc_gateway/gateway.py"
 DYING = ("payment", "invoice", "push")
