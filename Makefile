@@ -30,8 +30,9 @@ RECORDS := tests/integration/test_sdk_cuts.py \
 	tests/property/test_rpc_pool_weather.py tests/property/test_contracts_rounds_walk.py \
 	tests/property/test_contracts_coverage.py tests/integration/test_scorers_rounds_crashes.py \
 	tests/property/test_listener_histories.py tests/property/test_listener_soak.py \
-	tests/simulation/test_house_soak.py tests/examples/test_examples.py \
-	tests/examples/test_gateway_in_flight.py
+	tests/simulation/test_simulation.py tests/simulation/test_house_soak.py \
+	tests/examples/test_examples.py tests/examples/test_examples_cut.py \
+	tests/examples/test_gateway_in_flight.py tests/integration/test_server_away.py
 
 records: $(READY) ## hold the engine against its oracle at full length (some hours)
 	DAO_SCORER_RECORDS=1 $(BIN)/python -m pytest -s $(RECORDS)

@@ -41,6 +41,7 @@ def run_process(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in another system's process as `orchestrator.run_process` does in ours."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, *gc.get_threshold()[1:])
     sys.setswitchinterval(0.0005)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)

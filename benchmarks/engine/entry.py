@@ -7,7 +7,6 @@ ratios counts, so that a machine whose disk or cores are shared for a while spoi
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
@@ -16,6 +15,7 @@ from dataclasses import asdict
 from benchmarks.engine import full, http, idle, postgres, sqlite
 from benchmarks.engine.disk import slow_down
 from benchmarks.engine.report import Line, Size, table
+from orchestrator import run_process
 
 PARTS: dict[str, Callable[[Size], Awaitable[list[Line]]]] = {
     "sqlite": sqlite.measure,
@@ -55,7 +55,7 @@ def main(given: list[str] | None = None) -> None:
     options = _arguments(sys.argv[1:] if given is None else given)
     if options.disk_us:
         slow_down(options.disk_us)
-    lines = asyncio.run(_measure(options))
+    lines = run_process(_measure(options))
     if options.json:
         print("\n".join(json.dumps(asdict(line)) for line in lines))
     else:
