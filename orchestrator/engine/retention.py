@@ -77,14 +77,13 @@ def sweep_program(page: int, place: tuple[str, str], before_ms: int) -> Program[
     found = yield from ask(LoadTrees(after=place, limit=page))
     trees = [(origin, list(tree)) for origin, tree in groupby(found.members, key=lambda each: each.origin)]
     following = found.after
-    if trees and following is not None and trees[-1][0] == following[0]:
-        if len(trees) == 1 and following[0] != place[0]:
-            return Swept(removed=0, place=(following[0], _BEHIND_ALL), large=following[0])
-        if len(trees) > 1:
-            trees.pop()  # its other members stand on the next page, so that this one begins there
-            following = (trees[-1][0], trees[-1][1][-1].id)
-    if trees and trees[0][0] == place[0]:
+    if trees and place[1] >= _BEHIND_ALL and trees[0][0] == place[0]:
         trees.pop(0)  # the rest of a tree that did not fit
+    if trees and following is not None and trees[-1][0] == following[0]:
+        if len(trees) == 1:
+            return Swept(removed=0, place=(following[0], _BEHIND_ALL), large=following[0])
+        trees.pop()  # its other members stand on the next page, so that this one begins there
+        following = (trees[-1][0], trees[-1][1][-1].id)
     ended = yield from _ended_roots(trees, before_ms)
     gone = [
         member.id

@@ -1,6 +1,7 @@
 """Retention: children of what ended long ago go, roots and evidence stay, and nothing is done again."""
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator
 from random import Random
@@ -77,6 +78,16 @@ async def test_trees_beyond_a_page(w: World, tagged: bool) -> None:
     assert await ids(w) == {"small-0", "small-1", "small-2", "large", "larger", "z"}
 
 
+@pytest.mark.parametrize("before", range(11))
+async def test_a_page_that_ends_at_a_root_without_origin(w: World, before: int) -> None:
+    """Such a root may be the last row that is read, though it is no member: its tree is still to come."""
+    await tree(w, "first", before)
+    await tree(w, "second", 24, tagged=False)
+    await tree(w, "third", 3, tagged=False)
+    await w.pass_time(AGE_MS)
+    assert await w.engine.thin() == before + 24 + 3
+
+
 async def test_a_large_tree_with_one_open_promise_stays(w: World) -> None:
     kept = await tree(w, "large", 35)
     await w.do(create("large:99", origin="large"))
@@ -134,7 +145,7 @@ async def test_a_root_is_not_begun_again(w: World) -> None:
 
 
 async def test_random_trees(w: World) -> None:
-    seed = secrets.randbelow(2**32)
+    seed = int(os.environ.get("DAO_SCORER_SEED", secrets.randbelow(2**32)))
     print(f"seed {seed}")  # noqa: T201  # shown when the test fails
     chance = Random(seed)  # noqa: S311
     due: set[str] = set()
