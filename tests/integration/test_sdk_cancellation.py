@@ -28,7 +28,7 @@ from orchestrator.domain.task import TaskState
 from orchestrator.engine import Engine, EngineSettings
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.messages import Cancel, Message
-from orchestrator.protocol.transport import Receiver
+from orchestrator.protocol.transport import Receiver, Transport
 from orchestrator.store import Store
 from orchestrator.store.memory import MemoryStore
 from orchestrator.store.sqlite import SqliteStore
@@ -269,8 +269,14 @@ async def around(ctx: Context) -> str:
     return "never"
 
 
-async def at_rest(app: Orchestrator, promise_id: str, promises: int) -> None:
+async def until_opened(app: Orchestrator, promise_id: str, promises: int) -> None:
     while len(await app.promises.tree(promise_id)) < promises:  # noqa: ASYNC110 - the engine's
+        await asyncio.sleep(0.005)
+
+
+async def until_suspended(transport: Transport, promise_id: str) -> None:
+    """Wait until nobody holds a task that has begun: a crash before that leaves a lease behind."""
+    while (await transport.call(c.TaskGet(id=promise_id))).task.state is not TaskState.SUSPENDED:  # noqa: ASYNC110
         await asyncio.sleep(0.005)
 
 
@@ -279,7 +285,7 @@ async def test_a_workflow_within_another_is_settled_with_all_that_it_called(runn
         await app.promises.create("go")
         await app.promises.resolve("go")
         handle = await app.begin_run("w", around)
-        await at_rest(app, "w", 7)
+        await until_opened(app, "w", 7)
         await app.promises.cancel("w:1")
         assert await handle.result() == "went on"
         assert not [record.id for record in await app.promises.tree("w") if record.pending]
@@ -305,7 +311,8 @@ async def test_what_a_workflow_left_open_that_was_settled_alone_is_ended_by_the_
         async with asyncio.timeout(10):
             await first.start()
             await first.begin_run("w", around)
-            await at_rest(first, "w", 7)
+            await until_opened(first, "w", 7)
+            await until_suspended(transport, "w")
             await first.abort()
             async with application() as second:
                 settle = c.PromiseSettle(id="w:1", state=PromiseState.REJECTED_CANCELED)
@@ -610,8 +617,7 @@ async def test_an_endless_loop_that_has_rested_is_outrun(executor: str) -> None:
         app.register(count, executor="inline" if executor == "inline" else "thread")
         async with app, asyncio.timeout(10):
             handle = await app.begin_run("endless", outrun)
-            while (await transport.call(c.TaskGet(id="endless"))).task.state is not TaskState.SUSPENDED:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+            await until_suspended(transport, "endless")
             await app.promises.resolve("go", 0)
             tree = {"resonate:parent": "endless:1"}
             while not (await app.promises.search(tags=tree)).promises[5:]:  # noqa: ASYNC110
