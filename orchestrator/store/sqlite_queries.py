@@ -5,8 +5,10 @@ Runs in the store's thread, inside its transaction, and nowhere else.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from sqlite3 import Connection
 from typing import Any
 
@@ -84,24 +86,26 @@ def _load_due_endings(connection: Connection, query: trees.LoadDueEndings) -> li
 
 
 def _load_preloads(connection: Connection, query: port.LoadPreloads) -> dict[str, list[PromiseRecord]]:
-    return {key: _preloaded(connection, key, branch, query.limit) for key, branch in query.keys}
+    return {key: list(_preloaded(connection, key, branch, query.limit)) for key, branch in query.keys}
 
 
-def _preloaded(connection: Connection, key: str, branch: str, limit: int) -> list[PromiseRecord]:
-    def related(row: Sequence[Any]) -> PromiseRecord | None:
-        promise = promise_of(row)
-        tags = promise.tags
-        return promise if tags.get(tag.BRANCH) == branch or tags.get(tag.PARENT) == key else None
-
+def _preloaded(connection: Connection, key: str, branch: str, limit: int) -> Iterator[PromiseRecord]:
     side = limit + 2  # the task itself may be among them, and the task whose branch it is
     values = (branch, side, key, side, key, key, branch, key, side, key, 3 * side)
-    rows = connection.execute(lineage.LOAD_PRELOAD, values)
-    found = {promise.id: promise for promise in map(related, rows) if promise is not None}
-    for root in {branch, key}:
-        steps = (related(row) for row in numbered(connection, root))
-        found |= {step.id: step for step in islice(filter(None, steps), side)}
-    found.pop(key, None)
-    return [found[each] for each in sorted(found)[:limit]]
+    found = connection.execute(lineage.LOAD_PRELOAD, values)
+    rows = _in_order(found, *(numbered(connection, root) for root in {branch, key}))
+    related = (
+        promise
+        for promise in map(promise_of, rows)
+        if promise.tags.get(tag.BRANCH) == branch or promise.tags.get(tag.PARENT) == key
+    )
+    return islice((promise for promise in related if promise.id != key), limit)
+
+
+def _in_order(*sources: Iterable[Row]) -> Iterator[Row]:
+    """Merge promises in order of id, each of them once; no more is read than what is taken."""
+    by_id = itemgetter(0)
+    return (next(same) for _, same in groupby(heapq.merge(*sources, key=by_id), key=by_id))
 
 
 def _load_held(connection: Connection, query: port.LoadHeld) -> list[port.Row]:
@@ -149,22 +153,12 @@ def _search_promises(connection: Connection, query: port.SearchPromises) -> port
             statement, values = lineage.SEARCH_PROMISES_BY_IMPLIED[column], [*values, *values, query.scan_max]
         else:
             statement = lineage.SEARCH_PROMISES_BY[column]
-    rows = connection.execute(statement, values).fetchall()
+    rows: Iterator[Row] = connection.execute(statement, values)
     if name in LINEAGE_TAGS:
-        steps = islice(numbered(connection, query.tags[name], query.cursor or ""), query.scan_max)
-        rows = _merged(rows, list(steps), query.scan_max)
+        steps = numbered(connection, query.tags[name], query.cursor or "")
+        rows = islice(_in_order(rows, steps), query.scan_max)
     candidates = map(promise_of, rows)
     return page_of(candidates, lambda promise: matches(promise, query), query.limit, query.scan_max)
-
-
-def _merged(some: list[Row], others: list[Row], limit: int) -> list[Row]:
-    """Merge rows by id up to where both are complete, of which either is cut off if it has `limit` rows."""
-    if not others:
-        return some
-    found = {row[0]: row for row in (*some, *others)}
-    ends = [rows[-1][0] for rows in (some, others) if len(rows) == limit]
-    end = min(ends, default=None)
-    return [found[each] for each in sorted(found) if end is None or each <= end]
 
 
 def _search_tasks(connection: Connection, query: port.SearchTasks) -> port.Page[Task]:

@@ -61,8 +61,8 @@ def moving(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Stage:
     return made, asyncio.run(_uninterrupted(made, tmp_path_factory.mktemp("moving-measure")))
 
 
-# In the sample minutes lie between two scenarios: an anvil that has mined a thousand blocks meanwhile was put
-# back such that it counted on from them, and no later scenario found its blocks.
+# In the sample minutes lie between two scenarios. One anvil that was put back for each of them has been seen
+# to count on from blocks that it no longer had; why is not proven.
 @pytest.fixture(scope="session" if boundaries.FULL else "function")
 def of_others(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """The same on anvil, which mines by itself and finalises two blocks later, and a run over it."""

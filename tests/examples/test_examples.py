@@ -7,7 +7,6 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,32 +16,19 @@ from examples.index import PAGE, graphs_of, page, without_durations
 from examples.playing import Course, course, drawing, fate_by_chance, faults
 from examples.spawning import forked
 from examples.stage import Fate, free_port, stage
+from tests.examples.sample import FOLDERS, RECORDS, ROOT, SEED, RecordProperty, available, drawn
 
-ROOT = Path(__file__).parents[2]
 INDEX = PAGE.read_text(encoding="utf-8")
 PROGRAMS = [
     path
     for path in sorted((ROOT / "examples").glob("*/*.py"))
     if path.parent.name not in {"gallery", "stand_ins"} and not path.name.startswith("__")
 ]
-FOLDERS = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.folder)
-Record = Callable[[str, object], None]
 LINES_MAX = 120
-RECORDS = os.environ.get("DAO_SCORER_RECORDS") == "1"
-SEED = int(os.environ.get("DAO_SCORER_SEED", random.SystemRandom().randrange(2**32)))
 KILLS = int(os.environ.get("EXAMPLES_KILLS", "20"))
 KILLS_A_PLAY = 4
 KILLED_IN_CI = 4
 """So many examples, chosen by the seed, are killed at random moments each time; for the record all are."""
-
-
-def available(example: Example) -> Example:
-    """Return the example; skip the test where this machine lacks something, if CI knows that it does."""
-    if (reason := example.lacking()) is not None:
-        if os.environ.get("CI") and not list((ROOT / ".interop").glob("*.unavailable")):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return example
 
 
 async def play(example: Example, folder: Path, *, crashing: bool) -> Course:
@@ -85,11 +71,9 @@ async def kill_at_random(
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("number", range(KILLED_IN_CI))
 async def test_some_are_killed_at_random_moments(
-    number: int, tmp_path_factory: pytest.TempPathFactory, record_property: Record
+    number: int, tmp_path_factory: pytest.TempPathFactory, record_property: RecordProperty
 ) -> None:
-    print(f"DAO_SCORER_SEED={SEED}")  # noqa: T201 - pytest shows it with a failure
-    chance = random.Random(f"{SEED} {number}")  # noqa: S311 - moments, no secrets
-    example = available(chance.choice(EXAMPLES))
+    example, chance = drawn(number)
     record_property("killed", await kill_at_random(example, tmp_path_factory, chance, kills=2))
 
 

@@ -12,7 +12,7 @@ import os
 import random
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
@@ -20,18 +20,15 @@ from pathlib import Path
 
 import pytest
 
-from examples.gallery import EXAMPLES, Example
+from examples.gallery import Example
 from examples.playing import Course, course, faults
 from examples.spawning import forked
 from examples.stage import Cut, Fate
 from tests.examples.record import Record, differences, recorded
-from tests.examples.test_examples import available
+from tests.examples.sample import FOLDERS, RECORDS, RecordProperty, available, drawn
 from tests.postgres_server import Server
 
-FOLDERS = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.folder)
 STORES = pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-RECORDS = os.environ.get("DAO_SCORER_RECORDS") == "1"
-SEED = int(os.environ.get("DAO_SCORER_SEED", random.SystemRandom().randrange(2**32)))
 EACH_UP_TO = int(os.environ.get("EXAMPLES_CUTS", "30"))
 THINNED = 5
 """Behind so many checkpoints of a program (`EXAMPLES_CUTS`) only every fifth one is a place to die."""
@@ -41,7 +38,6 @@ FIRST_IN_CI = 4
 UNDISTURBED_REST_S, REST_S, REST_S_MAX = 0.5, 6.0, 40.0
 """Whoever dies leaves a lease behind, of two seconds."""
 LOOK_S = 0.05
-Note = Callable[[str, object], None]
 
 
 class Cutting:
@@ -143,11 +139,9 @@ async def cut_somewhere(cutting: Cutting, chance: random.Random) -> list[str]:
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("number", range(2))
 async def test_some_are_cut_after_some_checkpoints(
-    number: int, tmp_path_factory: pytest.TempPathFactory, record_property: Note
+    number: int, tmp_path_factory: pytest.TempPathFactory, record_property: RecordProperty
 ) -> None:
-    print(f"DAO_SCORER_SEED={SEED}")  # noqa: T201 - pytest shows it with a failure
-    chance = random.Random(f"{SEED} {number}")  # noqa: S311 - places, no secrets
-    example = available(chance.choice(EXAMPLES))
+    example, chance = drawn(number)
     places = await cut_somewhere(Cutting(example, tmp_path_factory, None), chance)
     assert places, f"no program of {example.folder} was killed"
     record_property("cut", f"{example.folder}: {places}")

@@ -223,7 +223,7 @@ async def test_the_first_to_settle_wins_though_nobody_was_looking(way: str) -> N
 
     async def late(ctx: Context) -> str:
         answer = ctx.promise()
-        return str(await ctx.timeout(answer, 0.2))
+        return str(await ctx.timeout(answer, 1.0))
 
     async with both_on(store, way) as (transport, reached):
         app = Orchestrator(transport=reached)

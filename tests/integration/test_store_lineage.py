@@ -54,15 +54,7 @@ def chance() -> random.Random:
 def promises_of(chance: random.Random) -> list[PromiseRecord]:
     ids = sorted({f"{chance.choice(ROOTS)}:{chance.randrange(40)}" for _ in range(60)} | set(ROOTS))
     return [
-        PromiseRecord(
-            id=key,
-            state=PromiseState.PENDING,
-            param=EMPTY,
-            value=EMPTY,
-            tags={name: chance.choice((key, *ROOTS)) for name in NAMES if chance.random() < 0.9},
-            timeout_at=9,
-            created_at=1,
-        )
+        _promise(key, {name: chance.choice((key, *ROOTS)) for name in NAMES if chance.random() < 0.9})
         for key in ids
     ]
 
