@@ -304,6 +304,8 @@ EXTENSION_FORGET = "forget"
 """`promise.record` accepts `forgets`: descendants that a workflow needs no more."""
 EXTENSION_BUNDLE = "bundle"
 """`POST /bundle` takes several requests, one a line, and answers each on a line of its own."""
+EXTENSION_CHANNEL = "channel"
+"""`GET /channel` is a WebSocket on which requests come as lines, and answers as each of them is ready."""
 EXTENSIONS = (
     EXTENSION_RECORD_STEP,
     EXTENSION_EXTERNAL_AWAIT,
@@ -317,6 +319,7 @@ EXTENSIONS = (
     EXTENSION_DEAD_LETTERS,
     EXTENSION_FORGET,
     EXTENSION_BUNDLE,
+    EXTENSION_CHANNEL,
 )
 
 

@@ -20,7 +20,8 @@ from orchestrator.protocol.records import PromiseRecord
 VERSION = "2026-04-01"
 BUNDLE_PATH = "bundle"
 BUNDLE_MAX = 256
-"""How many requests, one a line, one bundle may hold (extension `bundle`)."""
+"""How many requests, one a line, one bundle may hold (extension `bundle`), or one message of a channel."""
+CHANNEL_PATH = "channel"
 OK = 200
 SUSPEND_SETTLED = 300
 NOT_FOUND = 404
@@ -64,6 +65,10 @@ class _RawResponse(msgspec.Struct, frozen=True):
     kind: str
     head: ResponseHead
     data: msgspec.Raw
+
+
+class _Addressed(msgspec.Struct, frozen=True):
+    head: ResponseHead
 
 
 class _RawAction(msgspec.Struct, frozen=True):
@@ -146,6 +151,7 @@ def answer_type(command: type[c.Command[Any]]) -> type[c.Answer]:
 _encoder = msgspec.json.Encoder()
 _request_decoder = msgspec.json.Decoder(RequestEnvelope)
 _response_decoder = msgspec.json.Decoder(_RawResponse)
+_address_decoder = msgspec.json.Decoder(_Addressed)
 
 
 # -- requests
@@ -325,6 +331,11 @@ def decode_answer(command: c.Command[AnswerT], body: bytes) -> AnswerT:
     if status not in (OK, SUSPEND_SETTLED):
         raise Refused(status, _error_text(raw.data))
     return _answer(command, status, raw.data)  # type: ignore[return-value]  # by the table of answers
+
+
+def response_head(body: bytes) -> ResponseHead:
+    """Return the head of a response, which says whose it is. Raises msgspec.DecodeError if it is none."""
+    return _address_decoder.decode(body).head
 
 
 def _answer(command: c.Command[Any], status: int, data: msgspec.Raw) -> c.Answer:

@@ -15,9 +15,10 @@ from prometheus_client.registry import Collector
 
 from orchestrator.domain.errors import Refused
 from orchestrator.protocol.commands import PromiseGet
-from orchestrator.protocol.envelope import BUNDLE_PATH
+from orchestrator.protocol.envelope import BUNDLE_PATH, CHANNEL_PATH
 from orchestrator.server.auth import Authenticator, authenticator
 from orchestrator.server.auth_proxy import Proxies
+from orchestrator.server.channel import ChannelRoute
 from orchestrator.server.cors import Cors
 from orchestrator.server.engine_metrics import EngineCollector
 from orchestrator.server.gauges import OpenWork
@@ -123,6 +124,7 @@ def create_app(
         debug=settings.debug,
         observer=observer,
     )
+    channel = ChannelRoute(rpc, settings, checker, metrics)
     poll = PollRoute(engine, settings, checker, metrics)
     proof = ProofRoute(engine, proofs or ProofSource(), checker, open_to_all=settings.open_proofs)
     status = StatusRoutes(engine, checker, metrics, engine_numbers, open_metrics=settings.open_metrics)
@@ -132,6 +134,7 @@ def create_app(
     app[RELOAD] = [checker.reload]
     app.router.add_post("/", rpc.handle)
     app.router.add_post(f"/{BUNDLE_PATH}", rpc.handle_bundle)
+    app.router.add_get(f"/{CHANNEL_PATH}", channel.handle, allow_head=False)
     app.router.add_get("/poll/{group}/{member}", poll.handle, allow_head=False)
     app.router.add_get("/proofs/{promise_id}", proof.handle)
     app.router.add_get("/proofs/{promise_id}/steps/{number}", proof.step)
@@ -149,6 +152,7 @@ def create_app(
     async def stop(_: web.Application) -> None:
         status.stop()
         poll.close()
+        await channel.close()
 
     app.on_shutdown.append(stop)
     return app

@@ -39,6 +39,7 @@ class ServerMetrics:
             registry=self.registry,
         )
         self.streams = Gauge("orchestrator_streams", "Delivery streams held open.", registry=self.registry)
+        self.channels = Gauge("orchestrator_channels", "Channels held open.", registry=self.registry)
         self.sockets = Gauge("orchestrator_sockets", "Connections held open.", registry=self.registry)
         self.sockets_refused = Counter(
             "orchestrator_sockets_refused", "Connections beyond the bound.", registry=self.registry

@@ -71,7 +71,7 @@ class RpcRoute:
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one request; every failure leaves as an envelope."""
-        status, payload = await self._answered(request, None)
+        status, payload = await self.answered(request, None)
         return web.Response(body=payload, status=status, headers=_HEADERS)
 
     async def handle_bundle(self, request: web.Request) -> web.Response:
@@ -86,19 +86,22 @@ class RpcRoute:
             payload = encode_refusal(BUNDLE_PATH, "0", refusal)
             return web.Response(body=payload, status=refusal.status, headers=_HEADERS)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._answered(request, line)) for line in lines]
+            tasks = [group.create_task(self.answered(request, line)) for line in lines]
         payloads = [task.result()[1] for task in tasks]
         return web.Response(body=b"\n".join(payloads), headers=_BUNDLE_HEADERS)
 
-    async def _answered(self, request: web.Request, given: bytes | None) -> tuple[int, bytes]:
-        """Answer what is `given`, or what the request brings; return the status and the envelope."""
+    async def answered(self, request: web.Request, given: bytes | None) -> tuple[int, bytes]:
+        """Answer what is `given` on a line, or else what the request brings; return status and envelope."""
         started, begun = perf_counter(), None
         if self._observer is not None:
             begun = self._observer.on_request_started(request.headers.get(HEADER))
         kind, corr_id, status = UNKNOWN_KIND, "0", _CLIENT_GONE
-        body, command = b"", None
+        body, command = given or b"", None
         try:
-            body = given if given is not None else await self._body(request)
+            if given is None:
+                body = await self._body(request)
+            elif len(given) > self._body_bytes_max:
+                raise self._too_large()
             envelope = decode_envelope(body)
             kind, corr_id = envelope.kind, envelope.head.corr_id
             identity = self._authenticator.check_call(request, envelope.head.auth)
@@ -142,11 +145,14 @@ class RpcRoute:
                 408, f"Request timed out: its body did not arrive within {_BODY_TIMEOUT_S:g} s"
             ) from error
         except web.HTTPRequestEntityTooLarge as error:
-            raise Refused(
-                413, f"Request too large: at most {self._body_bytes_max} bytes; store the value elsewhere"
-            ) from error
+            raise self._too_large() from error
         except (web.RequestPayloadError, ConnectionError) as error:
             raise Refused(400, f"Invalid request: its body could not be read: {error}") from error
+
+    def _too_large(self) -> Refused:
+        return Refused(
+            413, f"Request too large: at most {self._body_bytes_max} bytes; store the value elsewhere"
+        )
 
     def _refusal(self, error: Exception, kind: str, request: web.Request) -> Refused:
         if isinstance(error, Refused):

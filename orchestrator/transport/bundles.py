@@ -7,16 +7,13 @@ each of a bundle that the server, or what stands before it, does not take: repea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
 from orchestrator.domain.errors import Unavailable
-from orchestrator.protocol.envelope import BUNDLE_MAX
+from orchestrator.protocol.lines import portions
 
-BUNDLE_BYTES_MAX = 256 * 1024
-LINE_BYTES_MAX = 64 * 1024
-"""A larger request goes alone."""
 OK = 200
 Exchanged = tuple[int, bytes]
 """The HTTP status of an answer, and its body."""
@@ -62,7 +59,7 @@ class Bundles:
     def _send(self) -> None:
         gathered, self._asked = self._asked, {}
         for token, asked in gathered.items():
-            for some in _portions(asked):
+            for some in portions(asked, lambda each: len(each.body)):
                 task = asyncio.create_task(self._carry(some, token))
                 self._sending.add(task)
                 task.add_done_callback(self._sending.discard)
@@ -86,18 +83,6 @@ class Bundles:
             raise
         except Exception as error:
             _fail(asked, error)
-
-
-def _portions(asked: Sequence[_Asked]) -> Iterator[list[_Asked]]:
-    some: list[_Asked] = []
-    size = 0
-    for each in asked:
-        if some and (len(some) == BUNDLE_MAX or size + len(each.body) > BUNDLE_BYTES_MAX):
-            yield some
-            some, size = [], 0
-        some.append(each)
-        size += len(each.body) + 1
-    yield some
 
 
 def _answer(asked: _Asked, exchanged: Exchanged) -> None:

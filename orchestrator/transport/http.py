@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,10 +25,18 @@ from yarl import URL
 
 from orchestrator.domain import trace
 from orchestrator.domain.errors import Refused, Unavailable, Unreached
-from orchestrator.protocol.commands import EXTENSION_BUNDLE, Answer, Command, DescribeAnswer
-from orchestrator.protocol.envelope import BUNDLE_PATH, decode_answer, encode_request
+from orchestrator.protocol.commands import (
+    EXTENSION_BUNDLE,
+    EXTENSION_CHANNEL,
+    Answer,
+    Command,
+    DescribeAnswer,
+)
+from orchestrator.protocol.envelope import BUNDLE_PATH, CHANNEL_PATH, decode_answer, encode_request
+from orchestrator.protocol.lines import LINE_BYTES_MAX
 from orchestrator.protocol.transport import Receiver
-from orchestrator.transport.bundles import LINE_BYTES_MAX, Bundles, Exchanged
+from orchestrator.transport.bundles import Bundles, Exchanged
+from orchestrator.transport.channel import Channel, ChannelRefused
 from orchestrator.transport.outage import Outage
 from orchestrator.transport.skew import ClockWatch
 from orchestrator.transport.stream import PollStream, StreamSettings
@@ -53,7 +61,8 @@ class SessionSettings:
 
     `connections_max` calls are on the wire together, others wait for their turn. `idle_s` is how long an
     unused connection is kept; it must be less than the server keeps it (75 s). An answer of more than
-    `answer_bytes_max` is read no further: that is 32 times what our server takes as a request.
+    `answer_bytes_max` is read no further: that is 32 times what our server takes as a request. `channel` lets
+    requests go over a WebSocket where the server has one; they go by HTTP where none can be had.
     """
 
     timeout_s: float = 30.0
@@ -61,6 +70,7 @@ class SessionSettings:
     connections_max: int = 128
     idle_s: float = 30.0
     answer_bytes_max: int = 256 * 1024 * 1024
+    channel: bool = True
 
 
 class HttpTransport:
@@ -88,6 +98,7 @@ class HttpTransport:
         self._session: aiohttp.ClientSession | None = None
         self._bundle_url = self._url / BUNDLE_PATH
         self._bundles: Bundles | None = None
+        self._channel: Channel | None = None
         self._closed = False
         self._numbers = itertools.count(1)
 
@@ -102,12 +113,13 @@ class HttpTransport:
         return await self._call(command, await self._tokens.current())
 
     async def _call(self, command: Command[AnswerT], token: str | None) -> AnswerT:
-        body = encode_request(command, str(next(self._numbers)), token)
+        corr_id = str(next(self._numbers))
+        body = encode_request(command, corr_id, token)
         outage = self._outage
         trial = await outage.turn() if outage.lasting else None
         begun_at = monotonic()
         try:
-            status, payload = await self._reach(command, body, token)
+            status, payload = await self._reach(command, corr_id, body, token)
         except Unreached as failure:
             outage.failed(begun_at, str(failure), trial)
             raise
@@ -119,10 +131,10 @@ class HttpTransport:
                 outage.leave(trial)
         return self._answer(command, status, payload)
 
-    async def _reach(self, command: Command[Any], body: bytes, token: str | None) -> Exchanged:
+    async def _reach(self, command: Command[Any], corr_id: str, body: bytes, token: str | None) -> Exchanged:
         """Exchange with the server. Raises Unreached where nobody, or only a proxy before it, answers."""
         try:
-            status, payload = await self._exchange(command, body, token)
+            status, payload = await self._exchange(command, corr_id, body, token)
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
                 raise Unavailable(
@@ -137,13 +149,22 @@ class HttpTransport:
             raise Unreached(f"{self._url} failed with status {status}: {NO_REASON}; try again")
         return status, payload
 
-    async def _exchange(self, command: Command[Any], body: bytes, token: str | None) -> Exchanged:
+    async def _exchange(
+        self, command: Command[Any], corr_id: str, body: bytes, token: str | None
+    ) -> Exchanged:
         session = self._open_session()
         # A search may keep others waiting; a call in a trace tells the server of it in a header.
         alone = command.KIND.endswith(SEARCHES) or len(body) > LINE_BYTES_MAX or trace.HERE.get() is not None
-        if self._bundles is None or alone:
+        if alone:
             return await self._post(session, self._url, body, token)
-        return await self._bundles.exchange(body, token)
+        if self._channel is not None and not self._clock.due:
+            try:
+                return await self._channel.exchange(corr_id, body, token)
+            except ChannelRefused:
+                pass
+        if self._bundles is not None:
+            return await self._bundles.exchange(body, token)
+        return await self._post(session, self._url, body, token)
 
     async def _post(
         self, session: aiohttp.ClientSession, url: URL, body: bytes, token: str | None
@@ -199,9 +220,22 @@ class HttpTransport:
                 f"{self._url} is no orchestrator server: it answered {command.KIND} with status {status} and "
                 "something else than an envelope; check the URL",
             ) from error
-        if isinstance(answer, DescribeAnswer) and EXTENSION_BUNDLE in answer.extensions:
-            self._bundles = self._bundles or self._bundled()
+        if isinstance(answer, DescribeAnswer):
+            self._use(answer.extensions)
         return answer
+
+    def _use(self, extensions: Collection[str]) -> None:
+        """Send requests in the ways that the server announces."""
+        settings = self._settings
+        if self._bundles is None and EXTENSION_BUNDLE in extensions:
+            self._bundles = self._bundled()
+        if self._channel is None and settings.channel and EXTENSION_CHANNEL in extensions:
+            self._channel = Channel(
+                self._url / CHANNEL_PATH,
+                timeout_s=self._timeout_s,
+                connect_s=settings.connect_s,
+                answer_bytes_max=settings.answer_bytes_max,
+            )
 
     @asynccontextmanager
     async def connect(self, group: str, pid: str, receive: Receiver) -> AsyncIterator[None]:
@@ -250,6 +284,8 @@ class HttpTransport:
     async def close(self) -> None:
         """Let go of the pooled connections; calls after this raise Unavailable."""
         self._closed = True
+        if self._channel is not None:
+            await self._channel.close()
         if self._bundles is not None:
             await self._bundles.close()
         if self._session is not None:

@@ -25,10 +25,15 @@ class ClockWatch:
         self._now_s = now_s
         self._next_at = 0.0
 
+    @property
+    def due(self) -> bool:
+        """Tell whether the next answer should be looked at."""
+        return not 0 <= self._next_at - self._now_s() <= AGAIN_S
+
     def look(self, date: str | None) -> None:
         """Take an answer's Date header; warn if the clocks differ by more than five seconds."""
         now_s = self._now_s()
-        if date is None or 0 <= self._next_at - now_s <= AGAIN_S:
+        if date is None or not self.due:
             return
         self._next_at = now_s + AGAIN_S
         try:

@@ -17,10 +17,10 @@ from orchestrator.domain.errors import Refused, Unavailable, Unreached
 from orchestrator.engine import Engine
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.envelope import BUNDLE_MAX, encode_request
+from orchestrator.protocol.lines import LINE_BYTES_MAX
 from orchestrator.server import ServerSettings, create_app
 from orchestrator.store import MemoryStore
-from orchestrator.transport.bundles import LINE_BYTES_MAX
-from orchestrator.transport.http import HttpTransport
+from orchestrator.transport.http import HttpTransport, SessionSettings
 from tests.integration.server_support import FAR, ScriptedEngine, post, served
 
 TOKEN = "0123456789abcdef-secret"
@@ -58,8 +58,8 @@ async def counted(engine: Any, status: int = 200, **settings: Any) -> AsyncItera
 
 @contextlib.asynccontextmanager
 async def described(url: str, **options: Any) -> AsyncIterator[HttpTransport]:
-    """A transport that has asked what the server knows."""
-    http = HttpTransport(url, **options)
+    """A transport that has asked what the server knows, and goes by HTTP."""
+    http = HttpTransport(url, **{"session": SessionSettings(channel=False), **options})
     try:
         await http.call(c.Describe())
         yield http
