@@ -20,6 +20,7 @@ from orchestrator.protocol import commands as c
 from orchestrator.protocol.envelope import (
     BUNDLE_MAX,
     BUNDLE_PATH,
+    CHANNEL_PATH,
     VERSION,
     RequestHead,
     ResponseHead,
@@ -237,6 +238,12 @@ def _bundle() -> Json:
 
 def _paths() -> Json:
     text, error = {"type": "string"}, _ref("Error")
+    channel = {
+        "101": _answer(
+            f"At most {BUNDLE_MAX} requests as of POST / a message, one a line; answers likewise."
+        ),
+        "426": _answer("No WebSocket was asked for.", text, "text/plain"),
+    }
     stream = {"200": _answer("Messages, one JSON text an event.", text, "text/event-stream")}
     refused = {str(status): _answer(_STATUSES[status], text, "text/plain") for status in (401, 403, 503)}
     proof = {"200": _answer("The bundle.", {"type": "object"}), "304": _answer("Unchanged.")}
@@ -247,6 +254,9 @@ def _paths() -> Json:
     return {
         "/": {"post": _rpc()},
         f"/{BUNDLE_PATH}": {"post": _bundle()},
+        f"/{CHANNEL_PATH}": {
+            "get": _reading("channel", "Send commands over a WebSocket", channel | refused, guarded=True)
+        },
         "/poll/{group}/{member}": {
             "get": _reading("listen", "Hear messages", stream | refused, "group", "member", guarded=True)
         },

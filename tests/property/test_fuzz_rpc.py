@@ -156,19 +156,26 @@ class Target:
         self.statuses: dict[int, int] = {}
         self._life: Any = None
 
-    async def open(self, store: str) -> None:
+    async def open(self, store: str, way: str) -> None:
         self._engine = Engine(open_store(store), ManualClock())
         await self._engine.__aenter__()
         self._life = listening(create_app(self._engine, ServerSettings(port=0, shutdown_s=1)))
         self.url = await self._life.__aenter__()
         self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
+        self.channel = await self.session.ws_connect(f"{self.url}/channel") if way == "channel" else None
 
     async def close(self) -> None:
+        if self.channel is not None:
+            await self.channel.close()
         await self.session.close()
         await self._life.__aexit__(None, None, None)
         await self._engine.__aexit__(None, None, None)
 
     async def send(self, body: bytes) -> tuple[int, Any]:
+        if self.channel is not None:
+            await self.channel.send_bytes(body.replace(b"\n", b" "))
+            answer = json.loads(await self.channel.receive_bytes(timeout=TIMEOUT_S))
+            return answer["head"]["status"], answer
         async with self.session.post(self.url, data=body) as response:
             return response.status, json.loads(await response.read())
 
@@ -194,11 +201,15 @@ class Target:
         return status
 
 
-@pytest.fixture(scope="module", params=["memory://", "sqlite:///:memory:"])
+@pytest.fixture(
+    scope="module",
+    params=[("memory://", "http"), ("sqlite:///:memory:", "http"), ("sqlite:///:memory:", "channel")],
+    ids=" by ".join,
+)
 def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     loop = asyncio.new_event_loop()
     made = Target(loop)
-    loop.run_until_complete(made.open(request.param))
+    loop.run_until_complete(made.open(*request.param))
     yield made
     loop.run_until_complete(made.close())
     loop.run_until_complete(loop.shutdown_asyncgens())

@@ -99,7 +99,7 @@ ANSWER_S = 60
 """After it a server hangs; a busy machine may take long for an answer."""
 ROUNDS_MAX = 5
 """How often so many examples are drawn again where chance has not shown each kind of answer."""
-PATHS = ["/proofs/{promise_id}", "/metrics", "/health", "/ready", "/openapi.json"]
+PATHS = ["/channel", "/proofs/{promise_id}", "/metrics", "/health", "/ready", "/openapi.json"]
 
 
 @pytest.mark.timeout(900)
