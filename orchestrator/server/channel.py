@@ -135,14 +135,20 @@ class _Channel:
         # What was committed together is answered in this very turn, and travels together.
         await asyncio.sleep(0)
         answers, self._answers = self._answers, []
+        # A timer of the loop costs a fifth of what a context manager does, for every answer.
+        stalled = asyncio.get_running_loop().call_later(self._stall_s, self._let_go, "takes no answers")
         try:
-            async with asyncio.timeout(self._stall_s):
-                for some in portions(answers, len):
-                    await self._socket.send_bytes(b"\n".join(some))
-        except (ConnectionError, TimeoutError) as error:
-            _log.info("channel_reader_gone", reason=type(error).__name__)
-            if self._request.transport is not None:
-                self._request.transport.abort()
+            for some in portions(answers, len):
+                await self._socket.send_bytes(b"\n".join(some))
+        except ConnectionError as error:
+            self._let_go(type(error).__name__)
+        finally:
+            stalled.cancel()
+
+    def _let_go(self, reason: str) -> None:
+        _log.info("channel_reader_gone", reason=reason)
+        if self._request.transport is not None:
+            self._request.transport.abort()
 
     async def close(self) -> None:
         """Answer what has been begun, then close."""

@@ -22,6 +22,9 @@ from orchestrator.transport.token import authorization
 
 AGAIN_S = 60.0
 """How long a channel that was refused is left alone."""
+CLOSE_S = 1.0
+"""How long the server may take to say that it has seen the end of a connection."""
+CLOSED = "the transport was closed before there was an answer"
 HEARTBEAT_S = 15.0
 """A connection on which nothing comes for so long is asked whether it still stands, and given up if not."""
 _REDIRECTS = range(300, 400)
@@ -35,8 +38,8 @@ class ChannelRefused(Exception):
 class Channel:
     """The channel at `url`, opened for the first request, and again when it has closed.
 
-    A request is answered within `timeout_s`, a connection made within `connect_s`; what is answered together
-    has at most `answer_bytes_max`. Use within one event loop.
+    A request is answered within `timeout_s`; a connection is made within `connect_s`, and so is its upgrade.
+    What is answered together has at most `answer_bytes_max`. Use within one event loop.
     """
 
     def __init__(self, url: URL, *, timeout_s: float, connect_s: float, answer_bytes_max: int) -> None:
@@ -55,11 +58,10 @@ class Channel:
         Raises ChannelRefused if it is to be sent in another way; aiohttp.ClientError if the connection
         failed, TimeoutError if there was no answer in time.
         """
-        async with asyncio.timeout(self._timeout_s):
-            connection = self._connection
-            if connection is None or connection.ended:
-                connection = await self._connected(token)
-            return await connection.exchange(corr_id, body)
+        connection = self._connection
+        if connection is None or connection.ended:
+            connection = await self._connected(token)
+        return await connection.exchange(corr_id, body, self._timeout_s)
 
     async def _connected(self, token: str | None) -> _Connection:
         """Return a connection that stands; whoever asks meanwhile shares what becomes of it."""
@@ -71,12 +73,20 @@ class Channel:
                 raise ChannelRefused
             self._opening = asyncio.create_task(self._connect(token))
             self._opening.add_done_callback(self._opened)
-        return await asyncio.shield(self._opening)
+        opening = self._opening
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            if opening.cancelled():
+                raise Unavailable(CLOSED) from None
+            raise
 
     async def _connect(self, token: str | None) -> _Connection:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=self._connect_s),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=self._connect_s, sock_read=self._connect_s
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 middlewares=(_stay,),
             )
@@ -85,10 +95,14 @@ class Channel:
                 self._url,
                 headers=authorization(token),
                 heartbeat=HEARTBEAT_S,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S),
                 max_msg_size=self._answer_bytes_max,
             )
         except aiohttp.WSServerHandshakeError as error:
             self._refuse(f"status {error.status}")
+            raise ChannelRefused from error
+        except aiohttp.SocketTimeoutError as error:
+            self._refuse(f"no answer within {self._connect_s:g} s")
             raise ChannelRefused from error
         self._connection = _Connection(socket)
         return self._connection
@@ -135,8 +149,13 @@ class _Connection:
         self._sending: set[asyncio.Task[None]] = set()
         self._reading = asyncio.create_task(self._read())
 
-    async def exchange(self, corr_id: str, body: bytes) -> Exchanged:
-        answer: asyncio.Future[Exchanged] = asyncio.get_running_loop().create_future()
+    async def exchange(self, corr_id: str, body: bytes, timeout_s: float) -> Exchanged:
+        if self.ended:
+            raise aiohttp.ServerDisconnectedError("the channel was closed")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Exchanged] = loop.create_future()
+        # A timer of the loop costs a fifth of what a context manager does, for every call.
+        late = loop.call_later(timeout_s, _fail, answer, TimeoutError("no answer in time"))
         self._asked[corr_id] = answer
         self._lines.append(body)
         if len(self._lines) == 1:
@@ -146,6 +165,7 @@ class _Connection:
         try:
             return await answer
         finally:
+            late.cancel()
             self._asked.pop(corr_id, None)
 
     async def _send(self) -> None:
@@ -181,10 +201,14 @@ class _Connection:
     def _end(self, error: Exception) -> None:
         self.ended = True
         for asked in self._asked.values():
-            if not asked.done():
-                asked.set_exception(error)
+            _fail(asked, error)
 
     async def close(self) -> None:
-        self._end(Unavailable("the transport was closed before there was an answer"))
+        self._end(Unavailable(CLOSED))
         self._reading.cancel()
         await asyncio.wait([self._reading])
+
+
+def _fail(answer: asyncio.Future[Exchanged], error: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(error)

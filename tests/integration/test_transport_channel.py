@@ -137,6 +137,33 @@ async def test_where_none_is_to_be_had_requests_go_by_http(
         assert asked == 2
 
 
+async def test_who_says_nothing_to_being_asked_is_given_up() -> None:
+    async def wait(request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        return web.Response()
+
+    session = SessionSettings(connect_s=0.2)
+    async with before(Announcing(), wait) as url, described(url, session=session) as http:
+        assert (await http.call(create("a"))).promise.id == "a"
+
+
+async def test_a_transport_may_close_while_its_channel_opens() -> None:
+    asked = asyncio.Event()
+
+    async def wait(request: web.Request) -> web.StreamResponse:
+        asked.set()
+        await asyncio.Event().wait()
+        return web.Response()
+
+    async with before(Announcing(), wait) as url, described(url) as http:
+        calls = [asyncio.create_task(http.call(create(key))) for key in "ab"]
+        await asked.wait()
+        await http.close()
+        for call in calls:
+            with pytest.raises(Unavailable, match="closed before there was an answer"):
+                await call
+
+
 async def test_a_connection_that_never_answers_anything_is_not_opened_again_and_again() -> None:
     asked = 0
 
