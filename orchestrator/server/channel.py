@@ -23,6 +23,8 @@ from orchestrator.server.settings import ServerSettings
 
 IN_FLIGHT_MAX = 1024
 """Requests of one channel that are carried out together; more are read when there is room."""
+CLOSE_S = 1.0
+"""How long a client may take to say that it has seen the end of its channel."""
 _log = structlog.get_logger(__name__)
 
 
@@ -50,6 +52,7 @@ class ChannelRoute:
         socket = web.WebSocketResponse(
             compress=False,
             heartbeat=self._settings.keep_alive_s,
+            timeout=CLOSE_S,
             max_msg_size=max(self._settings.body_bytes_max, TOGETHER_BYTES_MAX),
         )
         if not socket.can_prepare(request):

@@ -16,6 +16,7 @@ from orchestrator.engine import Engine
 from orchestrator.protocol import commands as c
 from orchestrator.store import MemoryStore
 from orchestrator.testing.cuts import records_of
+from orchestrator.transport.http import HttpTransport, SessionSettings
 from orchestrator.transport.local import LocalTransport
 from tests.integration.test_transport_http_bundles import counted
 
@@ -84,14 +85,15 @@ async def called(app: Orchestrator, engine: Engine, settle: Callable[[Engine, st
     return calling.result()
 
 
-async def test_creation_and_waiting_travel_in_one_request(engine: Engine) -> None:
-    async with (
-        counted(engine) as (url, paths),
-        Orchestrator.remote(url, group="callers", worker=False) as app,
-    ):
-        paths.clear()
-        assert await called(app, engine, settled) is None
-        assert paths == ["/bundle"]
+@pytest.mark.parametrize("channel", [True, False])
+async def test_creation_and_waiting_travel_together(engine: Engine, *, channel: bool) -> None:
+    async with counted(engine) as (url, paths):
+        transport = HttpTransport(url, session=SessionSettings(channel=channel))
+        async with Orchestrator(transport=transport, group="callers", worker=False) as app:
+            paths.clear()
+            assert await called(app, engine, settled) is None
+            assert paths == ["/channel" if channel else "/bundle"]
+        await transport.close()
 
 
 @pytest.mark.parametrize("first", [c.PromiseCreate, c.PromiseRegisterListener])
