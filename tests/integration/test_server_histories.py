@@ -84,7 +84,9 @@ class Client:
         return answer
 
     async def run(self, until: float) -> None:
-        """Go on until a moment has come."""
+        """Go on until a moment has come; every other client by a channel."""
+        if self.number % 2:
+            await self.transport.call(c.Describe())
         turn = 0
         while perf_counter() < until:
             turn += 1
