@@ -28,6 +28,7 @@ from orchestrator.store.ownership import Ownership
 from orchestrator.store.port import Insert, InsertAll, Program, Query
 from orchestrator.store.sqlite_groups import Connection, forget_limits
 from orchestrator.store.sqlite_insert import insert, insert_all
+from orchestrator.store.sqlite_log import LogRoom
 from orchestrator.store.sqlite_queries import QUERIES
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ INLINE_BELOW_S = 0.0006
 PACE_WEIGHT = 0.1
 """How much the newest transaction counts in the moving average; a slow one counts whole."""
 LOOK_PAUSE_S = 0.05
-"""How often it is made sure that the file still has its name."""
+"""How often it is made sure that the file still has its name, and its log room."""
 CACHE_KIB = 65_536
 CHECKPOINT_PAGES = 8_000
 """So much of the log (32 MiB) is gathered before its pages are copied into the file. Ids are random: in a
@@ -66,6 +67,7 @@ class SqliteStore:
         self._connection: Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._look_at = 0.0
+        self._room: LogRoom | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._turn = threading.Lock()
         self._pace_s = math.inf
@@ -89,6 +91,7 @@ class SqliteStore:
         try:
             self._connection = self._connect()
             self._identity = _identity_of(self._path)
+            self._room = LogRoom(self._path, CHECKPOINT_PAGES) if self._path else None
         except sqlite3.Error as error:
             raise _opening_error(self._name, error) from error
 
@@ -126,6 +129,8 @@ class SqliteStore:
 
     def _close(self) -> None:
         with self._turn:
+            if self._room is not None:
+                self._room.close()
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
@@ -177,6 +182,8 @@ class SqliteStore:
                 "this process again on the right file",
                 transient=True,
             )
+        if self._room is not None:
+            self._room.look()
         self._look_at = perf_counter() + LOOK_PAUSE_S
 
     def _run(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,9 @@ async def test_nothing_acknowledged_is_lost_to_sigkill(tmp_path: Path) -> None:
             assert (task.state.value, task.version) == ("pending", 1), (root, seed)
         gauges = await w.engine.gauges()
         assert gauges.outbox_executes >= len(acknowledged)
+    whole = sqlite3.connect(tmp_path / "s.db")
+    assert whole.execute("PRAGMA integrity_check").fetchone() == ("ok",), seed
+    whole.close()
 
 
 def _one_life(url: str, life: int, lines: int) -> list[str]:
