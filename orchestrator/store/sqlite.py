@@ -20,6 +20,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+import structlog
 
 from orchestrator.store import schema
 from orchestrator.store.errors import InvalidRow, StoreError
@@ -28,7 +29,7 @@ from orchestrator.store.ownership import Ownership
 from orchestrator.store.port import Insert, InsertAll, Program, Query
 from orchestrator.store.sqlite_groups import Connection, forget_limits
 from orchestrator.store.sqlite_insert import insert, insert_all
-from orchestrator.store.sqlite_log import LogRoom
+from orchestrator.store.sqlite_log import CopyingDue, LogRoom
 from orchestrator.store.sqlite_queries import QUERIES
 
 T = TypeVar("T")
@@ -42,8 +43,12 @@ LOOK_PAUSE_S = 0.05
 CACHE_KIB = 65_536
 CHECKPOINT_PAGES = 8_000
 """So much of the log (32 MiB) is gathered before its pages are copied into the file. Ids are random: in a
-full file the thousand that SQLite would wait for are nearly all different, of more fewer are.
+full file the thousand that SQLite would wait for are nearly all different, of more fewer are. Copying takes
+tens of milliseconds, in the store's thread; a commit does it only where there is twice as much.
 """
+LOG_ROOM_PAGES = CHECKPOINT_PAGES + 1_000
+COPY = "PRAGMA wal_checkpoint(PASSIVE)"
+_log = structlog.get_logger(__name__)
 # The driver binds None and booleans as they are, but asks both sides for an adapter before, by attributes
 # whose absence costs an exception each: a sixth of a plain promise. These say at once what it finds so.
 sqlite3.register_adapter(type(None), {}.get)  # type: ignore[arg-type] # its overloads, not its answer
@@ -53,7 +58,7 @@ _PRAGMAS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA temp_store = MEMORY",
     f"PRAGMA cache_size = -{CACHE_KIB}",
-    f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
+    f"PRAGMA wal_autocheckpoint = {2 * CHECKPOINT_PAGES}",
 )
 
 
@@ -68,6 +73,7 @@ class SqliteStore:
         self._identity: tuple[int, int] | None = None
         self._look_at = 0.0
         self._room: LogRoom | None = None
+        self._copying = CopyingDue(CHECKPOINT_PAGES)
         self._thread: ThreadPoolExecutor | None = None
         self._turn = threading.Lock()
         self._pace_s = math.inf
@@ -91,7 +97,7 @@ class SqliteStore:
         try:
             self._connection = self._connect()
             self._identity = _identity_of(self._path)
-            self._room = LogRoom(self._path, CHECKPOINT_PAGES) if self._path else None
+            self._room = LogRoom(self._path, LOG_ROOM_PAGES) if self._path else None
         except sqlite3.Error as error:
             raise _opening_error(self._name, error) from error
 
@@ -182,9 +188,24 @@ class SqliteStore:
                 "this process again on the right file",
                 transient=True,
             )
+        self._look_at = perf_counter() + LOOK_PAUSE_S
         if self._room is not None:
             self._room.look()
-        self._look_at = perf_counter() + LOOK_PAUSE_S
+        if self._thread and self._connection and self._copying.ask(self._connection.total_changes):
+            self._thread.submit(self._copy_log)
+
+    def _copy_log(self) -> None:
+        """Copy the log's pages into the database, in the store's thread; SQLite then begins it anew."""
+        with self._turn:
+            connection = self._connection
+            if connection is None:
+                return
+            pages = -1
+            try:
+                _, pages, _ = connection.execute(COPY).fetchone()
+            except sqlite3.Error as error:  # a commit does it, or tells of it
+                _log.info("log_not_copied", store=self._name, reason=str(error))
+            self._copying.copied(connection.total_changes, pages)
 
     def _run(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:
         connection = self._connection

@@ -1,8 +1,9 @@
-"""Room for SQLite's log, made ahead: a commit that lengthens its file has the file system write twice.
+"""SQLite's log: the room that is made for it ahead, and when its pages are copied into the database.
 
-SQLite begins its log anew once its pages have been copied into the database, so that this room is used again
-and again; it removes the log when the store is closed. What is added are zeros, which no recovery takes for
-frames, behind all that is there (O_APPEND): whatever SQLite writes meanwhile is never overwritten.
+A commit that lengthens the log's file has the file system write twice. SQLite begins its log anew once its
+pages have been copied into the database, so that room is used again and again; it removes the log when the
+store is closed. What is added are zeros, which no recovery takes for frames, behind all that is there
+(O_APPEND): whatever SQLite writes meanwhile is never overwritten.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ CHUNK_BYTES = 256 * 1024
 """A commit may have to wait for the disk to take so much."""
 FREE_BYTES_MIN = 1 << 30
 """Where the disk has less, what there is may be needed for something else."""
+CHANGES_FIRST = 3_000
+CHANGES_MIN, CHANGES_MAX = 500, 100_000
 _HEADER_BYTES, _FRAME_HEADER_BYTES, _PAGE_BYTES = 32, 24, 4096
 _log = structlog.get_logger(__name__)
 
@@ -68,3 +71,30 @@ def _size_of(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
+
+
+class CopyingDue:
+    """Tells when about so many pages lie in the log, by the rows that were changed since they were copied.
+
+    SQLite tells the pages only when it copies them: as many changes as filled the log then are awaited next.
+    """
+
+    def __init__(self, pages: int) -> None:
+        self._pages = pages
+        self._since = 0
+        self._after = CHANGES_FIRST
+        self._asked = False
+
+    def ask(self, changes: int) -> bool:
+        """Tell whether to copy now, by all changes that the connection has made; once, until it is done."""
+        if self._asked or changes - self._since < self._after:
+            return False
+        self._asked = True
+        return True
+
+    def copied(self, changes: int, pages: int) -> None:
+        """Take how many pages lay in the log after all these changes; -1 if they were not copied."""
+        made = changes - self._since
+        self._asked, self._since = False, changes
+        if pages > 0:
+            self._after = min(max(made * self._pages // pages, CHANGES_MIN), CHANGES_MAX)

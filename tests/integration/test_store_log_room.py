@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +14,12 @@ from types import SimpleNamespace
 import pytest
 
 from orchestrator.domain.promise import EMPTY, PromiseRecord, PromiseState, Value
-from orchestrator.store import sqlite_log
+from orchestrator.store import sqlite, sqlite_log
 from orchestrator.store.port import Changes, LoadRows, Program, Write, ask
-from orchestrator.store.sqlite import CHECKPOINT_PAGES, LOOK_PAUSE_S, SqliteStore
-from orchestrator.store.sqlite_log import LogRoom
+from orchestrator.store.sqlite import CHECKPOINT_PAGES, LOG_ROOM_PAGES, LOOK_PAUSE_S, SqliteStore
+from orchestrator.store.sqlite_log import CopyingDue, LogRoom
 
-WHOLE_BYTES = 32 + CHECKPOINT_PAGES * (24 + 4096)
+WHOLE_BYTES = 32 + LOG_ROOM_PAGES * (24 + 4096)
 PATIENCE_S = 20
 
 
@@ -92,6 +93,33 @@ async def test_the_log_begins_anew_within_its_room(store: SqliteStore, tmp_path:
         await write(store, names[-1], size=1_000_000)
     assert log_of(tmp_path).stat().st_size < 2 * WHOLE_BYTES
     assert await found(store, names) == set(names)
+
+
+async def test_the_log_is_copied_in_the_stores_thread_when_it_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that did it would hold the loop for as long as the disk takes."""
+    copies: list[tuple[str, int]] = []
+    copied = CopyingDue.copied
+
+    def note(due: CopyingDue, changes: int, pages: int) -> None:
+        copies.append((threading.current_thread().name, pages))
+        copied(due, changes, pages)
+
+    monkeypatch.setattr(sqlite, "CHECKPOINT_PAGES", 400)
+    monkeypatch.setattr(sqlite, "LOOK_PAUSE_S", 0.0)
+    monkeypatch.setattr(sqlite_log, "CHANGES_FIRST", 20)
+    monkeypatch.setattr(sqlite_log, "CHANGES_MIN", 1)
+    monkeypatch.setattr(CopyingDue, "copied", note)
+    store = SqliteStore(tmp_path / "s.db")
+    await store.open()
+    for number in range(800):
+        await write(store, f"p-{number}")
+    await store.close()
+    assert len(copies) >= 3
+    assert {name.partition("_")[0] for name, _ in copies} == {"sqlite-store"}
+    later = [pages for _, pages in copies[2:]]
+    assert all(100 <= pages <= 1_600 for pages in later), copies
 
 
 async def test_a_store_of_a_few_commits_stays_small(store: SqliteStore, tmp_path: Path) -> None:
