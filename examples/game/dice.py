@@ -19,7 +19,7 @@ def roll(game: int, number: int) -> int:
 async def end(info: Info, game: int, rolls: int) -> None:
     """Settle the promise that the whole game is; to settle it twice changes nothing."""
     print(f"game {game} is over", flush=True)
-    await info.dependency("application").promises.resolve(f"game-{game}", f"over after {rolls} rolls")
+    await info.dependency("application").promises.resolve(f"game-{game}", rolls)
 
 
 async def play(ctx: Context, game: int, number: int, total: int) -> int:
@@ -38,7 +38,10 @@ async def main(at: str, game: int) -> None:
     async with app:
         await app.promises.create(f"game-{game}")
         await app.begin_rpc(f"game-{game}-round-1", play, game, 1, 0)
-        print(await (await app.get(f"game-{game}")).result())
+        rolls = await (await app.get(f"game-{game}")).result()
+        for number in range(1, rolls + 1):  # one whose process died ends when its lease has
+            await (await app.get(f"game-{game}-round-{number}")).result()
+        print(f"over after {rolls} rolls")
 
 
 if __name__ == "__main__":
