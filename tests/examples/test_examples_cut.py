@@ -29,9 +29,13 @@ from tests.examples.sample import FOLDERS, RECORDS, RecordProperty, available, d
 from tests.postgres_server import Server
 
 STORES = pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+FROM = int(os.environ.get("EXAMPLES_CUTS_FROM", "1"))
 EACH_UP_TO = int(os.environ.get("EXAMPLES_CUTS", "30"))
 THINNED = 5
-"""Behind so many checkpoints of a program (`EXAMPLES_CUTS`) only every fifth one is a place to die."""
+"""Behind so many checkpoints of a program (`EXAMPLES_CUTS`) only every fifth one is a place to die.
+
+`EXAMPLES_CUTS_FROM` leaves those before it to another run.
+"""
 CUTS_IN_CI = 2
 FIRST_IN_CI = 4
 """In CI the place is one of so many first checkpoints."""
@@ -108,7 +112,7 @@ async def cut_everywhere(cutting: Cutting) -> str | None:
     deaths: Counter[int] = Counter()
     thinned = False
     for program in (await cutting.undisturbed()).lives_s:
-        for checkpoint in count(1):
+        for checkpoint in count(FROM):
             if checkpoint > EACH_UP_TO and checkpoint % THINNED:
                 thinned = True
             elif not await cutting.killed(Cut(program=program, checkpoint=checkpoint)):
@@ -162,7 +166,7 @@ async def test_all_are_cut_after_every_checkpoint(
     server = request.getfixturevalue("postgres") if kind == "postgresql" else None
     said = await cut_everywhere(Cutting(example, tmp_path_factory, server))
     if said is None:
-        pytest.skip(f"{example.folder}: no program that may die uses our SDK")
+        pytest.skip(f"{example.folder}: no program that may die has such a checkpoint")
     with capsys.disabled():
         print(f"\n{example.folder} on {kind}: {said}")  # noqa: T201 - the record
 
