@@ -15,6 +15,7 @@ from orchestrator.domain.errors import Unavailable
 from orchestrator.protocol.lines import portions
 
 OK = 200
+CLOSED = "the transport was closed before there was an answer"
 Exchanged = tuple[int, bytes]
 """The HTTP status of an answer, and its body."""
 
@@ -79,7 +80,7 @@ class Bundles:
                 for each in asked:
                     group.create_task(self._carry([each], token))
         except asyncio.CancelledError:
-            _fail(asked, Unavailable("the transport was closed before there was an answer"))
+            _fail(asked, Unavailable(CLOSED))
             raise
         except Exception as error:
             _fail(asked, error)

@@ -17,14 +17,13 @@ from yarl import URL
 from orchestrator.domain.errors import Unavailable
 from orchestrator.protocol.envelope import response_head
 from orchestrator.protocol.lines import portions
-from orchestrator.transport.bundles import Exchanged
+from orchestrator.transport.bundles import CLOSED, Exchanged
 from orchestrator.transport.token import authorization
 
 AGAIN_S = 60.0
 """How long a channel that was refused is left alone."""
 CLOSE_S = 1.0
 """How long the server may take to say that it has seen the end of a connection."""
-CLOSED = "the transport was closed before there was an answer"
 HEARTBEAT_S = 15.0
 """A connection on which nothing comes for so long is asked whether it still stands, and given up if not."""
 _REDIRECTS = range(300, 400)

@@ -18,7 +18,7 @@ from orchestrator.store import MemoryStore
 from orchestrator.testing.cuts import records_of
 from orchestrator.transport.http import HttpTransport, SessionSettings
 from orchestrator.transport.local import LocalTransport
-from tests.integration.test_transport_http_bundles import counted
+from tests.integration.transport_support import counted
 
 
 async def double(number: int) -> int:

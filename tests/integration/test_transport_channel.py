@@ -20,34 +20,12 @@ from orchestrator.protocol.lines import LINE_BYTES_MAX
 from orchestrator.protocol.records import Value
 from orchestrator.store import MemoryStore
 from orchestrator.transport import channel, skew
-from orchestrator.transport.http import HttpTransport, SessionSettings
-from tests.integration.server_support import FAR, ScriptedEngine, promise, served
-from tests.integration.test_transport_http_bundles import counted
+from orchestrator.transport.http import SessionSettings
+from tests.integration.server_support import promise, served
+from tests.integration.transport_support import Announcing, counted, create, described
 
 TOKEN = "0123456789abcdef-secret"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def create(key: str, **fields: Any) -> c.PromiseCreate:
-    return c.PromiseCreate(id=key, timeout_at=FAR, **fields)
-
-
-class Announcing(ScriptedEngine):
-    async def handle(self, command: Any) -> Any:
-        if isinstance(command, c.Describe):
-            return c.DescribeAnswer(extensions=[c.EXTENSION_BUNDLE, c.EXTENSION_CHANNEL])
-        return await super().handle(command)
-
-
-@contextlib.asynccontextmanager
-async def described(url: str, **options: Any) -> AsyncIterator[HttpTransport]:
-    """A transport that has asked what the server knows."""
-    http = HttpTransport(url, **options)
-    try:
-        await http.call(c.Describe())
-        yield http
-    finally:
-        await http.close()
 
 
 async def test_one_connection_carries_what_is_asked() -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from orchestrator.domain import trace
 from orchestrator.domain.errors import Refused, Unavailable, Unreached
@@ -18,57 +15,17 @@ from orchestrator.engine import Engine
 from orchestrator.protocol import commands as c
 from orchestrator.protocol.envelope import BUNDLE_MAX, encode_request
 from orchestrator.protocol.lines import LINE_BYTES_MAX
-from orchestrator.server import ServerSettings, create_app
 from orchestrator.store import MemoryStore
 from orchestrator.transport.http import HttpTransport, SessionSettings
-from tests.integration.server_support import FAR, ScriptedEngine, post, served
+from tests.integration.server_support import ScriptedEngine, post, served
+from tests.integration.transport_support import Announcing, counted, create, described
 
 TOKEN = "0123456789abcdef-secret"
-
-
-def create(key: str, **fields: Any) -> c.PromiseCreate:
-    return c.PromiseCreate(id=key, timeout_at=FAR, **fields)
-
-
-class Announcing(ScriptedEngine):
-    async def handle(self, command: Any) -> Any:
-        if isinstance(command, c.Describe):
-            return c.DescribeAnswer(extensions=[c.EXTENSION_BUNDLE])
-        return await super().handle(command)
-
-
-@contextlib.asynccontextmanager
-async def counted(engine: Any, status: int = 200, **settings: Any) -> AsyncIterator[tuple[str, list[str]]]:
-    """Serve an engine, and note the path of every request; bundles are answered with another `status`."""
-    paths: list[str] = []
-
-    @web.middleware
-    async def note(request: web.Request, handler: Any) -> web.StreamResponse:
-        paths.append(request.path)
-        if status != 200 and request.path == "/bundle":
-            return web.Response(status=status, text="<html>what is this</html>")
-        response: web.StreamResponse = await handler(request)
-        return response
-
-    app = create_app(engine, ServerSettings(port=0, shutdown_s=1, **settings))
-    app.middlewares.append(note)
-    async with TestServer(app) as server:
-        yield str(server.make_url("/")), paths
-
-
-@contextlib.asynccontextmanager
-async def described(url: str, **options: Any) -> AsyncIterator[HttpTransport]:
-    """A transport that has asked what the server knows, and goes by HTTP."""
-    http = HttpTransport(url, **{"session": SessionSettings(channel=False), **options})
-    try:
-        await http.call(c.Describe())
-        yield http
-    finally:
-        await http.close()
+by_http = partial(described, session=SessionSettings(channel=False))
 
 
 async def test_calls_of_one_turn_travel_together_and_are_answered_each() -> None:
-    async with Engine(MemoryStore()) as engine, counted(engine) as (url, paths), described(url) as http:
+    async with Engine(MemoryStore()) as engine, counted(engine) as (url, paths), by_http(url) as http:
         paths.clear()
         *made, missing, refused = await asyncio.gather(
             *(http.call(create(f"p-{number}")) for number in range(20)),
@@ -82,7 +39,7 @@ async def test_calls_of_one_turn_travel_together_and_are_answered_each() -> None
 
 
 async def test_a_lone_call_goes_as_it_always_did() -> None:
-    async with counted(Announcing()) as (url, paths), described(url) as http:
+    async with counted(Announcing()) as (url, paths), by_http(url) as http:
         await http.call(create("a"))
         await http.call(create("b"))
     assert paths == ["/"] * 3
@@ -100,14 +57,14 @@ async def test_a_server_that_announces_nothing_is_sent_no_bundle() -> None:
 
 @pytest.mark.parametrize("status", [404, 413, 502])
 async def test_what_is_not_taken_together_is_sent_singly(status: int) -> None:
-    async with counted(Announcing(), status) as (url, paths), described(url) as http:
+    async with counted(Announcing(), status) as (url, paths), by_http(url) as http:
         answers = await asyncio.gather(*(http.call(create(f"p-{number}")) for number in range(3)))
     assert [answer.promise.id for answer in answers] == ["p-0", "p-1", "p-2"]
     assert sorted(paths) == ["/", "/", "/", "/", "/bundle"]
 
 
 async def test_searches_large_requests_and_traced_ones_go_alone() -> None:
-    async with counted(Announcing()) as (url, paths), described(url) as http:
+    async with counted(Announcing()) as (url, paths), by_http(url) as http:
         paths.clear()
         large = create("large", tags={"text": "x" * LINE_BYTES_MAX})
 
@@ -121,7 +78,7 @@ async def test_searches_large_requests_and_traced_ones_go_alone() -> None:
 
 
 async def test_more_than_one_bundle_holds_goes_in_two() -> None:
-    async with counted(Announcing()) as (url, paths), described(url) as http:
+    async with counted(Announcing()) as (url, paths), by_http(url) as http:
         paths.clear()
         await asyncio.gather(*(http.call(create(f"p-{number}")) for number in range(BUNDLE_MAX + 2)))
         assert paths == ["/bundle"] * 2
@@ -138,7 +95,7 @@ async def test_an_engine_that_is_away_is_unavailable_to_each() -> None:
             raise Unavailable("the database is locked")
 
     engine.before = away
-    async with counted(engine) as (url, _), described(url) as http:
+    async with counted(engine) as (url, _), by_http(url) as http:
         made, failed = await asyncio.gather(
             http.call(create("a")), http.call(create("b")), return_exceptions=True
         )
@@ -167,7 +124,7 @@ async def test_who_waits_when_the_transport_is_closed_is_told() -> None:
         await asyncio.Event().wait()
 
     engine.before = never
-    async with counted(engine) as (url, _), described(url) as http:
+    async with counted(engine) as (url, _), by_http(url) as http:
         calls = [asyncio.create_task(http.call(create(f"p-{number}"))) for number in range(2)]
         await asked.wait()
         await http.close()
@@ -183,7 +140,7 @@ async def test_a_caller_that_goes_takes_nobody_with_it() -> None:
         await go_on.wait()
 
     engine.before = wait
-    async with counted(engine) as (url, _), described(url) as http:
+    async with counted(engine) as (url, _), by_http(url) as http:
         gone, stays = (asyncio.create_task(http.call(create(key))) for key in "ab")
         await asked.wait()
         gone.cancel()
@@ -200,7 +157,7 @@ async def test_the_token_of_each_line_counts() -> None:
         async with session.post(f"{url}/bundle", data=b"\n".join(lines)) as response:
             assert response.status == 200
             answers = (await response.text()).split("\n")
-        async with described(url, token=TOKEN) as http:
+        async with by_http(url, token=TOKEN) as http:
             await asyncio.gather(http.call(create("c")), http.call(create("d")))
     assert ['"status":200' in answers[0], '"status":401' in answers[1]] == [True, True]
     assert '"status":4' in answers[2]
