@@ -39,7 +39,7 @@ INLINE_BELOW_S = 0.0006
 PACE_WEIGHT = 0.1
 """How much the newest transaction counts in the moving average; a slow one counts whole."""
 LOOK_PAUSE_S = 0.05
-"""How often it is made sure that the file still has its name, and its log room."""
+"""How often the file is looked after: that it still has its name, and its log room."""
 CACHE_KIB = 65_536
 CHECKPOINT_PAGES = 8_000
 """So much of the log (32 MiB) is gathered before its pages are copied into the file. Ids are random: in a
@@ -178,17 +178,25 @@ class SqliteStore:
             slow = elapsed >= INLINE_BELOW_S or self._pace_s == math.inf
             self._pace_s = elapsed if slow else self._pace_s + PACE_WEIGHT * (elapsed - self._pace_s)
 
-    def _check_file(self) -> None:
-        """Refuse to go on with a file that nobody would find again; looks now and then, for it costs."""
+    def _look(self) -> None:
+        """Look after the file and its log, now and then, for it costs."""
         if self._path is None or perf_counter() < self._look_at:
             return
+        self._check_file()
+        self._look_at = perf_counter() + LOOK_PAUSE_S
+        self._tend_log()
+
+    def _check_file(self) -> None:
+        """Refuse to go on with a file that nobody would find again."""
         if _identity_of(self._path) != self._identity:
             raise StoreError(
                 f"store {self._name} was moved, deleted or replaced while it was open: put it back, or start "
                 "this process again on the right file",
                 transient=True,
             )
-        self._look_at = perf_counter() + LOOK_PAUSE_S
+
+    def _tend_log(self) -> None:
+        """Have room made for the log, and its pages copied, where it is time for that."""
         if self._room is not None:
             self._room.look()
         if self._thread and self._connection and self._copying.ask(self._connection.total_changes):
@@ -211,7 +219,7 @@ class SqliteStore:
         connection = self._connection
         if connection is None:
             raise StoreError(f"store {self._name} is closed; open it first")
-        self._check_file()
+        self._look()
         try:
             result = _carry_out(connection, make_program(now_ms), now_ms)
         except (UnicodeEncodeError, OverflowError, sqlite3.InterfaceError) as error:

@@ -21,6 +21,7 @@ CHUNK_BYTES = 256 * 1024
 FREE_BYTES_MIN = 1 << 30
 """Where the disk has less, what there is may be needed for something else."""
 CHANGES_FIRST = 3_000
+"""Rows changed before pages are copied for the first time: a promise alone in its commit takes 3.4 pages."""
 CHANGES_MIN, CHANGES_MAX = 500, 100_000
 _HEADER_BYTES, _FRAME_HEADER_BYTES, _PAGE_BYTES = 32, 24, 4096
 _log = structlog.get_logger(__name__)
