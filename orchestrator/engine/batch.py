@@ -174,7 +174,7 @@ def _load(workspace: Workspace, needs: Sequence[Needs]) -> Steps:
 def _load_named(workspace: Workspace, named: Iterable[str], settling: Iterable[str]) -> Steps:
     ids = list(named)
     if ids:
-        workspace.add_rows(ids, (yield from ask(LoadRows(ids=ids))))
+        workspace.add_rows(ids, (yield from ask(LoadRows(ids=ids, settling=list(settling)))))
     chains = [key for key in ids if _may_settle(workspace, key, settling)]
     if chains:
         workspace.add_chain(chains, (yield from ask(LoadChain(ids=chains))))

@@ -47,11 +47,16 @@ def add(commands: Sequence[Command[Any]], touch_ms: int, *, alone: bool) -> Gene
         if promise is None:
             return Added([None])
         return Added([_answer_of(commands[0], promise)], promise.timeout_at if promise.pending else None)
-    inserts = _inserts_of(commands, touch_ms)
     answers: list[c.Answer | None] = [None] * len(commands)
-    if not inserts:
+    inserts: dict[int, Insert] = {}
+
+    def made() -> list[Insert]:
+        inserts.update(_inserts_of(commands, touch_ms))
+        return list(inserts.values())
+
+    promises = yield from ask(InsertAll(inserts=made))
+    if promises is None:
         return Added(answers)
-    promises = yield from ask(InsertAll(inserts=list(inserts.values())))
     deadline: int | None = None
     places: dict[str, int] = {}
     for position, promise in zip(inserts, promises, strict=True):

@@ -71,8 +71,8 @@ def _insert(_: Tables, __: port.Insert) -> None:
     return None  # it has no statement to save
 
 
-def _insert_all(_: Tables, query: port.InsertAll) -> list[None]:
-    return [None] * len(query.inserts)
+def _insert_all(_: Tables, __: port.InsertAll) -> None:
+    return None
 
 
 def _row(tables: Tables, key: str) -> port.Row:

@@ -15,7 +15,7 @@ from orchestrator.store.errors import StoreError
 from orchestrator.store.schema import HEAD
 
 _SCRIPTS = Path(__file__).parent / "migrations"
-_KNOWN = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", HEAD})
+_KNOWN = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", HEAD})
 """The revisions from which this program can upgrade, its own included; a test compares with the scripts."""
 
 

@@ -49,9 +49,13 @@ def ask(query: Query[T]) -> Generator[Query[Any], Any, T]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRows(Query[list[Row]]):
-    """The promises of these ids that exist, in no order."""
+    """The promises of these ids that exist, in no order.
+
+    `settling`: of which LoadChain will most likely be asked, so that a store may load both at once.
+    """
 
     ids: list[str]
+    settling: list[str] = field(default_factory=list)
 
 
 class Fence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -84,14 +88,14 @@ class Insert(Query[PromiseRecord | None], msgspec.Struct, frozen=True, kw_only=T
     fence: Fence | None = None
 
 
-class InsertAll(Query[list[PromiseRecord | None]], msgspec.Struct, frozen=True, kw_only=True):
+class InsertAll(Query[list[PromiseRecord | None] | None], msgspec.Struct, frozen=True, kw_only=True):
     """Add promises, one after the other, each as `Insert` says; part of the program's transaction.
 
-    Only the first query of a program, which goes on whatever it is answered: a record, or None where nothing
-    has happened.
+    Only the first query of a program, which goes on whatever it is answered: a record for each, or None where
+    nothing has happened; None for all, without calling `inserts`, by a store that would not save by it.
     """
 
-    inserts: list[Insert]
+    inserts: Callable[[], list[Insert]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -31,6 +31,7 @@ from orchestrator.store.postgres_insert import insert
 from orchestrator.store.postgres_locks import TRY_KEYS, TRY_WHOLE, Locks, LocksTooFew
 from orchestrator.store.postgres_migration import bring_up_to_date
 from orchestrator.store.postgres_notices import Notices
+from orchestrator.store.postgres_optimistic import Conflict, Optimistic
 from orchestrator.store.postgres_queries import answer, execute_of, rows_of, unblock_of
 from orchestrator.store.sharing import Sighting, Waiting
 
@@ -82,7 +83,7 @@ class PostgresStore:
         try:
             first = next(program, None)
             if isinstance(first, InsertAll):
-                first = program.send([None] * len(first.inserts))
+                first = program.send(None)
             elif isinstance(first, Insert):
                 first = program.send(await self._inserted(first, now_ms))
         except StopIteration as stop:
@@ -90,6 +91,9 @@ class PostgresStore:
             return result
         finally:
             program.close()
+        if isinstance(first, LoadRows):
+            with suppress(Conflict):
+                return await self._optimistic(make_program, now_ms, first)
         return await self._transact(make_program, now_ms, first)
 
     async def _inserted(self, query: Insert, now_ms: int) -> PromiseRecord | None:
@@ -103,15 +107,31 @@ class PostgresStore:
         try:
             async with self._connections.lent() as connection:
                 return await insert(connection, query, now_ms, given_ms)
-        except REPEATABLE:
-            return None
         except FAULTS as error:
-            if isinstance(error, LOST):
-                self._connections.forget_idle()
-            harmless = query.fence is None or isinstance(error, UNSENT)
-            if not harmless or not isinstance(error, LOST):
-                raise running_error(self._connections.place, error) from error
+            self._check_repeatable(error, harmless=query.fence is None)
             return None
+
+    async def _optimistic(self, make_program: Callable[[int], Program[T]], now_ms: int, first: LoadRows) -> T:
+        """Try to drive a program by two statements. Raises Conflict where it is worth a transaction."""
+        self._check_open()
+        timed = self._time_from == "database"
+        attempt = Optimistic(first, self.remembered, lambda told: self.told(told, now_ms), timed=timed)
+        try:
+            async with self._connections.lent() as connection:
+                return await attempt.run(connection, make_program)
+        except FAULTS as error:
+            self._check_repeatable(error, harmless=not attempt.writing)
+            raise Conflict from error
+
+    def _check_repeatable(self, error: BaseException, *, harmless: bool) -> None:
+        """Raise the store's error unless another attempt is worth it; `harmless`: two are as good as one."""
+        if isinstance(error, LOST):
+            self._connections.forget_idle()
+            harmless = harmless or isinstance(error, UNSENT)
+        else:
+            harmless = isinstance(error, REPEATABLE)
+        if not harmless:
+            raise running_error(self._connections.place, error) from error
 
     async def _transact(
         self, make_program: Callable[[int], Program[T]], now_ms: int, first: Query[Any] | None

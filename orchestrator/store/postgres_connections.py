@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -57,6 +55,28 @@ def heed_cancellation(before: int = 0) -> None:
     """
     if cancellations() > before:
         raise asyncio.CancelledError
+
+
+class Lent:
+    """A connection for a while; see `Connections.lent`. Not a generator, as every statement pays for it."""
+
+    __slots__ = ("_before", "_connection", "_connections")
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._before = cancellations()
+
+    async def __aenter__(self) -> Connection:
+        try:
+            self._connection = await self._connections.lend()
+        except Exception:
+            heed_cancellation(self._before)
+            raise
+        return self._connection
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._connections.take_back(self._connection, error)
+        heed_cancellation(self._before)
 
 
 class Connections:
@@ -129,10 +149,25 @@ class Connections:
         if commit == "off":  # an acknowledged write must last
             await connection.execute("SET synchronous_commit = on")
 
-    @asynccontextmanager
-    async def lent(self) -> AsyncIterator[Connection]:
-        """Lend a connection; it is kept only if it comes back whole. Raises StoreError."""
-        before = cancellations()
+    def lent(self) -> Lent:
+        """Lend a connection (`async with`); it is kept only if it comes back whole. Raises StoreError."""
+        return Lent(self)
+
+    async def lend(self) -> Connection:
+        """Return a connection that is idle or new; `take_back` follows. Raises StoreError."""
+        if self._places.locked():
+            await self._wait_for_place()
+        else:
+            await self._places.acquire()
+        try:
+            connection = self._idle_one() or await self.connect()
+        except BaseException:
+            self._places.release()
+            raise
+        self._lent.add(connection)
+        return connection
+
+    async def _wait_for_place(self) -> None:
         try:
             async with asyncio.timeout(BUSY_TIMEOUT_S):
                 await self._places.acquire()
@@ -140,25 +175,17 @@ class Connections:
             raise StoreError(
                 f"store {self.place}: all {self._most} connections are busy; try again later", transient=True
             ) from error
-        try:
-            connection = self._idle_one() or await self.connect()
-            self._lent.add(connection)
-            try:
-                yield connection
-            except BaseException as error:
-                # Whoever is cancelled leaves a statement under way, and nobody knows what becomes of it.
-                if not isinstance(error, Exception) or isinstance(error, LOST):
-                    connection.terminate()
-                raise
-            finally:
-                self._lent.discard(connection)
-                if not connection.is_closed() and connection.is_in_transaction():
-                    connection.terminate()
-                if not connection.is_closed():
-                    self._idle.append(connection)
-        finally:
-            self._places.release()
-            heed_cancellation(before)
+
+    def take_back(self, connection: Connection, error: BaseException | None) -> None:
+        """Keep a connection for the next, unless it may be of no use after this error."""
+        # Whoever is cancelled leaves a statement under way, and nobody knows what becomes of it.
+        cut_off = error is not None and (not isinstance(error, Exception) or isinstance(error, LOST))
+        if cut_off or (not connection.is_closed() and connection.is_in_transaction()):
+            connection.terminate()
+        self._lent.discard(connection)
+        if not connection.is_closed():
+            self._idle.append(connection)
+        self._places.release()
 
     def _idle_one(self) -> Connection | None:
         while self._idle:

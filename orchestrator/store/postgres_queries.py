@@ -19,7 +19,7 @@ from orchestrator.store import postgres_statements as sql
 from orchestrator.store.group_rows import places_of
 from orchestrator.store.postgres_held import Held
 from orchestrator.store.postgres_locks import LOCK_WHOLE, schedule_key_of
-from orchestrator.store.postgres_writes import write
+from orchestrator.store.postgres_writes import ids_of, write
 from orchestrator.store.rows import (
     PROMISE_COLUMNS,
     ending_of,
@@ -47,9 +47,8 @@ async def _insert(_: Held, __: port.Insert) -> None:
     return None  # it is tried before the transaction
 
 
-async def _insert_all(_: Held, query: port.InsertAll) -> list[None]:
-    # One statement each would be a round trip each: arrays of rows are loaded and written in fewer.
-    return [None] * len(query.inserts)
+async def _insert_all(_: Held, __: port.InsertAll) -> None:
+    return None  # one statement each would be a round trip each: arrays of rows are written in fewer
 
 
 async def _load_rows(held: Held, query: port.LoadRows) -> list[port.Row]:
@@ -214,16 +213,7 @@ async def _load_gauges(held: Held, query: port.LoadGauges) -> port.Gauges:
 
 async def _write(held: Held, query: port.Write) -> None:
     changes = query.changes
-    held.check(
-        [
-            *(promise.id for promise in changes.promises_created),
-            *(promise.id for promise in changes.promises_settled),
-            *(task.id for task in changes.tasks),
-            *changes.promises_removed,
-            *(ending.id for ending in changes.endings),
-            *changes.endings_removed,
-        ]
-    )
+    held.check(ids_of(changes))
     held.check_keys(
         map(schedule_key_of, [*(each.id for each in changes.schedules), *changes.schedules_removed])
     )

@@ -1,13 +1,14 @@
 """The statements of the PostgreSQL store, as text for the driver's prepared statements.
 
 Lists travel as arrays (`= ANY($1)`, `unnest`), so that a text never depends on how many there are and each
-connection prepares it once. What one program writes goes out as at most two statements: everything that is
-removed, then everything that is put; none of the parts of one statement touches a row of another.
+connection prepares it once. What one program writes is put together from parts, of which none touches a row
+of another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import sqlalchemy as sa
 
@@ -61,6 +62,22 @@ LOAD_ROWS_AND_NOW = f"""
     ) r ON true
 """  # noqa: S608  # our own names
 """LOAD_ROWS with NOW in its last columns; one row of nulls where nothing was found."""
+_WAITING = """
+    ARRAY(SELECT ARRAY[awaited, awaiter] FROM callbacks WHERE awaited = ANY($2::text[])
+        ORDER BY awaited, awaiter),
+    ARRAY(SELECT ARRAY[promise_id, address] FROM listeners WHERE promise_id = ANY($2::text[])
+        ORDER BY promise_id, address)
+"""
+_NULLS = ", ".join(["NULL"] * (len(PROMISE_COLUMNS) + len(TASK_COLUMNS) + 2))
+READ = f"""
+    SELECT {_NULLS}, {_NOW}, ({LOAD_REVISION}), {_WAITING}
+    UNION ALL
+    SELECT {_PROMISE}, {_TASK}, p.xmin, t.xmin, NULL, NULL, NULL, NULL
+    FROM promises p LEFT JOIN tasks t ON t.id = p.id
+    WHERE p.id = ANY($1::text[] || ARRAY(SELECT awaiter FROM callbacks WHERE awaited = ANY($2::text[])))
+"""  # noqa: S608
+"""See postgres_optimistic: one row of what is no promise, then the promises, their tasks and marks."""
+_UNCHANGED = f"dao_scorer_unchanged({WHOLE_STORE}, {', '.join(f'${number}' for number in range(1, 10))})"
 LOAD_WAITERS = """
     SELECT awaited, awaiter, true FROM callbacks WHERE awaited = ANY($1::text[])
     UNION ALL
@@ -226,20 +243,20 @@ NOTIFY = "SELECT pg_notify($1, p) FROM unnest($2::text[]) AS p"
 
 # -- what is removed
 
-REMOVE_UNBLOCKS_BEFORE = "DELETE FROM outbox_unblocks WHERE queued_at < {}::bigint"
+REMOVE_UNBLOCKS_BEFORE = "DELETE FROM outbox_unblocks WHERE queued_at < {}::bigint AND {sure}"
 REMOVE_EXECUTES_SENT = """DELETE FROM outbox_executes e USING unnest({}::text[], {}::bigint[])
-    AS k (task_id, sent_at) WHERE e.task_id = k.task_id AND e.queued_at <= k.sent_at"""
-REMOVE_EXECUTES = "DELETE FROM outbox_executes WHERE task_id = ANY({}::text[])"
+    AS k (task_id, sent_at) WHERE e.task_id = k.task_id AND e.queued_at <= k.sent_at AND {sure}"""
+REMOVE_EXECUTES = "DELETE FROM outbox_executes WHERE task_id = ANY({}::text[]) AND {sure}"
 REMOVE_UNBLOCKS = """DELETE FROM outbox_unblocks u USING unnest({}::text[], {}::text[])
-    AS k (promise_id, address) WHERE u.promise_id = k.promise_id AND u.address = k.address"""
-REMOVE_CALLBACKS_OF_AWAITED = "DELETE FROM callbacks WHERE awaited = ANY({}::text[])"
-REMOVE_CALLBACKS_OF_AWAITER = "DELETE FROM callbacks WHERE awaiter = ANY({}::text[])"
-REMOVE_SCHEDULES = "DELETE FROM schedules WHERE id = ANY({}::text[])"
-REMOVE_ENDINGS = "DELETE FROM tree_endings WHERE id = ANY({}::text[])"
-REMOVE_NEWS = "DELETE FROM outbox_unblocks WHERE promise_id = ANY({}::text[])"
-REMOVE_TASKS = "DELETE FROM tasks WHERE id = ANY({}::text[])"
-REMOVE_PROMISES = "DELETE FROM promises WHERE id = ANY({}::text[])"
-REMOVE_LISTENERS = "DELETE FROM listeners WHERE promise_id = ANY({}::text[])"
+    AS k (promise_id, address) WHERE u.promise_id = k.promise_id AND u.address = k.address AND {sure}"""
+REMOVE_CALLBACKS_OF_AWAITED = "DELETE FROM callbacks WHERE awaited = ANY({}::text[]) AND {sure}"
+REMOVE_CALLBACKS_OF_AWAITER = "DELETE FROM callbacks WHERE awaiter = ANY({}::text[]) AND {sure}"
+REMOVE_SCHEDULES = "DELETE FROM schedules WHERE id = ANY({}::text[]) AND {sure}"
+REMOVE_ENDINGS = "DELETE FROM tree_endings WHERE id = ANY({}::text[]) AND {sure}"
+REMOVE_NEWS = "DELETE FROM outbox_unblocks WHERE promise_id = ANY({}::text[]) AND {sure}"
+REMOVE_TASKS = "DELETE FROM tasks WHERE id = ANY({}::text[]) AND {sure}"
+REMOVE_PROMISES = "DELETE FROM promises WHERE id = ANY({}::text[]) AND {sure}"
+REMOVE_LISTENERS = "DELETE FROM listeners WHERE promise_id = ANY({}::text[]) AND {sure}"
 
 # -- what is put
 
@@ -250,7 +267,9 @@ def _arrays(table: sa.Table, columns: Sequence[str]) -> str:
 
 def _insert(table: sa.Table, columns: Sequence[str]) -> str:
     names = ", ".join(columns)
-    return f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({_arrays(table, columns)})"  # noqa: S608
+    return (
+        f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({_arrays(table, columns)}) WHERE {{sure}}"  # noqa: S608
+    )
 
 
 def _upsert(table: sa.Table, columns: Sequence[str]) -> str:
@@ -264,7 +283,7 @@ INSERT_PROMISES = _insert(promises, PROMISE_ALL_COLUMNS)
 SETTLE_PROMISES = """UPDATE promises p SET state = k.state, value_headers = k.value_headers,
     value_data = k.value_data, settled_at = k.settled_at
     FROM unnest({}::text[], {}::text[], {}::text[], {}::bigint[], {}::text[])
-    AS k (state, value_headers, value_data, settled_at, id) WHERE p.id = k.id"""
+    AS k (state, value_headers, value_data, settled_at, id) WHERE p.id = k.id AND {sure}"""
 
 
 _NEXT = len(PROMISE_ALL_COLUMNS) + 1
@@ -309,14 +328,31 @@ PUT_ENDINGS = _upsert(tree_endings, ENDING_COLUMNS)
 PUT_UNBLOCKS = _upsert(outbox_unblocks, ("promise_id", "address", "poll_group", "queued_at"))
 
 
-def combined(parts: Sequence[tuple[str, int]]) -> str:
-    """Return one statement that carries out several, given as text with so many places for parameters."""
-    texts, place = [], 0
-    for text, places in parts:
-        texts.append(text.format(*(f"${place + number}" for number in range(1, places + 1))))
-        place += places
-    head, last = texts[:-1], texts[-1]
+Parts = tuple[tuple[str, int], ...]
+"""Texts of parts, each with so many places for parameters."""
+
+
+@lru_cache(maxsize=512)
+def combined(parts: Parts) -> str:
+    """Return one statement that carries out several."""
+    *head, last = _numbered(parts, 1, "true")
     if not head:
         return last
-    named = ", ".join(f"part_{number} AS ({text})" for number, text in enumerate(head))
-    return f"WITH {named} {last}"
+    return f"WITH {_named(head)} {last}"
+
+
+@lru_cache(maxsize=512)
+def if_unchanged(parts: Parts) -> str:
+    """Return one statement that carries out several if what was read still holds; answers whether."""
+    named = _named(_numbered(parts, _UNCHANGED.count("$") + 1, "(SELECT yes FROM sure)"))
+    return f"WITH sure AS MATERIALIZED (SELECT {_UNCHANGED} AS yes), {named} SELECT yes FROM sure"  # noqa: S608
+
+
+def _numbered(parts: Parts, first: int, sure: str) -> Iterator[str]:
+    for text, places in parts:
+        yield text.format(*(f"${number}" for number in range(first, first + places)), sure=sure)
+        first += places
+
+
+def _named(texts: Iterable[str]) -> str:
+    return ", ".join(f"part_{number} AS ({text})" for number, text in enumerate(texts))

@@ -1,8 +1,9 @@
-"""How the PostgreSQL store writes: all that a program removes in one statement, all that it puts in another.
+"""How the PostgreSQL store writes: all that a program removes and puts in one statement, if need be in two.
 
 Within a statement every part sees the state before it, so the parts of one must be independent of each
-other. What is removed never depends on what is put: whatever a program puts stays. Rows of the outbox are
-no part of a promise's lock, so they are touched in one order by all.
+other: where a row is removed and put again, the removals go first. What is removed never depends on what is
+put: whatever a program puts stays. Rows of the outbox are no part of a promise's lock, so they are touched in
+one order by all.
 """
 
 from __future__ import annotations
@@ -21,18 +22,49 @@ Part = tuple[str, Sequence[Any]]
 
 async def write(connection: Connection, changes: Changes) -> None:
     """Write changes inside the connection's transaction."""
-    for parts in (_removals(changes), _puts(changes)):
-        present = [(text, values) for text, values in parts if values]
-        if present:
-            text = sql.combined([(text, len(values)) for text, values in present])
-            await connection.fetch(text, *(value for _, values in present for value in values))
+    for parts in statements_of(changes):
+        text = sql.combined(tuple((text, len(values)) for text, values in parts))
+        await connection.fetch(text, *(value for _, values in parts for value in values))
+
+
+def statements_of(changes: Changes) -> list[list[Part]]:
+    """Return the parts of each statement, in order; what is written of groups is not among them."""
+    removals, puts = ([part for part in parts if part[1]] for parts in (_removals(changes), _puts(changes)))
+    together = [[*removals, *puts]] if _independent(changes) else [removals, puts]
+    return [parts for parts in together if parts]
+
+
+def _independent(changes: Changes) -> bool:
+    """Tell whether no row is both removed and put, as far as that can be told from their keys."""
+    return (
+        {awaited for awaited, _ in changes.callbacks_added}.isdisjoint(changes.callbacks_of_awaited_removed)
+        and {waits for _, waits in changes.callbacks_added}.isdisjoint(changes.callbacks_of_awaiter_removed)
+        and {listened for listened, _ in changes.listeners_added}.isdisjoint(changes.listeners_removed)
+        and {promise.id for promise in changes.promises_created}.isdisjoint(changes.promises_removed)
+        and (changes.unblocks_before is None or not changes.unblocks_queued)
+    )
+
+
+def ids_of(changes: Changes) -> list[str]:
+    """Return the promises that changes touch."""
+    return [
+        *(promise.id for promise in changes.promises_created),
+        *(promise.id for promise in changes.promises_settled),
+        *(task.id for task in changes.tasks),
+        *changes.promises_removed,
+        *(ending.id for ending in changes.endings),
+        *changes.endings_removed,
+    ]
 
 
 def _removals(changes: Changes) -> Iterable[Part]:
     if changes.unblocks_before is not None:
         yield sql.REMOVE_UNBLOCKS_BEFORE, [changes.unblocks_before]
-    yield sql.REMOVE_EXECUTES_SENT, _columns(sorted(changes.executes_sent))
-    yield sql.REMOVE_UNBLOCKS, _columns(sorted(changes.unblocks_sent))
+    # What has been sent and is queued anew is put in its place.
+    queued = {each.task_id for each in changes.executes_queued}
+    yield sql.REMOVE_EXECUTES_SENT, _columns(sorted(e for e in changes.executes_sent if e[0] not in queued))
+    told = {(each.promise_id, each.address) for each in changes.unblocks_queued}
+    yield sql.REMOVE_UNBLOCKS, _columns(sorted(set(changes.unblocks_sent) - told))
     yield sql.REMOVE_CALLBACKS_OF_AWAITED, _list(changes.callbacks_of_awaited_removed)
     yield sql.REMOVE_CALLBACKS_OF_AWAITER, _list(changes.callbacks_of_awaiter_removed)
     yield sql.REMOVE_LISTENERS, _list(changes.listeners_removed)
@@ -62,4 +94,9 @@ def _list(values: Sequence[str]) -> Sequence[Any]:
 
 
 def _columns(rows: Sequence[Sequence[Any]]) -> Sequence[Any]:
-    return [list(column) for column in zip(*rows, strict=True)]
+    """Return the columns of rows; empty where there is nothing but nulls, which `unnest` fills in.
+
+    The driver takes its time over each value.
+    """
+    count = len(rows)
+    return [() if column.count(None) == count else column for column in zip(*rows, strict=True)]

@@ -58,11 +58,12 @@ def insert(connection: Connection, query: Insert, now_ms: int) -> PromiseRecord 
 
 def insert_all(connection: Connection, query: InsertAll, now_ms: int) -> list[PromiseRecord | None]:
     """Add promises within a transaction; None for each that was not. None depends on another."""
-    if len(query.inserts) == 1:
-        return [insert(connection, query.inserts[0], now_ms)]
+    inserts = query.inserts()
+    if len(inserts) == 1:
+        return [insert(connection, inserts[0], now_ms)]
     promises: list[PromiseRecord] = []
     rows: tuple[list[tuple[object, ...]], ...] = [], []
-    for each in query.inserts:
+    for each in inserts:
         promise = each.made(now_ms)
         promises.append(promise)
         rows[each.fence is not None].append(_values(promise, each, now_ms))

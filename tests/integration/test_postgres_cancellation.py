@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.store import open_store
-from orchestrator.store.port import LoadRows, Program, Row, ask
+from orchestrator.store.port import LoadDeadline, LoadRows, Program, Row, ask
 from tests.engine_world import GROUP, world
 
 asyncpg = pytest.importorskip("asyncpg", reason="the extra `postgres` is not installed")
@@ -18,8 +18,12 @@ from orchestrator.store.postgres_notices import PROBE_S  # noqa: E402
 
 
 def _read(promise_id: str) -> Program[list[Row]]:
-    rows = yield from ask(LoadRows(ids=[promise_id]))
-    return rows
+    return (yield from ask(LoadRows(ids=[promise_id])))
+
+
+def _next_deadline() -> Program[int | None]:
+    """What takes a transaction."""
+    return (yield from ask(LoadDeadline()))
 
 
 async def test_a_cancelled_task_may_use_the_store_to_clean_up(postgres_url: str) -> None:
@@ -59,6 +63,7 @@ async def test_a_cancellation_that_the_driver_loses_is_heeded(
         async def loop() -> None:
             while True:
                 await w.store.run(lambda _: _read("p"), w.now)
+                await w.store.run(lambda _: _next_deadline(), w.now)
                 await w.store.look([GROUP])
 
         looping = asyncio.create_task(loop())

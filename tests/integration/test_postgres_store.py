@@ -16,7 +16,7 @@ from orchestrator.domain.promise import PromiseState, Value
 from orchestrator.engine import Engine
 from orchestrator.protocol import commands as c
 from orchestrator.store import StoreError, open_store, schema
-from orchestrator.store.port import Changes, LoadHeld, LoadRows, Program, Write, ask
+from orchestrator.store.port import Changes, LoadDue, LoadHeld, LoadRows, Program, Write, ask
 from orchestrator.store.sharing import SharedStore
 from tests.engine_world import FAR, GROUP, RESOLVED, TARGET, Ear, acquire, claim, create, settle, world
 from tests.postgres_server import Server, server
@@ -187,7 +187,7 @@ def _texts() -> Iterator[tuple[str, str]]:
         if isinstance(value, dict):
             yield from ((f"{name}_{key}", text) for key, text in value.items())
         elif isinstance(value, str) and "{}" in value:
-            yield name, statements.combined([(value, value.count("{}"))])
+            yield name, statements.combined(((value, value.count("{}")),))
         elif isinstance(value, str):
             yield name, value
 
@@ -260,7 +260,7 @@ async def test_a_program_that_meets_more_starts_again_with_more_locks(postgres_u
             return [promise.id for promise, _ in rows]
 
         assert await w.store.run(program, w.now) == ["held"]
-        assert starts == 3  # to learn what it asks first, with too few locks, with enough
+        assert starts == 4  # to learn what it asks first, by two statements, with too few locks, with enough
         async with asyncio.timeout(5):
             other = await asyncpg.connect(postgres_url)
             transaction = other.transaction()
@@ -449,12 +449,17 @@ async def test_a_lost_commit_is_not_repeated(postgres_url: str, monkeypatch: pyt
 
 
 async def test_a_program_that_is_cancelled_leaves_nothing_behind(postgres_url: str) -> None:
+    def ended(now_ms: int) -> Program[list[Any]]:
+        """Begin, as it looks for what is not there, with a transaction."""
+        yield from ask(LoadDue(now_ms=now_ms, limit=1))
+        return (yield from ask(LoadRows(ids=["p"])))
+
     async with world(postgres_url) as w:
         assert isinstance(w.store, PostgresStore)
         other = await asyncpg.connect(postgres_url)
         async with other.transaction():
             await other.execute(f"SELECT pg_advisory_xact_lock({key_of('p')})")
-            waiting = asyncio.create_task(w.store.run(lambda _: _read("p"), w.now))
+            waiting = asyncio.create_task(w.store.run(ended, w.now))
             while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             waiting.cancel()

@@ -101,11 +101,11 @@ async def test_many_as_one_by_one(count: int, faulty: float) -> None:
     print("seed", seed, "(set INSERT_SEED to repeat)")  # noqa: T201
     wanted = inserts(random.Random(seed), count, faulty)  # noqa: S311
     together, singly = await filled(), await filled()
-    answers = await _answer(together, InsertAll(inserts=wanted))
+    answers = await _answer(together, InsertAll(inserts=lambda: wanted))
     assert answers == [await _answer(singly, each) for each in wanted]
     assert faulty or None not in answers
     assert rows_of(together) == rows_of(singly)
-    again = await _answer(together, InsertAll(inserts=wanted))
+    again = await _answer(together, InsertAll(inserts=lambda: wanted))
     assert again == [None] * len(wanted)
     await together.close()
     await singly.close()

@@ -132,8 +132,9 @@ def _added(steps: Sequence[PromiseRecord]) -> Program[None]:
         )
         for step in steps
     ]
-    added = yield from ask(InsertAll(inserts=inserts))
-    left = [step for step, answer in zip(steps, added, strict=True) if answer is None]
+    added = yield from ask(InsertAll(inserts=lambda: inserts))
+    answers = [None] * len(steps) if added is None else added
+    left = [step for step, answer in zip(steps, answers, strict=True) if answer is None]
     yield from ask(Write(changes=Changes(promises_created=left)))
 
 
