@@ -5,7 +5,7 @@ Each loads, decides over a workspace and writes once. They do no I/O: the store 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast, get_args
 
@@ -15,6 +15,7 @@ from orchestrator.domain.ending import EndingKind
 from orchestrator.domain.errors import Refused
 from orchestrator.domain.group import DeadLetter
 from orchestrator.domain.ids import between, descendants_between, extends
+from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.task import TaskState
 from orchestrator.domain.transitions import TaskEvent, with_timer
 from orchestrator.engine import turns
@@ -25,7 +26,7 @@ from orchestrator.engine.outgoing import Outgoing
 from orchestrator.engine.searching import Search, search
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.settlement import apply, expire_named
-from orchestrator.engine.shortcut import add, earlier
+from orchestrator.engine.shortcut import add, answer_of, earlier
 from orchestrator.engine.unheard import Listening, load_untaken
 from orchestrator.engine.workspace import TreePage, Workspace
 from orchestrator.protocol import commands as c
@@ -86,6 +87,16 @@ class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
     deadline: int | None
     cancelled: list[tuple[str, c.TaskReference]] = []
     dead: Sequence[DeadLetter] = ()
+
+
+def result_of(works: Sequence[Work], added: Mapping[int, PromiseRecord]) -> BatchResult:
+    """Return the result of those works, by position, that have added a promise by themselves."""
+    deadline: int | None = None
+    for promise in added.values():
+        if promise.pending:
+            deadline = earlier(deadline, promise.timeout_at)
+    outcomes = [answer_of(works[position].command, promise) for position, promise in added.items()]
+    return BatchResult(outcomes=[*outcomes], outgoing=[], deadline=deadline)
 
 
 def batch_program(
@@ -153,7 +164,8 @@ def _load(workspace: Workspace, needs: Sequence[Needs]) -> Steps:
             preloading.append(need)
         if need.tree is not None:
             trees[need.tree] = None
-    yield from _load_named(workspace, named, settling)
+    new = not settling and all(need.new for need in needs)
+    yield from _load_named(workspace, named, settling, new=new)
     yield from turns.load_limits(workspace)
     if schedules:
         yield from _load_schedules(workspace, schedules)
@@ -171,10 +183,13 @@ def _load(workspace: Workspace, needs: Sequence[Needs]) -> Steps:
         workspace.preloads = yield from ask(LoadPreloads(keys=list(keys), limit=limit))
 
 
-def _load_named(workspace: Workspace, named: Iterable[str], settling: Iterable[str]) -> Steps:
+def _load_named(
+    workspace: Workspace, named: Iterable[str], settling: Iterable[str], *, new: bool = False
+) -> Steps:
     ids = list(named)
     if ids:
-        workspace.add_rows(ids, (yield from ask(LoadRows(ids=ids, settling=list(settling)))))
+        query = LoadRows(ids=ids, settling=list(settling), new=new)
+        workspace.add_rows(ids, (yield from ask(query)))
     chains = [key for key in ids if _may_settle(workspace, key, settling)]
     if chains:
         workspace.add_chain(chains, (yield from ask(LoadChain(ids=chains))))

@@ -19,13 +19,14 @@ from weakref import ref
 import structlog
 
 from orchestrator.domain.errors import Refused, Unavailable
-from orchestrator.engine.batch import BatchResult, Sent, Work, batch_program
+from orchestrator.engine.batch import BatchResult, Sent, Work, batch_program, result_of
 from orchestrator.engine.faults import trace_of
 from orchestrator.engine.observing import CommitObserver
 from orchestrator.engine.parts import Parts
+from orchestrator.engine.shortcut import inserts_of
 from orchestrator.protocol import commands as c
 from orchestrator.store import InvalidRow, StoreError
-from orchestrator.store.port import PromptStore
+from orchestrator.store.port import AddingStore, PromptStore
 
 _log = structlog.get_logger(__name__)
 
@@ -43,6 +44,7 @@ class Committer:
     def __init__(self, parts: Parts, on_commit: Callable[[BatchResult], None]) -> None:
         self._store = parts.store
         self._prompt = parts.store if isinstance(parts.store, PromptStore) else None
+        self._adding = parts.store if isinstance(parts.store, AddingStore) else None
         self._clock = parts.clock
         self._settings = parts.settings
         self._statistics = parts.statistics
@@ -156,8 +158,37 @@ class Committer:
         return [waiting for waiting in taken if not waiting[1].done()]  # others' callers have gone
 
     async def _commit(self, batch: list[_Waiting]) -> None:
-        sent, self._under_way = self._switchboard.sent(), batch
-        self._committing = True
+        self._under_way, self._committing = batch, True
+        try:
+            batch = await self._add(batch)
+            if batch or self._switchboard.has_sent():
+                await self._commit_rest(batch)
+        finally:
+            self._committing = False
+
+    async def _add(self, batch: list[_Waiting]) -> list[_Waiting]:
+        """Carry out what comes down to one statement with others, and return what is left of a batch."""
+        if self._adding is None or len(batch) <= 1:
+            return batch
+        works = [work for work, _ in batch]
+        inserts = inserts_of([work.command for work in works], self._settings.touch_ms)
+        if not inserts:
+            return batch
+        started = perf_counter()
+        try:
+            promises = await self._adding.add(list(inserts.values()), self._clock.now_ms())
+        except Exception as error:
+            self._statistics.failed_batches += 1
+            self._fail([batch[position] for position in inserts], error)
+            return [waiting for position, waiting in enumerate(batch) if position not in inserts]
+        added = {at: promise for at, promise in zip(inserts, promises, strict=True) if promise is not None}
+        if added:
+            self._observe(started, [works[position] for position in added])
+            self._answer([batch[position] for position in added], result_of(works, added))
+        return [waiting for position, waiting in enumerate(batch) if position not in added]
+
+    async def _commit_rest(self, batch: list[_Waiting]) -> None:
+        sent = self._switchboard.sent()
         try:
             result = await self._run(batch, sent)
         except Exception as error:  # whatever it is, the others must not suffer for it
@@ -165,8 +196,6 @@ class Committer:
         else:
             self._switchboard.removed(sent)
             self._answer(batch, result)
-        finally:
-            self._committing = False
 
     async def _commit_singly(self, batch: list[_Waiting], error: Exception) -> None:
         self._statistics.failed_batches += 1

@@ -17,7 +17,7 @@ class Needs(msgspec.Struct, frozen=True):
 
     `preload`: a task whose children the answer may carry. `held_by`: a pid whose tasks it touches.
     `schedule`: a schedule to load. `tree`: a promise whose open descendants it touches. `unbounded`: what it
-    reaches cannot be told from what it names.
+    reaches cannot be told from what it names. `new`: what it names does not exist yet, most likely.
     """
 
     named: tuple[str, ...] = ()
@@ -27,10 +27,15 @@ class Needs(msgspec.Struct, frozen=True):
     schedule: str | None = None
     tree: str | None = None
     unbounded: bool = False
+    new: bool = False
 
 
 def _named(command: Any) -> Needs:
     return Needs(named=(command.id,))
+
+
+def _created(command: c.PromiseCreate) -> Needs:
+    return Needs(named=(command.id,), new=True)
 
 
 def _settled(command: c.PromiseSettle) -> Needs:
@@ -54,7 +59,7 @@ def _listener(command: c.PromiseRegisterListener) -> Needs:
 
 
 def _task_create(command: c.TaskCreate) -> Needs:
-    return Needs(named=(command.action.id,), preload=command.action.id)
+    return Needs(named=(command.action.id,), preload=command.action.id, new=True)
 
 
 def _acquire(command: c.TaskAcquire) -> Needs:
@@ -94,7 +99,7 @@ def _group(_: Any) -> Needs:
 
 _NEEDS: dict[type[c.Command[Any]], Callable[[Any], Needs]] = {
     c.PromiseGet: _named,
-    c.PromiseCreate: _named,
+    c.PromiseCreate: _created,
     c.PromiseSettle: _settled,
     c.PromiseCancel: _cancelled,
     c.PromiseTerminate: _terminated,

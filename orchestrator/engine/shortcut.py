@@ -46,12 +46,12 @@ def add(commands: Sequence[Command[Any]], touch_ms: int, *, alone: bool) -> Gene
         promise = None if insert is None else (yield from ask(insert))
         if promise is None:
             return Added([None])
-        return Added([_answer_of(commands[0], promise)], promise.timeout_at if promise.pending else None)
+        return Added([answer_of(commands[0], promise)], promise.timeout_at if promise.pending else None)
     answers: list[c.Answer | None] = [None] * len(commands)
     inserts: dict[int, Insert] = {}
 
     def made() -> list[Insert]:
-        inserts.update(_inserts_of(commands, touch_ms))
+        inserts.update(inserts_of(commands, touch_ms))
         return list(inserts.values())
 
     promises = yield from ask(InsertAll(inserts=made))
@@ -61,7 +61,7 @@ def add(commands: Sequence[Command[Any]], touch_ms: int, *, alone: bool) -> Gene
     places: dict[str, int] = {}
     for position, promise in zip(inserts, promises, strict=True):
         if promise is not None:
-            answers[position] = _answer_of(commands[position], promise)
+            answers[position] = answer_of(commands[position], promise)
             places[promise.id] = position
             if promise.pending:
                 deadline = earlier(deadline, promise.timeout_at)
@@ -75,7 +75,7 @@ def earlier(one: int | None, other: int | None) -> int | None:
     return min(one, other)
 
 
-def _inserts_of(commands: Sequence[Command[Any]], touch_ms: int) -> dict[int, Insert]:
+def inserts_of(commands: Sequence[Command[Any]], touch_ms: int) -> dict[int, Insert]:
     """Return which commands of a batch, by position, may be carried out before all others."""
     found: dict[int, Insert] = {}
     touched: set[str] = set()
@@ -132,7 +132,7 @@ def _insert(command: Command[Any], action: _Addition, touch_ms: int) -> Insert:
     )
 
 
-def _answer_of(command: Command[c.Answer], promise: PromiseRecord) -> c.Answer:
+def answer_of(command: Command[c.Answer], promise: PromiseRecord) -> c.Answer:
     """Return the answer to a command whose promise has been added."""
     if isinstance(command, c.TaskFence):
         return c.FenceAnswer(promise=promise, preload=[])

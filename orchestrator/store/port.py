@@ -11,7 +11,7 @@ it; ids compare by code point; two programs never interleave on the same promise
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -51,11 +51,13 @@ def ask(query: Query[T]) -> Generator[Query[Any], Any, T]:
 class LoadRows(Query[list[Row]]):
     """The promises of these ids that exist, in no order.
 
-    `settling`: of which LoadChain will most likely be asked, so that a store may load both at once.
+    `settling`: of which LoadChain will most likely be asked, so that a store may load both at once. `new`:
+    most likely none of them exists, so that a store may write first and look then.
     """
 
     ids: list[str]
     settling: list[str] = field(default_factory=list)
+    new: bool = False
 
 
 class Fence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -379,6 +381,18 @@ class Store(Protocol):
         `make_program` is given the transaction's time in Unix milliseconds: `now_ms`, or the time of a
         database that several engines share. Whatever the program raises comes out after a rollback;
         StoreError if the store failed, InvalidRow if a value cannot be stored.
+        """
+        ...
+
+
+@runtime_checkable
+class AddingStore(Store, Protocol):
+    """A store that can add many promises by one statement, beside its programs."""
+
+    async def add(self, inserts: Sequence[Insert], now_ms: int) -> list[PromiseRecord | None]:
+        """Add each as `Insert` says; return, once that is durable, a record, or None where nothing was done.
+
+        Raises StoreError where nobody knows what was done.
         """
         ...
 

@@ -20,14 +20,14 @@ import msgspec
 
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.store import postgres_statements as sql
-from orchestrator.store.errors import StoreError
+from orchestrator.store.errors import InvalidRow, StoreError
 from orchestrator.store.port import Insert, InsertAll, LoadRows, Outbox, Program, Query, Row, Write
 from orchestrator.store.postgres_clock import DatabaseClock, TimeSource
 from orchestrator.store.postgres_connections import Connection, Connections
 from orchestrator.store.postgres_faults import FAULTS, LOST, REPEATABLE, UNSENT, running_error
 from orchestrator.store.postgres_groups import Remembered
 from orchestrator.store.postgres_held import Held
-from orchestrator.store.postgres_insert import insert
+from orchestrator.store.postgres_insert import insert, insert_all
 from orchestrator.store.postgres_locks import TRY_KEYS, TRY_WHOLE, Locks, LocksTooFew
 from orchestrator.store.postgres_migration import bring_up_to_date
 from orchestrator.store.postgres_notices import Notices
@@ -92,6 +92,9 @@ class PostgresStore:
         finally:
             program.close()
         if isinstance(first, LoadRows):
+            if first.new and (self.clock.observed or self._time_from == "caller"):
+                with suppress(Conflict):
+                    return await self._optimistic(make_program, now_ms, first, unread=True)
             with suppress(Conflict):
                 return await self._optimistic(make_program, now_ms, first)
         return await self._transact(make_program, now_ms, first)
@@ -111,13 +114,30 @@ class PostgresStore:
             self._check_repeatable(error, harmless=query.fence is None)
             return None
 
-    async def _optimistic(self, make_program: Callable[[int], Program[T]], now_ms: int, first: LoadRows) -> T:
-        """Try to drive a program by two statements. Raises Conflict where it is worth a transaction."""
+    async def add(self, inserts: Sequence[Insert], now_ms: int) -> list[PromiseRecord | None]:
+        """Add promises by one statement; see the port."""
+        self._check_open()
+        given_ms = now_ms if self._time_from == "caller" else None
+        try:
+            async with self._connections.lent() as connection:
+                return await insert_all(connection, inserts, now_ms, given_ms)
+        except FAULTS as error:
+            if not isinstance(running_error(self._connections.place, error), InvalidRow):
+                self._check_repeatable(error, harmless=all(each.fence is None for each in inserts))
+            return [None] * len(inserts)
+
+    async def _optimistic(
+        self, make_program: Callable[[int], Program[T]], now_ms: int, first: LoadRows, *, unread: bool = False
+    ) -> T:
+        """Try to drive a program by two statements, or `unread` by one. Raises Conflict where that failed."""
         self._check_open()
         timed = self._time_from == "database"
         attempt = Optimistic(first, self.remembered, lambda told: self.told(told, now_ms), timed=timed)
         try:
             async with self._connections.lent() as connection:
+                if unread:
+                    moment = self.clock.now_ms() if timed else now_ms
+                    return await attempt.run_unread(connection, make_program, moment)
                 return await attempt.run(connection, make_program)
         except FAULTS as error:
             self._check_repeatable(error, harmless=not attempt.writing)

@@ -23,6 +23,11 @@ class DatabaseClock:
         """Take in the database's present (Unix milliseconds)."""
         self._read_ms, self._read_at_s = now_ms, time.monotonic()
 
+    @property
+    def observed(self) -> bool:
+        """Tell whether the database's time has been read at all."""
+        return self._read_ms is not None
+
     def now_ms(self) -> int:
         """Return the database's present in Unix milliseconds, as far as it is known here."""
         if self._read_ms is None:

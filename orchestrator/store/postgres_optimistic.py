@@ -9,7 +9,8 @@ nobody commits anything of these promises. So the decision is the one that would
 locks; where anything differs nothing is written, and a transaction decides. What the parts of the statement
 see is older than the locks, but not other: the same rows were looked at before and after it began.
 
-Who only reads needs no locks: the snapshot is what was true at that moment.
+Who only reads needs no locks: the snapshot is what was true at that moment. And who most likely finds
+nothing, because he creates, need not read: that nothing was there is looked at when it is written.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _TASK_AT = len(PROMISE_COLUMNS)
 _MARKS_AT = _TASK_AT + len(TASK_COLUMNS)
 _HEAD_AT = _MARKS_AT + 2
 _ABSENT = (None, None)
+GUESS_MS_MAX = 1_000
+"""By less than this a moment that was not read may lie behind the database's."""
 
 
 class Conflict(Exception):
@@ -70,7 +73,30 @@ class Optimistic:
         knows whether anything was written.
         """
         now_ms = await self._read(connection)
-        program = make_program(now_ms)
+        result, changes = self._drive(make_program(now_ms))
+        if changes is not None:
+            await self._write(connection, changes, self._until_ms(now_ms))
+        return result
+
+    async def run_unread(
+        self, connection: Connection, make_program: Callable[[int], Program[T]], now_ms: int
+    ) -> T:
+        """Do what `run` does on the guess that it is about `now_ms`, and that nothing exists.
+
+        Raises Conflict also where the program writes nothing, as nobody would notice that it was wrong.
+        """
+        self._revision = self._remembered.revision
+        try:
+            result, changes = self._drive(make_program(now_ms))
+        except Exception as error:
+            raise Conflict from error
+        if changes is None:
+            raise Conflict
+        await self._write(connection, changes, now_ms + GUESS_MS_MAX if self._timed else None)
+        return result
+
+    def _drive(self, program: Program[T]) -> tuple[T, Changes | None]:
+        """Return a program's result, and what it would have written."""
         changes: Changes | None = None
         answered: Any = None
         try:
@@ -83,12 +109,9 @@ class Optimistic:
                 else:
                     answered = self._answer(query)
         except StopIteration as stop:
-            result: T = stop.value
+            return stop.value, changes
         finally:
             program.close()
-        if changes is not None:
-            await self._write(connection, changes, self._until_ms(now_ms))
-        return result
 
     async def _read(self, connection: Connection) -> int:
         """Read the rows and who waits for those that may settle, and return the time."""

@@ -309,16 +309,45 @@ _ADD = f"""
 """  # noqa: S608
 INSERT_PROMISE_IF_ABSENT = _LOCKED.format(locks="") + _ADD.format(source="n")
 """See postgres_insert. Answers the moment at which the promise was added."""
+_IS_HELD = """t.state = 'acquired' AND t.releases = 0 AND t.attempts = 0 AND t.left_behind IS NULL
+        AND NOT t.cancelled AND p.state = 'pending' AND p.timeout_at > n.now"""
 _HELD = f""", held AS MATERIALIZED (
         SELECT n.now FROM n CROSS JOIN tasks t JOIN promises p ON p.id = t.id
-        WHERE t.id = ${_NEXT + 3} AND t.version = ${_NEXT + 4} AND t.state = 'acquired' AND t.releases = 0
-        AND t.attempts = 0 AND t.left_behind IS NULL
-        AND NOT t.cancelled AND t.touched_at > n.now - ${_NEXT + 5}::bigint
-        AND p.state = 'pending' AND p.timeout_at > n.now
+        WHERE t.id = ${_NEXT + 3} AND t.version = ${_NEXT + 4} AND {_IS_HELD}
+        AND t.touched_at > n.now - ${_NEXT + 5}::bigint
         FOR SHARE OF t, p SKIP LOCKED
     )"""  # noqa: S608
 _LOCKED_TWO = _LOCKED.format(locks=f"AND pg_try_advisory_xact_lock(${_NEXT + 2}::bigint)")
 INSERT_PROMISE_FENCED = f"{_LOCKED_TWO}{_HELD}{_ADD.format(source='held')}"
+_ALL_TYPES = [_ARRAYS[promises.c[name].type.python_type] for name in PROMISE_ALL_COLUMNS]
+_FENCE = {"lock": "bigint[]", "fence_lock": "bigint[]", "fence": "text[]", "version": "bigint[]"}
+_ALL = ", ".join(f"${place}::{each}" for place, each in enumerate([*_ALL_TYPES, *_FENCE.values()], 1))
+_STAMPED_ALL = {
+    "created_at": "least(n.now, n.created_at)",
+    "settled_at": "CASE WHEN n.settled_at IS NOT NULL THEN n.now END",
+}
+INSERT_PROMISES_IF_ABSENT = f"""
+    WITH n AS MATERIALIZED (
+        SELECT k.*, m.now FROM (
+            SELECT coalesce(${_NEXT + 4}::bigint, {_NOW}) AS now
+            WHERE pg_try_advisory_xact_lock_shared({WHOLE_STORE})
+        ) m CROSS JOIN unnest({_ALL}) AS k ({", ".join([*PROMISE_ALL_COLUMNS, *_FENCE])})
+        WHERE pg_try_advisory_xact_lock(k.lock)
+        AND (k.fence_lock IS NULL OR pg_try_advisory_xact_lock(k.fence_lock))
+    ), held AS MATERIALIZED (
+        SELECT n.* FROM n CROSS JOIN LATERAL (
+            SELECT FROM tasks t CROSS JOIN promises p
+            WHERE t.id = n.fence AND p.id = n.fence AND t.version = n.version AND {_IS_HELD}
+            AND t.touched_at > n.now - ${_NEXT + 5}::bigint
+            FOR SHARE OF t, p SKIP LOCKED
+        ) h
+    )
+    INSERT INTO promises ({", ".join(PROMISE_ALL_COLUMNS)})
+    SELECT {", ".join(_STAMPED_ALL.get(name, f"n.{name}") for name in PROMISE_ALL_COLUMNS)}
+    FROM (SELECT * FROM held UNION ALL SELECT * FROM n WHERE n.fence IS NULL) n WHERE n.now < n.timeout_at
+    ON CONFLICT (id) DO NOTHING RETURNING id, coalesce(settled_at, created_at)
+"""  # noqa: S608
+"""The same for many at once; each that stands against nothing is added."""
 PUT_TASKS = _upsert(tasks, TASK_COLUMNS)
 PUT_CALLBACKS = _upsert(callbacks, ("awaited", "awaiter"))
 PUT_LISTENERS = _upsert(listeners, ("promise_id", "address"))

@@ -62,9 +62,9 @@ def _removals(changes: Changes) -> Iterable[Part]:
         yield sql.REMOVE_UNBLOCKS_BEFORE, [changes.unblocks_before]
     # What has been sent and is queued anew is put in its place.
     queued = {each.task_id for each in changes.executes_queued}
-    yield sql.REMOVE_EXECUTES_SENT, _columns(sorted(e for e in changes.executes_sent if e[0] not in queued))
+    yield sql.REMOVE_EXECUTES_SENT, columns_of(sorted(e for e in changes.executes_sent if e[0] not in queued))
     told = {(each.promise_id, each.address) for each in changes.unblocks_queued}
-    yield sql.REMOVE_UNBLOCKS, _columns(sorted(set(changes.unblocks_sent) - told))
+    yield sql.REMOVE_UNBLOCKS, columns_of(sorted(set(changes.unblocks_sent) - told))
     yield sql.REMOVE_CALLBACKS_OF_AWAITED, _list(changes.callbacks_of_awaited_removed)
     yield sql.REMOVE_CALLBACKS_OF_AWAITER, _list(changes.callbacks_of_awaiter_removed)
     yield sql.REMOVE_LISTENERS, _list(changes.listeners_removed)
@@ -76,24 +76,24 @@ def _removals(changes: Changes) -> Iterable[Part]:
 
 
 def _puts(changes: Changes) -> Iterable[Part]:
-    yield sql.INSERT_PROMISES, _columns([promise_row(each) for each in changes.promises_created])
-    yield sql.SETTLE_PROMISES, _columns([settled_row(each) for each in changes.promises_settled])
-    yield sql.PUT_TASKS, _columns([task_row(each) for each in changes.tasks])
-    yield sql.PUT_CALLBACKS, _columns(changes.callbacks_added)
-    yield sql.PUT_LISTENERS, _columns(changes.listeners_added)
+    yield sql.INSERT_PROMISES, columns_of([promise_row(each) for each in changes.promises_created])
+    yield sql.SETTLE_PROMISES, columns_of([settled_row(each) for each in changes.promises_settled])
+    yield sql.PUT_TASKS, columns_of([task_row(each) for each in changes.tasks])
+    yield sql.PUT_CALLBACKS, columns_of(changes.callbacks_added)
+    yield sql.PUT_LISTENERS, columns_of(changes.listeners_added)
     executes = [(e.task_id, e.version, e.address, e.group, e.queued_at) for e in changes.executes_queued]
-    yield sql.PUT_EXECUTES, _columns(sorted(executes))
+    yield sql.PUT_EXECUTES, columns_of(sorted(executes))
     unblocks = [(u.promise_id, u.address, u.group, u.queued_at) for u in changes.unblocks_queued]
-    yield sql.PUT_UNBLOCKS, _columns(sorted(unblocks))
-    yield sql.PUT_ENDINGS, _columns([ending_row(each) for each in changes.endings])
-    yield sql.PUT_SCHEDULES, _columns([schedule_row(each) for each in changes.schedules])
+    yield sql.PUT_UNBLOCKS, columns_of(sorted(unblocks))
+    yield sql.PUT_ENDINGS, columns_of([ending_row(each) for each in changes.endings])
+    yield sql.PUT_SCHEDULES, columns_of([schedule_row(each) for each in changes.schedules])
 
 
 def _list(values: Sequence[str]) -> Sequence[Any]:
     return [values] if values else []
 
 
-def _columns(rows: Sequence[Sequence[Any]]) -> Sequence[Any]:
+def columns_of(rows: Sequence[Sequence[Any]]) -> Sequence[Any]:
     """Return the columns of rows; empty where there is nothing but nulls, which `unnest` fills in.
 
     The driver takes its time over each value.

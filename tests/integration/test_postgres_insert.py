@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import random
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 
+import asyncpg
 import pytest
+from msgspec.structs import replace
 
-from orchestrator.domain.errors import Refused
+from orchestrator.domain.errors import Refused, Unavailable
+from orchestrator.domain.promise import PromiseRecord
 from orchestrator.engine import Engine
 from orchestrator.engine.shortcut import insert_of
 from orchestrator.protocol import commands as c
+from orchestrator.store.port import LoadRows
 from orchestrator.store.postgres import PostgresStore
 from orchestrator.store.postgres_connections import Connection, Connections
 from orchestrator.store.postgres_insert import insert
 from orchestrator.store.postgres_locks import LOCK_WHOLE, key_of
-from tests.engine_world import acquire, claim, create, fence
+from orchestrator.store.postgres_statements import INSERT_PROMISES_IF_ABSENT
+from tests.engine_world import acquire, claim, create, fence, world
+from tests.integration import test_sqlite_insert as sqlite
 from tests.integration.test_engine_shortcuts import step
 
 NOW = 1_700_000_000_000
@@ -69,6 +77,77 @@ async def test_nothing_is_waited_for(postgres_url: str, held: str) -> None:
         assert await insert(other, query, NOW, None) is None
         await blocked.rollback()
         assert await insert(other, query, NOW, None) is not None
+
+
+@pytest.mark.parametrize("count", [1, 2, 64, 300])
+@pytest.mark.parametrize("faulty", [0.0, 0.3, 1.0])
+async def test_many_as_one_by_one(postgres_url: str, count: int, faulty: float) -> None:
+    """What one statement adds is what a store in SQLite adds singly. INSERT_SEED repeats a run."""
+    seed = int(os.environ.get("INSERT_SEED", random.randrange(2**32)))  # noqa: S311
+    print("seed", seed, "(set INSERT_SEED to repeat)")  # noqa: T201
+    wanted = sqlite.inserts(random.Random(seed), count, faulty)  # noqa: S311
+    singly, together = await sqlite.filled(), PostgresStore(postgres_url, time_from="caller")
+    await sqlite.fill(together)
+    answers = await together.add(wanted, sqlite.NOW)
+    assert answers == [await sqlite.answer(singly, each) for each in wanted]
+    assert faulty or None not in answers
+    every = LoadRows(ids=[*(each.promise_id for each in wanted), *sqlite.TASKS])
+    rows = [await sqlite.answer(store, every) for store in (singly, together)]
+    assert sorted(rows[0], key=str) == sorted(rows[1], key=str)
+    assert await together.add(wanted, sqlite.NOW) == [None] * len(wanted)
+    await together.close()
+    await singly.close()
+
+
+async def test_those_that_would_have_to_wait_are_left_out(postgres_url: str) -> None:
+    """The others are added, at once; what is left comes with the next batch."""
+    store = PostgresStore(postgres_url, time_from="caller")
+    await sqlite.fill(store)
+    like = sqlite.inserts(random.Random(1), 1, 0)[0]  # noqa: S311
+    ids = ("held:1", "busy:1", "new:1")
+    wanted = [replace(like, promise_id=key, made=_made(key)) for key in ids]
+    connections = Connections(postgres_url, 2)
+    async with closing(await connections.connect()) as one:
+        blocked = one.transaction()
+        await blocked.start()
+        await one.execute(f"SELECT pg_advisory_xact_lock({key_of('busy')})")
+        async with asyncio.timeout(5):
+            answers = await store.add(wanted, sqlite.NOW)
+        assert [answer is None for answer in answers] == [False, True, False]
+        await blocked.rollback()
+        assert (await store.add(wanted, sqlite.NOW))[1] is not None
+    await store.close()
+
+
+def _made(key: str) -> Callable[[int], PromiseRecord]:
+    return lambda _: sqlite.promise(key)
+
+
+@pytest.mark.parametrize("fenced", [False, True])
+async def test_a_batch_whose_answer_was_lost(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, fenced: bool
+) -> None:
+    """Creations are repeated; of steps nobody knows, and nobody is told that they were refused."""
+    async with world(postgres_url) as w:
+        await w.do(claim("a"))
+        through = asyncpg.Connection.fetch
+
+        async def cut(connection: Any, query: str, *values: Any, **options: Any) -> Any:
+            result = await through(connection, query, *values, **options)
+            if query == INSERT_PROMISES_IF_ABSENT:
+                connection.terminate()
+                raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+            return result
+
+        monkeypatch.setattr(asyncpg.Connection, "fetch", cut)
+        first = fence("a", 1, step("a:1")) if fenced else create("p")
+        answers = await w.together(first, create("q"), claim("b"))
+        monkeypatch.undo()
+        lost = Unavailable if fenced else c.PromiseAnswer
+        assert [type(answer) for answer in answers[:2]] == [lost, lost]
+        assert isinstance(answers[2], c.TaskClaim)
+        for key in ("a:1" if fenced else "p", "q"):
+            assert (await w.do(c.PromiseGet(id=key))).promise.id == key
 
 
 async def test_steps_and_releases_of_two_servers_exclude_one_another(postgres_url: str) -> None:

@@ -441,7 +441,7 @@ async def test_a_lost_commit_is_not_repeated(postgres_url: str, monkeypatch: pyt
             return result
 
         monkeypatch.setattr(asyncpg.Connection, "execute", cut)
-        answers = await w.together(acquire("p", 0), create("q"))
+        answers = await w.together(acquire("p", 0), create("q", target=TARGET))
         assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
         monkeypatch.undo()
         assert (await w.task("p")).version == 1

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from orchestrator.domain.promise import EMPTY, PromiseRecord, PromiseState
 from orchestrator.domain.task import Task, TaskState
-from orchestrator.store.port import Changes, Fence, Insert, InsertAll, Program, Write, ask
+from orchestrator.store.port import Changes, Fence, Insert, InsertAll, Program, Store, Write, ask
 from orchestrator.store.sqlite import SqliteStore
 
 NOW = 1_000
@@ -54,17 +54,22 @@ def promise(key: str, *, timeout_at: int = 2 * NOW) -> PromiseRecord:
 
 async def filled() -> SqliteStore:
     store = SqliteStore(None)
+    await fill(store)
+    return store
+
+
+async def fill(store: Store) -> None:
+    """Open a store and put tasks into it, of which two can add steps."""
     await store.open()
     late = {"expired": replace(HELD, id="expired")}
     changes = Changes(
         promises_created=[*map(promise, TASKS), promise("expired", timeout_at=NOW), promise("there")],
         tasks=[*(replace(task, id=key) for key, task in TASKS.items()), *late.values()],
     )
-    await _answer(store, Write(changes=changes))
-    return store
+    await answer(store, Write(changes=changes))
 
 
-async def _answer(store: SqliteStore, query: Any) -> Any:
+async def answer(store: Store, query: Any) -> Any:
     def program(_: int) -> Program[Any]:
         return (yield from ask(query))
 
@@ -101,11 +106,11 @@ async def test_many_as_one_by_one(count: int, faulty: float) -> None:
     print("seed", seed, "(set INSERT_SEED to repeat)")  # noqa: T201
     wanted = inserts(random.Random(seed), count, faulty)  # noqa: S311
     together, singly = await filled(), await filled()
-    answers = await _answer(together, InsertAll(inserts=lambda: wanted))
-    assert answers == [await _answer(singly, each) for each in wanted]
+    answers = await answer(together, InsertAll(inserts=lambda: wanted))
+    assert answers == [await answer(singly, each) for each in wanted]
     assert faulty or None not in answers
     assert rows_of(together) == rows_of(singly)
-    again = await _answer(together, InsertAll(inserts=lambda: wanted))
+    again = await answer(together, InsertAll(inserts=lambda: wanted))
     assert again == [None] * len(wanted)
     await together.close()
     await singly.close()
