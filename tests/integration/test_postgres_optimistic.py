@@ -13,7 +13,8 @@ import pytest
 
 from orchestrator.domain.errors import Unavailable
 from orchestrator.domain.promise import PromiseState
-from orchestrator.engine import Engine, ManualClock
+from orchestrator.engine import EngineSettings, ManualClock
+from orchestrator.engine.batch import BatchResult, Sent, Work, batch_program
 from orchestrator.engine.debugging import _snapshot
 from orchestrator.protocol import commands as c
 from orchestrator.protocol import groups as g
@@ -94,13 +95,13 @@ async def two(url: str) -> AsyncIterator[tuple[World, World]]:
 
 
 def between(
-    monkeypatch: pytest.MonkeyPatch, of: World, interfere: Callable[[], Awaitable[Any]]
+    monkeypatch: pytest.MonkeyPatch, of: Any, interfere: Callable[[], Awaitable[Any]]
 ) -> Callable[[], bool]:
-    """Let something happen once, when this server has read and is about to write; tell whether it came."""
+    """Let something happen once, when this store has read and is about to write; tell whether it came."""
     through, left = Optimistic._write, [1]
 
     async def write(self: Optimistic, *arguments: Any) -> None:
-        if left and self._remembered is of.store.remembered:  # type: ignore[attr-defined]
+        if left and self._remembered is of.remembered:
             left.pop()
             await interfere()
         await through(self, *arguments)
@@ -185,7 +186,7 @@ async def test_what_happens_between_reading_and_writing_came_first(
                 await other.do(each)
 
         outcomes.clear()
-        came = between(monkeypatch, one, interfere)
+        came = between(monkeypatch, one.store, interfere)
         found = await one.alone(command), await snapshot(one)
         assert came()
         assert outcomes["conflict"] >= 1
@@ -196,15 +197,23 @@ async def test_what_happens_between_reading_and_writing_came_first(
 async def test_a_deadline_that_passes_between_reading_and_writing_counts(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch, outcomes: Counter[str]
 ) -> None:
-    async with Engine(PostgresStore(postgres_url)) as engine:
-        await engine.handle(claim("known"))
-        await engine.handle(create("p", timeout_at=time.time_ns() // 1_000_000 + 700))
-        w = World(engine, ManualClock(0), engine._store)
-        came = between(monkeypatch, w, lambda: asyncio.sleep(0.9))
-        answer = await engine.handle(settle("p"))
-        assert came()
-        assert outcomes["conflict"] >= 1
-        assert answer.promise.state is PromiseState.REJECTED_TIMEDOUT
+    store = PostgresStore(postgres_url)
+
+    async def do(command: c.Command[Any]) -> Any:
+        def program(now_ms: int) -> Program[BatchResult]:
+            return batch_program(now_ms, (Work(command=command),), EngineSettings(), Sent())
+
+        return (await store.run(program, time.time_ns() // 1_000_000)).outcomes[0]
+
+    await store.open()  # without an engine, whose ticker would look after the deadline
+    await do(claim("known"))
+    await do(create("p", timeout_at=time.time_ns() // 1_000_000 + 500))
+    came = between(monkeypatch, store, lambda: asyncio.sleep(0.7))
+    answer = await do(settle("p"))
+    assert came()
+    assert outcomes["conflict"] >= 1
+    assert answer.promise.state is PromiseState.REJECTED_TIMEDOUT
+    await store.close()
 
 
 async def test_what_is_committed_while_the_statement_waits_for_its_locks_is_seen(
