@@ -40,7 +40,10 @@ PACE_WEIGHT = 0.1
 """How much the newest transaction counts in the moving average; a slow one counts whole."""
 LOOK_PAUSE_S = 0.05
 """How often the file is looked after: that it still has its name, and its log room."""
-CACHE_KIB = 65_536
+CACHE_KIB = 8_192
+"""Small, as what is not there comes from the system's cache in microseconds: where a page has been split
+SQLite looks through all that it holds when it commits (`pcache1Truncate`): a millisecond for 64 MiB.
+"""
 CHECKPOINT_PAGES = 8_000
 """So much of the log (32 MiB) is gathered before its pages are copied into the file. Ids are random: in a
 full file the thousand that SQLite would wait for are nearly all different, of more fewer are. Copying takes
