@@ -6,7 +6,7 @@ Each loads, decides over a workspace and writes once. They do no I/O: the store 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
 import msgspec
@@ -17,7 +17,7 @@ from orchestrator.domain.group import DeadLetter
 from orchestrator.domain.ids import between, descendants_between, extends
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.task import TaskState
-from orchestrator.domain.transitions import TaskEvent, with_timer
+from orchestrator.domain.transitions import TaskEvent
 from orchestrator.engine import turns
 from orchestrator.engine.handlers import decide, endings, schedules
 from orchestrator.engine.handlers.tasks import branch_of
@@ -38,11 +38,9 @@ from orchestrator.store.port import (
     LoadDueSchedules,
     LoadEmbedded,
     LoadHeld,
-    LoadOutbox,
     LoadPreloads,
     LoadRows,
     LoadSchedules,
-    Outbox,
     Program,
     Query,
     Write,
@@ -51,10 +49,9 @@ from orchestrator.store.port import (
 from orchestrator.store.trees import LoadDueEndings, LoadEndings, LoadOpenBetween
 
 Steps = Generator[Query[Any], Any, None]
+_NOWHERE: Mapping[str, int] = {}
 _SEARCHES = frozenset(get_args(Search))
 _GROUP_CHANGES = frozenset(get_args(g.GroupChange))
-CLAIMS_MS = 100
-"""By less than this the claims of several engines may move a row of the outbox."""
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -100,9 +97,16 @@ def result_of(works: Sequence[Work], added: Mapping[int, PromiseRecord]) -> Batc
 
 
 def batch_program(
-    now_ms: int, works: Sequence[Work], settings: EngineSettings, sent: Sent
+    now_ms: int,
+    works: Sequence[Work],
+    settings: EngineSettings,
+    sent: Sent,
+    places: Mapping[str, int] = _NOWHERE,
 ) -> Program[BatchResult]:
-    """Decide commands in order as if one by one, then write once, then answer the searches."""
+    """Decide commands in order as if one by one, then write once, then answer the searches.
+
+    `places` tells before which of them what was added already was asked for, by id.
+    """
     silent = not sent.executes and not sent.unblocks
     added = yield from add([work.command for work in works], settings.touch_ms, alone=silent)
     outcomes: list[c.Answer | Refused | None] = [*added.answers]
@@ -116,7 +120,7 @@ def batch_program(
     yield from _load(workspace, [needs_of(command) for command in commands])
     if workspace.queues.groups:
         yield from turns.load_claimed(workspace, commands)
-    workspace.added = added.places
+    workspace.added = {**places, **added.places}
     for position in left:
         work, workspace.position = works[position], position
         if type(work.command) in _GROUP_CHANGES:
@@ -362,45 +366,3 @@ def dispatch_program(
     yield from turns.take_turns(workspace)
     yield from _write(workspace, Sent())
     return workspace.outgoing()
-
-
-def is_held(queued_at: int, now_ms: int) -> bool:
-    """Tell whether an outbox row is held back. A claim moves its moment by a millisecond, never further."""
-    return queued_at > now_ms + CLAIMS_MS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlushResult:
-    """A page of what waits to be sent, and the earliest moment to which a timer was brought forward.
-
-    The next page of announcements begins behind `after_task`.
-    """
-
-    page: Outbox
-    after_task: str
-    deadline: int | None
-
-
-def flush_program(
-    now_ms: int, settings: EngineSettings, query: LoadOutbox, *, held: bool
-) -> Program[FlushResult]:
-    """Read a page of the outbox for those who listen now; what is held back for somebody new, only if `held`.
-
-    A task that was announced while nobody listened has a timer far ahead: it is brought forward, since the
-    announcement that leaves now may be lost like any other (T5).
-    """
-    workspace = Workspace(now_ms, settings)
-    page = yield from ask(query)
-    following = page.executes[-1].task_id if page.executes else query.after_task
-    if not held:
-        page = replace(page, executes=[row for row in page.executes if not is_held(row.queued_at, now_ms)])
-    soon = now_ms + settings.retry_timeout_ms
-    ids = [row.task_id for row in page.executes if row.group is not None]
-    if ids:
-        workspace.add_rows(ids, (yield from ask(LoadRows(ids=ids))))
-    for key in ids:
-        task = workspace.task(key)
-        if task is not None and task.state is TaskState.PENDING and (task.timer_at or 0) > soon:
-            workspace.move(with_timer(task, soon))
-    yield from _write(workspace, Sent())
-    return FlushResult(page=page, after_task=following, deadline=workspace.deadline())

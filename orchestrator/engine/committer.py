@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 from weakref import ref
@@ -26,7 +26,7 @@ from orchestrator.engine.parts import Parts
 from orchestrator.engine.shortcut import inserts_of
 from orchestrator.protocol import commands as c
 from orchestrator.store import InvalidRow, StoreError
-from orchestrator.store.port import AddingStore, PromptStore
+from orchestrator.store.abilities import AddingStore, PromptStore
 
 _log = structlog.get_logger(__name__)
 
@@ -160,37 +160,47 @@ class Committer:
     async def _commit(self, batch: list[_Waiting]) -> None:
         self._under_way, self._committing = batch, True
         try:
-            batch = await self._add(batch)
-            if batch or self._switchboard.has_sent():
-                await self._commit_rest(batch)
+            rest, places = await self._add(batch)
+            if rest or self._switchboard.has_sent():
+                await self._commit_rest(rest, places)
         finally:
             self._committing = False
 
-    async def _add(self, batch: list[_Waiting]) -> list[_Waiting]:
-        """Carry out what comes down to one statement with others, and return what is left of a batch."""
+    async def _add(self, batch: list[_Waiting]) -> tuple[list[_Waiting], dict[str, int]]:
+        """Carry out what comes down to one statement with others, and return what is left of a batch.
+
+        With it come the places in the rest before which what was added was asked for, by its id.
+        """
         if self._adding is None or len(batch) <= 1:
-            return batch
+            return batch, {}
         works = [work for work, _ in batch]
         inserts = inserts_of([work.command for work in works], self._settings.touch_ms)
         if not inserts:
-            return batch
+            return batch, {}
         started = perf_counter()
         try:
             promises = await self._adding.add(list(inserts.values()), self._clock.now_ms())
         except Exception as error:
             self._statistics.failed_batches += 1
             self._fail([batch[position] for position in inserts], error)
-            return [waiting for position, waiting in enumerate(batch) if position not in inserts]
+            return [waiting for position, waiting in enumerate(batch) if position not in inserts], {}
         added = {at: promise for at, promise in zip(inserts, promises, strict=True) if promise is not None}
         if added:
             self._observe(started, [works[position] for position in added])
             self._answer([batch[position] for position in added], result_of(works, added))
-        return [waiting for position, waiting in enumerate(batch) if position not in added]
+        rest: list[_Waiting] = []
+        places: dict[str, int] = {}
+        for position, waiting in enumerate(batch):
+            if position in added:
+                places[added[position].id] = len(rest)
+            else:
+                rest.append(waiting)
+        return rest, places
 
-    async def _commit_rest(self, batch: list[_Waiting]) -> None:
+    async def _commit_rest(self, batch: list[_Waiting], places: Mapping[str, int]) -> None:
         sent = self._switchboard.sent()
         try:
-            result = await self._run(batch, sent)
+            result = await self._run(batch, sent, places)
         except Exception as error:  # whatever it is, the others must not suffer for it
             await self._commit_singly(batch, error)
         else:
@@ -205,17 +215,17 @@ class Committer:
         _log.warning("batch failed, running its commands singly", commands=len(batch), error=str(error))
         for waiting in batch:
             try:
-                result = await self._run([waiting], Sent())
+                result = await self._run([waiting], Sent(), {})
             except Exception as single:
                 self._fail([waiting], single)
             else:
                 self._answer([waiting], result)
 
-    async def _run(self, batch: list[_Waiting], sent: Sent) -> BatchResult:
+    async def _run(self, batch: list[_Waiting], sent: Sent, places: Mapping[str, int]) -> BatchResult:
         works = [work for work, _ in batch]
         started = perf_counter()
         result = await self._store.run(
-            lambda now_ms: batch_program(now_ms, works, self._settings, sent), self._clock.now_ms()
+            lambda now_ms: batch_program(now_ms, works, self._settings, sent, places), self._clock.now_ms()
         )
         self._observe(started, works)
         return result

@@ -13,9 +13,10 @@ from dataclasses import replace
 import structlog
 
 from orchestrator.domain.address import PollAddress
-from orchestrator.engine.batch import FlushResult, dispatch_program, flush_program, is_held
+from orchestrator.engine.batch import dispatch_program
 from orchestrator.engine.delivery import Connection
 from orchestrator.engine.faults import trace_of
+from orchestrator.engine.flushing import FlushResult, flush_program, is_held
 from orchestrator.engine.outgoing import Outgoing, outgoing_of, waiting_of
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.validation import address_of

@@ -11,9 +11,9 @@ it; ids compare by code point; two programs never interleave on the same promise
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -381,29 +381,5 @@ class Store(Protocol):
         `make_program` is given the transaction's time in Unix milliseconds: `now_ms`, or the time of a
         database that several engines share. Whatever the program raises comes out after a rollback;
         StoreError if the store failed, InvalidRow if a value cannot be stored.
-        """
-        ...
-
-
-@runtime_checkable
-class AddingStore(Store, Protocol):
-    """A store that can add many promises by one statement, beside its programs."""
-
-    async def add(self, inserts: Sequence[Insert], now_ms: int) -> list[PromiseRecord | None]:
-        """Add each as `Insert` says; return, once that is durable, a record, or None where nothing was done.
-
-        Raises StoreError where nobody knows what was done.
-        """
-        ...
-
-
-@runtime_checkable
-class PromptStore(Store, Protocol):
-    """A store that can drive a program within the caller's turn of the loop where that takes no time."""
-
-    def run_at_once(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T | None:
-        """Do what `run` does, or return None, having done nothing, if it might keep the loop waiting.
-
-        For programs whose result is never None.
         """
         ...

@@ -17,7 +17,8 @@ from orchestrator import Context, Orchestrator, PromiseCanceled
 from orchestrator.engine import Engine, EngineSettings
 from orchestrator.protocol import commands as c
 from orchestrator.store import Store, open_store
-from orchestrator.store.port import Program, PromptStore, Write
+from orchestrator.store.abilities import PromptStore
+from orchestrator.store.port import Program, Write
 from orchestrator.transport.local import LocalTransport
 from tests.acceptance.killing import Killer, KillingTransport, KillPoint
 
