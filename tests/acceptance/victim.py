@@ -107,7 +107,7 @@ class Harness:
         self._wrap(Connection, "batch", lambda _, requests: self._asked([each for each, _ in requests]))
         for method in CURSOR_METHODS:
             self._wrap(SqliteCursorStore, method, lambda *_, method=method: f"store {method}")
-        self._wrap(Committer, "_run", lambda _, batch, sent: self._batch(work for work, _ in batch))
+        self._wrap(Committer, "_run", lambda _, batch, *__: self._batch(work for work, _ in batch))
         self._wrap_commits_at_once()
         self._open_transactions()
         self._observe_steps()
