@@ -36,7 +36,7 @@ class Jobs:
         return bool(self._tasks)
 
     def start(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a job."""
+        """Run a job. Raises CancelledError where the worker has just ended."""
         self._begin(self._tasks, job)
 
     def watch_remote(self) -> None:
@@ -51,7 +51,10 @@ class Jobs:
             for promise_id in execution.awaited_ids():
                 if promise_id not in self._listened:
                     self._listened.add(promise_id)
-                    self._begin(self._listening, partial(execution.listen, promise_id))
+                    try:
+                        self._begin(self._listening, partial(execution.listen, promise_id))
+                    except asyncio.CancelledError:
+                        return
         self.watch_remote()
 
     def cancel(self) -> None:
@@ -67,7 +70,14 @@ class Jobs:
             await asyncio.wait(left)
 
     def _begin(self, tasks: set[asyncio.Task[None]], job: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        tasks.add(self._group.create_task(self._guarded(tasks, job)))
+        guarded = self._guarded(tasks, job)
+        try:
+            task = self._group.create_task(guarded)
+        except RuntimeError as error:
+            # The group has cancelled all that runs in it, and this execution has not paused since.
+            guarded.close()
+            raise asyncio.CancelledError from error
+        tasks.add(task)
 
     async def _guarded(
         self, tasks: set[asyncio.Task[None]], job: Callable[[], Coroutine[Any, Any, None]]
