@@ -25,6 +25,7 @@ from orchestrator.store.port import Changes, Program, Query, Row
 from orchestrator.store.postgres_connections import Connection
 from orchestrator.store.postgres_groups import Remembered
 from orchestrator.store.postgres_locks import LOCKS_MAX, key_of
+from orchestrator.store.postgres_parts import if_unchanged
 from orchestrator.store.postgres_writes import ids_of, statements_of
 from orchestrator.store.rows import PROMISE_COLUMNS, TASK_COLUMNS, promise_of, task_of
 
@@ -175,7 +176,7 @@ class Optimistic:
         )
         parts = [part for parts in statements for part in parts]
         values = [value for _, values in parts for value in values]
-        text = sql.if_unchanged(tuple((text, len(values)) for text, values in parts))
+        text = if_unchanged(tuple((text, len(values)) for text, values in parts))
         self.writing = True
         if not await connection.fetchval(text, *given, *values):
             raise Conflict

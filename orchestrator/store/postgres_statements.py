@@ -1,14 +1,13 @@
 """The statements of the PostgreSQL store, as text for the driver's prepared statements.
 
 Lists travel as arrays (`= ANY($1)`, `unnest`), so that a text never depends on how many there are and each
-connection prepares it once. What one program writes is put together from parts, of which none touches a row
-of another.
+connection prepares it once. What programs write is told in `postgres_parts`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -24,19 +23,17 @@ from orchestrator.store.rows import (
 )
 from orchestrator.store.schema import OPEN_MEMBER as _OPEN_MEMBER
 from orchestrator.store.schema import (
-    callbacks,
-    listeners,
     metadata,
-    outbox_executes,
-    outbox_unblocks,
     promises,
-    schedules,
-    tasks,
-    tree_endings,
 )
 from orchestrator.store.search import IMPLIED_COLUMNS, INDEXED_TAGS
 
 _ARRAYS = {str: "text[]", int: "bigint[]", bool: "boolean[]"}
+
+
+def array_type(column: sa.Column[Any]) -> str:
+    """Return the type of an array of a column's values."""
+    return _ARRAYS[column.type.python_type]
 
 
 def _columns(prefix: str, names: Sequence[str]) -> str:
@@ -77,7 +74,6 @@ READ = f"""
     WHERE p.id = ANY($1::text[] || ARRAY(SELECT awaiter FROM callbacks WHERE awaited = ANY($2::text[])))
 """  # noqa: S608
 """See postgres_optimistic: one row of what is no promise, then the promises, their tasks and marks."""
-_UNCHANGED = f"dao_scorer_unchanged({WHOLE_STORE}, {', '.join(f'${number}' for number in range(1, 10))})"
 LOAD_WAITERS = """
     SELECT awaited, awaiter, true FROM callbacks WHERE awaited = ANY($1::text[])
     UNION ALL
@@ -241,50 +237,7 @@ CLAIM_UNBLOCKS = f"""
 """  # noqa: S608
 NOTIFY = "SELECT pg_notify($1, p) FROM unnest($2::text[]) AS p"
 
-# -- what is removed
-
-REMOVE_UNBLOCKS_BEFORE = "DELETE FROM outbox_unblocks WHERE queued_at < {}::bigint AND {sure}"
-REMOVE_EXECUTES_SENT = """DELETE FROM outbox_executes e USING unnest({}::text[], {}::bigint[])
-    AS k (task_id, sent_at) WHERE e.task_id = k.task_id AND e.queued_at <= k.sent_at AND {sure}"""
-REMOVE_EXECUTES = "DELETE FROM outbox_executes WHERE task_id = ANY({}::text[]) AND {sure}"
-REMOVE_UNBLOCKS = """DELETE FROM outbox_unblocks u USING unnest({}::text[], {}::text[])
-    AS k (promise_id, address) WHERE u.promise_id = k.promise_id AND u.address = k.address AND {sure}"""
-REMOVE_CALLBACKS_OF_AWAITED = "DELETE FROM callbacks WHERE awaited = ANY({}::text[]) AND {sure}"
-REMOVE_CALLBACKS_OF_AWAITER = "DELETE FROM callbacks WHERE awaiter = ANY({}::text[]) AND {sure}"
-REMOVE_SCHEDULES = "DELETE FROM schedules WHERE id = ANY({}::text[]) AND {sure}"
-REMOVE_ENDINGS = "DELETE FROM tree_endings WHERE id = ANY({}::text[]) AND {sure}"
-REMOVE_NEWS = "DELETE FROM outbox_unblocks WHERE promise_id = ANY({}::text[]) AND {sure}"
-REMOVE_TASKS = "DELETE FROM tasks WHERE id = ANY({}::text[]) AND {sure}"
-REMOVE_PROMISES = "DELETE FROM promises WHERE id = ANY({}::text[]) AND {sure}"
-REMOVE_LISTENERS = "DELETE FROM listeners WHERE promise_id = ANY({}::text[]) AND {sure}"
-
-# -- what is put
-
-
-def _arrays(table: sa.Table, columns: Sequence[str]) -> str:
-    return ", ".join(f"{{}}::{_ARRAYS[table.c[name].type.python_type]}" for name in columns)
-
-
-def _insert(table: sa.Table, columns: Sequence[str]) -> str:
-    names = ", ".join(columns)
-    return (
-        f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({_arrays(table, columns)}) WHERE {{sure}}"  # noqa: S608
-    )
-
-
-def _upsert(table: sa.Table, columns: Sequence[str]) -> str:
-    keys = [column.name for column in table.primary_key]
-    changed = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in keys)
-    action = f"UPDATE SET {changed}" if changed else "NOTHING"
-    return f"{_insert(table, columns)} ON CONFLICT ({', '.join(keys)}) DO {action}"
-
-
-INSERT_PROMISES = _insert(promises, PROMISE_ALL_COLUMNS)
-SETTLE_PROMISES = """UPDATE promises p SET state = k.state, value_headers = k.value_headers,
-    value_data = k.value_data, settled_at = k.settled_at
-    FROM unnest({}::text[], {}::text[], {}::text[], {}::bigint[], {}::text[])
-    AS k (state, value_headers, value_data, settled_at, id) WHERE p.id = k.id AND {sure}"""
-
+# -- what is added by one statement alone
 
 _NEXT = len(PROMISE_ALL_COLUMNS) + 1
 """The first parameter behind those of a promise's row: now, or null for the database's; then two locks."""
@@ -293,7 +246,7 @@ _STAMPED = {
     "settled_at": "CASE WHEN $10::bigint IS NOT NULL THEN o.now END",
 }
 _GIVEN = ", ".join(
-    _STAMPED.get(name, f"${place}::{_ARRAYS[promises.c[name].type.python_type].removesuffix('[]')}")
+    _STAMPED.get(name, f"${place}::{array_type(promises.c[name]).removesuffix('[]')}")
     for place, name in enumerate(PROMISE_ALL_COLUMNS, 1)
 )
 _LOCKED = f"""
@@ -319,7 +272,7 @@ _HELD = f""", held AS MATERIALIZED (
     )"""  # noqa: S608
 _LOCKED_TWO = _LOCKED.format(locks=f"AND pg_try_advisory_xact_lock(${_NEXT + 2}::bigint)")
 INSERT_PROMISE_FENCED = f"{_LOCKED_TWO}{_HELD}{_ADD.format(source='held')}"
-_ALL_TYPES = [_ARRAYS[promises.c[name].type.python_type] for name in PROMISE_ALL_COLUMNS]
+_ALL_TYPES = [array_type(promises.c[name]) for name in PROMISE_ALL_COLUMNS]
 _FENCE = {"lock": "bigint[]", "fence_lock": "bigint[]", "fence": "text[]", "version": "bigint[]"}
 _ALL = ", ".join(f"${place}::{each}" for place, each in enumerate([*_ALL_TYPES, *_FENCE.values()], 1))
 _STAMPED_ALL = {
@@ -348,40 +301,3 @@ INSERT_PROMISES_IF_ABSENT = f"""
     ON CONFLICT (id) DO NOTHING RETURNING id, coalesce(settled_at, created_at)
 """  # noqa: S608
 """The same for many at once; each that stands against nothing is added."""
-PUT_TASKS = _upsert(tasks, TASK_COLUMNS)
-PUT_CALLBACKS = _upsert(callbacks, ("awaited", "awaiter"))
-PUT_LISTENERS = _upsert(listeners, ("promise_id", "address"))
-PUT_EXECUTES = _upsert(outbox_executes, ("task_id", "version", "address", "poll_group", "queued_at"))
-PUT_SCHEDULES = _upsert(schedules, SCHEDULE_COLUMNS)
-PUT_ENDINGS = _upsert(tree_endings, ENDING_COLUMNS)
-PUT_UNBLOCKS = _upsert(outbox_unblocks, ("promise_id", "address", "poll_group", "queued_at"))
-
-
-Parts = tuple[tuple[str, int], ...]
-"""Texts of parts, each with so many places for parameters."""
-
-
-@lru_cache(maxsize=512)
-def combined(parts: Parts) -> str:
-    """Return one statement that carries out several."""
-    *head, last = _numbered(parts, 1, "true")
-    if not head:
-        return last
-    return f"WITH {_named(head)} {last}"
-
-
-@lru_cache(maxsize=512)
-def if_unchanged(parts: Parts) -> str:
-    """Return one statement that carries out several if what was read still holds; answers whether."""
-    named = _named(_numbered(parts, _UNCHANGED.count("$") + 1, "(SELECT yes FROM sure)"))
-    return f"WITH sure AS MATERIALIZED (SELECT {_UNCHANGED} AS yes), {named} SELECT yes FROM sure"  # noqa: S608
-
-
-def _numbered(parts: Parts, first: int, sure: str) -> Iterator[str]:
-    for text, places in parts:
-        yield text.format(*(f"${number}" for number in range(first, first + places)), sure=sure)
-        first += places
-
-
-def _named(texts: Iterable[str]) -> str:
-    return ", ".join(f"part_{number} AS ({text})" for number, text in enumerate(texts))

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from orchestrator.store import postgres_statements as sql
+from orchestrator.store import postgres_parts as sql
 from orchestrator.store.port import Changes
 from orchestrator.store.postgres_connections import Connection
 from orchestrator.store.rows import ending_row, promise_row, schedule_row, settled_row, task_row
 
 Part = tuple[str, Sequence[Any]]
 """A statement's text with the values of its parameters."""
+Rows = Sequence[Sequence[Any]]
 
 
 async def write(connection: Connection, changes: Changes) -> None:
@@ -29,9 +30,17 @@ async def write(connection: Connection, changes: Changes) -> None:
 
 def statements_of(changes: Changes) -> list[list[Part]]:
     """Return the parts of each statement, in order; what is written of groups is not among them."""
-    removals, puts = ([part for part in parts if part[1]] for parts in (_removals(changes), _puts(changes)))
+    removals = [part for part in _removals(changes) if part[1]]
+    puts = _parts_of([(text, rows) for text, rows in _puts(changes) if rows])
     together = [[*removals, *puts]] if _independent(changes) else [removals, puts]
     return [parts for parts in together if parts]
+
+
+def _parts_of(puts: Sequence[tuple[sql.Put, Rows]]) -> list[Part]:
+    """Return the parts that put rows: either form for all, as each mixture of both would be a text more."""
+    if all(len(rows) == 1 for _, rows in puts):
+        return [(text.one, rows[0]) for text, rows in puts]
+    return [(text.many, columns_of(rows)) for text, rows in puts]
 
 
 def _independent(changes: Changes) -> bool:
@@ -75,18 +84,20 @@ def _removals(changes: Changes) -> Iterable[Part]:
         yield statement, _list(changes.promises_removed)
 
 
-def _puts(changes: Changes) -> Iterable[Part]:
-    yield sql.INSERT_PROMISES, columns_of([promise_row(each) for each in changes.promises_created])
-    yield sql.SETTLE_PROMISES, columns_of([settled_row(each) for each in changes.promises_settled])
-    yield sql.PUT_TASKS, columns_of([task_row(each) for each in changes.tasks])
-    yield sql.PUT_CALLBACKS, columns_of(changes.callbacks_added)
-    yield sql.PUT_LISTENERS, columns_of(changes.listeners_added)
+def _puts(changes: Changes) -> Iterable[tuple[sql.Put, Rows]]:
+    yield sql.INSERT_PROMISES, [promise_row(each) for each in changes.promises_created]
+    yield sql.SETTLE_PROMISES, [settled_row(each) for each in changes.promises_settled]
+    yield sql.PUT_TASKS, [task_row(each) for each in changes.tasks]
+    yield sql.PUT_CALLBACKS, changes.callbacks_added
+    yield sql.PUT_LISTENERS, changes.listeners_added
     executes = [(e.task_id, e.version, e.address, e.group, e.queued_at) for e in changes.executes_queued]
-    yield sql.PUT_EXECUTES, columns_of(sorted(executes))
-    unblocks = [(u.promise_id, u.address, u.group, u.queued_at) for u in changes.unblocks_queued]
-    yield sql.PUT_UNBLOCKS, columns_of(sorted(unblocks))
-    yield sql.PUT_ENDINGS, columns_of([ending_row(each) for each in changes.endings])
-    yield sql.PUT_SCHEDULES, columns_of([schedule_row(each) for each in changes.schedules])
+    yield sql.PUT_EXECUTES, sorted(executes)
+    yield (
+        sql.PUT_UNBLOCKS,
+        sorted((u.promise_id, u.address, u.group, u.queued_at) for u in changes.unblocks_queued),
+    )
+    yield sql.PUT_ENDINGS, [ending_row(each) for each in changes.endings]
+    yield sql.PUT_SCHEDULES, [schedule_row(each) for each in changes.schedules]
 
 
 def _list(values: Sequence[str]) -> Sequence[Any]:

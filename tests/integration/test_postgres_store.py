@@ -23,6 +23,7 @@ from tests.postgres_server import Server, server
 
 asyncpg = pytest.importorskip("asyncpg", reason="the extra `postgres` is not installed")
 from orchestrator.store import postgres_groups  # noqa: E402
+from orchestrator.store import postgres_parts as parts  # noqa: E402
 from orchestrator.store import postgres_statements as statements  # noqa: E402
 from orchestrator.store.postgres import PostgresStore  # noqa: E402
 from orchestrator.store.postgres_connections import Connections  # noqa: E402
@@ -181,13 +182,16 @@ async def test_ids_compare_by_code_point(postgres_url: str) -> None:
 
 
 def _texts() -> Iterator[tuple[str, str]]:
-    for name, value in {**vars(statements), **vars(postgres_groups)}.items():
+    for name, value in {**vars(statements), **vars(parts), **vars(postgres_groups)}.items():
         if not name.isupper() or name.startswith("_") or name.endswith(("_COLUMNS", "_TAGS", "QUERIES")):
             continue
-        if isinstance(value, dict):
+        if isinstance(value, parts.Put):
+            for form, text in value._asdict().items():
+                yield f"{name}_{form}", parts.combined(((text, text.count("{}")),))
+        elif isinstance(value, dict):
             yield from ((f"{name}_{key}", text) for key, text in value.items())
         elif isinstance(value, str) and "{}" in value:
-            yield name, statements.combined(((value, value.count("{}")),))
+            yield name, parts.combined(((value, value.count("{}")),))
         elif isinstance(value, str):
             yield name, value
 
