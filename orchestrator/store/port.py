@@ -51,12 +51,14 @@ def ask(query: Query[T]) -> Generator[Query[Any], Any, T]:
 class LoadRows(Query[list[Row]]):
     """The promises of these ids that exist, in no order.
 
-    `settling`: of which LoadChain will most likely be asked, so that a store may load both at once. `new`:
-    most likely none of them exists, so that a store may write first and look then.
+    `settling`: of which LoadChain will most likely be asked, so that a store may load both at once;
+    `preloading`: of which LoadPreloads. `new`: most likely none of them exists, so that a store may write
+    first and look then.
     """
 
     ids: list[str]
     settling: list[str] = field(default_factory=list)
+    preloading: list[str] = field(default_factory=list)
     new: bool = False
 
 

@@ -4,10 +4,11 @@ Why that is right beside transactions that lock, read, decide and write (`postgr
 one snapshot, of which every row carries a mark (`xmin`, the transaction that wrote it). The statement that
 writes begins with the function `dao_scorer_unchanged`, which takes the same locks as a transaction would and
 then looks again: at the marks, at what was absent, at who waits for what is settled, at what is set about
-groups, at the time. Its statements see what others committed until the locks were held, and after that
-nobody commits anything of these promises. So the decision is the one that would have been made under the
-locks; where anything differs nothing is written, and a transaction decides. What the parts of the statement
-see is older than the locks, but not other: the same rows were looked at before and after it began.
+groups, at the time; then `dao_scorer_childless`, where a preload was empty, whether it still is. Their
+statements see what others committed until the locks were held, and after that nobody commits anything of
+these promises. So the decision is the one that would have been made under the locks; where anything differs
+nothing is written, and a transaction decides. What the parts of the statement see is older than the locks,
+but not other: the same rows were looked at before and after it began.
 
 Who only reads needs no locks: the snapshot is what was true at that moment. And who most likely finds
 nothing, because he creates, need not read: that nothing was there is looked at when it is written.
@@ -65,6 +66,8 @@ class Optimistic:
         self._marks = dict[str, tuple[int | None, int | None]].fromkeys(first.ids, _ABSENT)
         self._callbacks: list[tuple[str, str]] = []
         self._listeners: list[tuple[str, str]] = []
+        self._childless: list[str] = []
+        self._answered_childless: list[str] = []
         self._revision = 0
 
     async def run(self, connection: Connection, make_program: Callable[[int], Program[T]]) -> T:
@@ -116,10 +119,10 @@ class Optimistic:
 
     async def _read(self, connection: Connection) -> int:
         """Read the rows and who waits for those that may settle, and return the time."""
-        now_ms = 0
-        for record in await connection.fetch(sql.READ, self._first.ids, self._first.settling):
+        now_ms, first = 0, self._first
+        for record in await connection.fetch(sql.READ, first.ids, first.settling, first.preloading):
             if record[0] is None:
-                now_ms, self._revision, callbacks, listeners = record[_HEAD_AT:]
+                now_ms, self._revision, callbacks, listeners, self._childless = record[_HEAD_AT:]
                 self._callbacks = [(awaited, awaiter) for awaited, awaiter in callbacks]
                 self._listeners = [(promise_id, address) for promise_id, address in listeners]
             else:
@@ -142,6 +145,9 @@ class Optimistic:
                 return self._rows_of(query.ids)
             case port.LoadChain() if set(query.ids) <= set(self._first.settling):
                 return self._chain_of(query.ids)
+            case port.LoadPreloads() if set(self._childless) >= {key for key, _ in query.keys}:
+                self._answered_childless = [key for key, _ in query.keys]
+                return {key: [] for key in self._answered_childless}
             case LoadLimits() if self._revision == self._remembered.revision:
                 return self._remembered.limits
             case _:
@@ -163,6 +169,7 @@ class Optimistic:
         if len(statements) > 1 or len(keys) > LOCKS_MAX or not _told_here(changes, self._marks.keys()):
             raise Conflict
         promises, tasks = zip(*self._marks.values(), strict=True)
+        childless = self._answered_childless
         given = (
             sorted(keys),
             until_ms,
@@ -173,10 +180,12 @@ class Optimistic:
             self._first.settling,
             list(map(list, self._callbacks)),  # the driver takes tuples for rows
             list(map(list, self._listeners)),
+            *([childless] if childless else []),
         )
         parts = [part for parts in statements for part in parts]
         values = [value for _, values in parts for value in values]
-        text = if_unchanged(tuple((text, len(values)) for text, values in parts))
+        texts = tuple((text, len(values)) for text, values in parts)
+        text = if_unchanged(texts, childless=bool(childless))
         self.writing = True
         if not await connection.fetchval(text, *given, *values):
             raise Conflict

@@ -94,7 +94,11 @@ PUT_UNBLOCKS = _upsert(outbox_unblocks, ("promise_id", "address", "poll_group", 
 
 # -- together
 
-_UNCHANGED = f"dao_scorer_unchanged({WHOLE_STORE}, {', '.join(f'${number}' for number in range(1, 10))})"
+_SEEN = 9
+_UNCHANGED = (
+    f"dao_scorer_unchanged({WHOLE_STORE}, {', '.join(f'${number}' for number in range(1, _SEEN + 1))})"
+)
+_AND_CHILDLESS = f"CASE WHEN {_UNCHANGED} THEN dao_scorer_childless(${_SEEN + 1}) ELSE false END"
 Parts = tuple[tuple[str, int], ...]
 """Texts of parts, each with so many places for parameters."""
 
@@ -109,10 +113,14 @@ def combined(parts: Parts) -> str:
 
 
 @lru_cache(maxsize=512)
-def if_unchanged(parts: Parts) -> str:
-    """Return one statement that carries out several if what was read still holds; answers whether."""
-    named = _named(_numbered(parts, _UNCHANGED.count("$") + 1, "(SELECT yes FROM sure)"))
-    return f"WITH sure AS MATERIALIZED (SELECT {_UNCHANGED} AS yes), {named} SELECT yes FROM sure"  # noqa: S608
+def if_unchanged(parts: Parts, *, childless: bool) -> str:
+    """Return one statement that carries out several if what was read still holds; answers whether.
+
+    With `childless` the first parameter behind what was read names promises that had no children.
+    """
+    condition = _AND_CHILDLESS if childless else _UNCHANGED
+    named = _named(_numbered(parts, _SEEN + 1 + childless, "(SELECT yes FROM sure)"))
+    return f"WITH sure AS MATERIALIZED (SELECT {condition} AS yes), {named} SELECT yes FROM sure"  # noqa: S608
 
 
 def _numbered(parts: Parts, first: int, sure: str) -> Iterator[str]:

@@ -65,11 +65,18 @@ _WAITING = """
     ARRAY(SELECT ARRAY[promise_id, address] FROM listeners WHERE promise_id = ANY($2::text[])
         ORDER BY promise_id, address)
 """
+_CHILDLESS = """
+    ARRAY(SELECT k.id FROM promises k WHERE k.id = ANY($3::text[])
+        AND NOT EXISTS (SELECT FROM promises b WHERE b.branch = coalesce(k.branch, k.id) AND b.id <> k.id)
+        AND NOT EXISTS (SELECT FROM promises b WHERE b.branch = k.id AND b.id <> k.id)
+        AND NOT EXISTS (SELECT FROM promises c WHERE c.parent = k.id AND c.id <> k.id))
+"""
+"""Those of $3 whose preload is empty; what only may have children is left out as well."""
 _NULLS = ", ".join(["NULL"] * (len(PROMISE_COLUMNS) + len(TASK_COLUMNS) + 2))
 READ = f"""
-    SELECT {_NULLS}, {_NOW}, ({LOAD_REVISION}), {_WAITING}
+    SELECT {_NULLS}, {_NOW}, ({LOAD_REVISION}), {_WAITING}, {_CHILDLESS}
     UNION ALL
-    SELECT {_PROMISE}, {_TASK}, p.xmin, t.xmin, NULL, NULL, NULL, NULL
+    SELECT {_PROMISE}, {_TASK}, p.xmin, t.xmin, NULL, NULL, NULL, NULL, NULL
     FROM promises p LEFT JOIN tasks t ON t.id = p.id
     WHERE p.id = ANY($1::text[] || ARRAY(SELECT awaiter FROM callbacks WHERE awaited = ANY($2::text[])))
 """  # noqa: S608

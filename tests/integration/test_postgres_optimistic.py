@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.domain import tags as tag
 from orchestrator.domain.errors import Unavailable
 from orchestrator.domain.promise import PromiseState
 from orchestrator.engine import EngineSettings, ManualClock
@@ -20,11 +21,13 @@ from orchestrator.protocol import commands as c
 from orchestrator.protocol import groups as g
 from orchestrator.store.port import Changes, LoadRows, Program, Write, ask
 from tests.engine_world import (
+    FAR,
     GROUP,
     RESOLVED,
     TARGET,
     Ear,
     World,
+    acquire,
     claim,
     create,
     fence,
@@ -127,7 +130,7 @@ async def test_no_transaction_is_opened(
         await w.do(fence("a", 1, create("a:1", target=TARGET)))
         await w.do(c.PromiseRegisterListener(awaited="a", address=CLIENT))
         await w.do(suspend("a", 1, "a:1"))
-        await w.do(bare("a:1", 0, "w2"))
+        await w.do(acquire("a:1", 0, "w2"))
         await w.do(c.TaskHeartbeat(pid="w2", tasks=[c.TaskReference(id="a:1", version=1)]))
         await w.do(fulfill("a:1", 1))
         assert (await w.task("a")).resumes == 1
@@ -161,6 +164,26 @@ MEANWHILE: dict[str, tuple[list[c.Command[Any]], list[c.Command[Any]], c.Command
         [create("r:1"), create("r:2"), claim("r"), suspend("r", 1, "r:1", "r:2")],
         [settle("r:2"), bare("r", 1, "w2")],
         settle("r:1"),
+    ),
+    "a child in its branch": (
+        [create("p", target=TARGET)],
+        [c.PromiseCreate(id="p:1", timeout_at=FAR, tags={tag.BRANCH: "p"})],
+        acquire("p", 0),
+    ),
+    "a child in a branch of its own": (
+        [create("p", target=TARGET)],
+        [c.PromiseCreate(id="p:1", timeout_at=FAR, tags={tag.BRANCH: "p:1", tag.PARENT: "p"})],
+        acquire("p", 0),
+    ),
+    "another in its branch": (
+        [c.PromiseCreate(id="p:1", timeout_at=FAR, tags={tag.BRANCH: "p", tag.TARGET: TARGET})],
+        [c.PromiseCreate(id="p:2", timeout_at=FAR, tags={tag.BRANCH: "p"})],
+        acquire("p:1", 0),
+    ),
+    "a child in a branch of its parent's name": (
+        [c.PromiseCreate(id="p:1", timeout_at=FAR, tags={tag.BRANCH: "p", tag.TARGET: TARGET})],
+        [c.PromiseCreate(id="p:1.1", timeout_at=FAR, tags={tag.BRANCH: "p:1", tag.PARENT: "p:1"})],
+        acquire("p:1", 0),
     ),
     "limited": ([], [g.GroupSet(id=GROUP, concurrency=1)], create("p", target=TARGET)),
 }
@@ -298,7 +321,7 @@ async def test_more_promises_than_locks_are_left_to_a_transaction(
         assert [await one.state(key) for key in (ids[0], ids[-1])] == [PromiseState.PENDING] * 2
 
 
-async def test_the_function_scans_no_table(postgres_url: str) -> None:
+async def test_the_functions_scan_no_table(postgres_url: str) -> None:
     """By the server's own count, whatever it plans."""
     async with two(postgres_url) as (one, _):
         await one.do(create("p"))
@@ -311,6 +334,7 @@ async def test_the_function_scans_no_table(postgres_url: str) -> None:
         call = f"SELECT dao_scorer_unchanged({WHOLE_STORE}, $1, $2, $3, $4, $5, $6, $7, $8, $9)"
         given = ([key_of("p")], None, 0, ["p"], [mark], [None], ["p"], [], [])
         assert await connection.fetchval(call, *given)
+        assert await connection.fetchval("SELECT dao_scorer_childless($1)", ["p"])
     await connection.execute("SELECT pg_stat_force_next_flush()")
     assert await connection.fetchval(counts) == before
     await connection.close()
