@@ -26,7 +26,7 @@ from orchestrator.store.maintenance_checks import (
     examples_of,
     unsound,
 )
-from orchestrator.store.migration import check_revision, revision_of, upgrade_file
+from orchestrator.store.migration import check_revision, prepare_file, revision_of
 from orchestrator.store.opening import POSTGRES
 from orchestrator.store.ownership import Ownership
 from orchestrator.store.schema import HEAD
@@ -62,15 +62,10 @@ async def upgrade(url: str) -> Upgraded:
 
 def _upgrade_file(path: Path) -> Upgraded:
     inspect_file(path)
-    with _owned(path):
-        with closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)) as connection, _told(path):
-            before = revision_of(connection, str(path))
-            due = check_revision(before, str(path))
-            if due:
-                connection.execute("PRAGMA journal_mode = WAL")
-        if due:
-            with _told(path):
-                upgrade_file(path)
+    with _owned(path), closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)) as connection, _told(path):
+        before = revision_of(connection, str(path))
+        if check_revision(before, str(path)):
+            prepare_file(connection, path, before)
     return Upgraded(before=before, after=HEAD)
 
 

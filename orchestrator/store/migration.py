@@ -1,7 +1,8 @@
 """Brings a database to the newest revision, and refuses one that is newer than this program.
 
-Alembic is configured here, in code, and imported only when there is something to do: a store that is up
-to date opens without it.
+Alembic is configured here, in code, and imported only when there is something to upgrade: a store that is up
+to date opens without it, and a new SQLite file is given the tables as they are declared, which is the same
+(a test compares) in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -12,11 +13,17 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from orchestrator.store.errors import StoreError
-from orchestrator.store.schema import HEAD
+from orchestrator.store.schema import HEAD, metadata
 
 _SCRIPTS = Path(__file__).parent / "migrations"
-_KNOWN = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", HEAD})
+_KNOWN = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", HEAD})
 """The revisions from which this program can upgrade, its own included; a test compares with the scripts."""
+_CREATE_VERSION = """
+    CREATE TABLE IF NOT EXISTS alembic_version (
+        version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+    )
+"""
+"""As Alembic creates it."""
 
 
 def revision_of(connection: sqlite3.Connection, name: str) -> str | None:
@@ -47,6 +54,34 @@ def check_revision(revision: str | None, name: str) -> bool:
             "upgrade dao-scorer, or use another store"
         )
     return revision != HEAD
+
+
+def prepare_file(connection: sqlite3.Connection, path: Path, revision: str | None) -> None:
+    """Bring a SQLite file to HEAD from a revision, or from nothing. The caller owns the file."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    if revision is not None:
+        upgrade_file(path)
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        create_tables(connection)
+        connection.execute(_CREATE_VERSION)
+        connection.execute("INSERT INTO alembic_version VALUES (?)", (HEAD,))
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite ends some by itself, where the disk is full
+            connection.execute("ROLLBACK")
+        raise
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Create everything that is declared in a database that holds nothing."""
+
+    def carry_out(statement: sa.ClauseElement, *_: object) -> None:
+        connection.execute(str(statement.compile(dialect=mock.dialect)))
+
+    mock = sa.create_mock_engine("sqlite://", carry_out)
+    metadata.create_all(mock, checkfirst=False)
 
 
 def upgrade_file(path: Path) -> None:

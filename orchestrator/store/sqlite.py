@@ -19,12 +19,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
-import sqlalchemy as sa
 import structlog
 
-from orchestrator.store import schema
 from orchestrator.store.errors import InvalidRow, StoreError
-from orchestrator.store.migration import check_revision, revision_of, upgrade_file
+from orchestrator.store.migration import check_revision, create_tables, prepare_file, revision_of
 from orchestrator.store.ownership import Ownership
 from orchestrator.store.port import Insert, InsertAll, Program, Query
 from orchestrator.store.sqlite_groups import Connection, forget_limits
@@ -115,10 +113,9 @@ class SqliteStore:
         )
         try:
             if self._path is None:
-                _create_schema(connection)
-            elif check_revision(revision_of(connection, self._name), self._name):
-                connection.execute("PRAGMA journal_mode = WAL")
-                upgrade_file(self._path)
+                create_tables(connection)  # a database in memory has no past to migrate from
+            elif check_revision(revision := revision_of(connection, self._name), self._name):
+                prepare_file(connection, self._path, revision)
             for pragma in _PRAGMAS:
                 connection.execute(pragma)
             connection.execute("BEGIN IMMEDIATE")
@@ -262,15 +259,6 @@ def _drive(connection: sqlite3.Connection, program: Program[T], query: Query[Any
     except StopIteration as stop:
         result: T = stop.value
         return result
-
-
-def _create_schema(connection: sqlite3.Connection) -> None:
-    # A database in memory has no past to migrate from.
-    def carry_out(statement: sa.ClauseElement, *_: object) -> None:
-        connection.execute(str(statement.compile(dialect=mock.dialect)))
-
-    mock = sa.create_mock_engine("sqlite://", carry_out)
-    schema.metadata.create_all(mock, checkfirst=False)
 
 
 def _identity_of(path: Path | None) -> tuple[int, int] | None:

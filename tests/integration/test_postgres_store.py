@@ -435,6 +435,7 @@ async def test_a_lost_commit_is_not_repeated(postgres_url: str, monkeypatch: pyt
     """Nobody knows whether it was carried out: to run its commands again could refuse what was granted."""
     async with world(postgres_url) as w:
         await w.do(create("p", target=TARGET))
+        await w.do(create("p:1", branch="p"))  # a preload that is not empty wants a transaction
         execute = asyncpg.Connection.execute
 
         async def cut(connection: Any, query: str, *values: Any, **options: Any) -> Any:

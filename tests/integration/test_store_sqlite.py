@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from orchestrator.store import (
     StoreError,
     group_statements,
     lineage_statements,
+    maintenance,
     open_store,
     schema,
     sqlite_gauges,
@@ -191,19 +192,36 @@ async def test_a_closed_store_says_so(tmp_path: Path) -> None:
 # -- schema
 
 
-def test_migrations_make_the_schema_that_the_code_declares(tmp_path: Path) -> None:
+async def test_a_new_file_is_what_all_migrations_would_have_made(tmp_path: Path) -> None:
+    """The tables are created as they are declared; a file of an earlier version comes by its migrations."""
     upgrade_file(tmp_path / "migrated.db")
-    declared = sa.create_engine(f"sqlite:///{tmp_path}/declared.db", poolclass=sa.pool.NullPool)
-    schema.metadata.create_all(declared)
-    assert _schema_of(tmp_path / "migrated.db") == _schema_of(tmp_path / "declared.db")
+    async with _opened(tmp_path / "new.db"):
+        pass
+    assert (await maintenance.upgrade(f"sqlite:///{tmp_path}/made.db")).before is None
+    migrated, *others = (_contents_of(tmp_path / f"{name}.db") for name in ("migrated", "new", "made"))
+    assert others == [migrated, migrated]
 
 
-def _schema_of(path: Path) -> dict[str, str]:
-    connection = sqlite3.connect(path)
-    query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'alembic_version'"
-    found = {name: re.sub(r"\s+", " ", sql) for name, sql in connection.execute(query)}
-    connection.close()
-    return found
+def _contents_of(path: Path) -> tuple[dict[str, str], list[tuple[str]]]:
+    """Return how tables and indexes were declared, and the revision."""
+    with closing(sqlite3.connect(path)) as connection:
+        query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
+        found = {name: re.sub(r"[\s()]+", " ", sql) for name, sql in connection.execute(query)}
+        revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    return found, revisions
+
+
+async def test_a_creation_that_fails_leaves_an_empty_file_that_the_next_one_fills(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.db"
+    with monkeypatch.context() as patch:
+        patch.setattr("orchestrator.store.migration._CREATE_VERSION", "SELECT no_such_function()")
+        assert "s.db" in await _refused(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    async with _opened(path):
+        pass
 
 
 def test_the_newest_script_is_the_head_that_the_code_knows() -> None:
