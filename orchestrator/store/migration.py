@@ -58,10 +58,14 @@ def check_revision(revision: str | None, name: str) -> bool:
 
 def prepare_file(connection: sqlite3.Connection, path: Path, revision: str | None) -> None:
     """Bring a SQLite file to HEAD from a revision, or from nothing. The caller owns the file."""
+    if revision is None:
+        _create(connection)  # before there is a log, in which all of that would lie
     connection.execute("PRAGMA journal_mode = WAL")
     if revision is not None:
         upgrade_file(path)
-        return
+
+
+def _create(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         create_tables(connection)
