@@ -17,7 +17,7 @@ demo: $(PRODUCT) ## watch proposals go from event to verified on-chain score
 	@$(BIN)/dao-scorer demo
 
 test: $(READY) ## run every test
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 matrix: $(READY) ## kill every process at every durable boundary, on both chains (about an hour)
 	DAO_SCORER_FULL_MATRIX=1 $(BIN)/python -m pytest -n $(WORKERS) -k "killed or reorganised or pools" tests/acceptance
