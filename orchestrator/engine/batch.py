@@ -169,7 +169,8 @@ def _load(workspace: Workspace, needs: Sequence[Needs]) -> Steps:
         if need.tree is not None:
             trees[need.tree] = None
     new = not settling and all(need.new for need in needs)
-    yield from _load_named(workspace, named, settling, preloading=preloading, new=new)
+    answered = [need.preload for need in preloading if need.preload is not None]
+    yield from _load_named(workspace, named, settling, preloading=answered, new=new)
     yield from turns.load_limits(workspace)
     if schedules:
         yield from _load_schedules(workspace, schedules)
@@ -192,13 +193,12 @@ def _load_named(
     named: Iterable[str],
     settling: Iterable[str],
     *,
-    preloading: Iterable[Needs] = (),
+    preloading: Iterable[str] = (),
     new: bool = False,
 ) -> Steps:
     ids = list(named)
     if ids:
-        answered = [need.preload for need in preloading if need.preload is not None]
-        query = LoadRows(ids=ids, settling=list(settling), preloading=answered, new=new)
+        query = LoadRows(ids=ids, settling=list(settling), preloading=list(preloading), new=new)
         workspace.add_rows(ids, (yield from ask(query)))
     chains = [key for key in ids if _may_settle(workspace, key, settling)]
     if chains:

@@ -206,7 +206,7 @@ def _contents_of(path: Path) -> tuple[dict[str, str], list[tuple[str]]]:
     """Return how tables and indexes were declared, and the revision."""
     with closing(sqlite3.connect(path)) as connection:
         query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
-        found = {name: re.sub(r"[\s()]+", " ", sql) for name, sql in connection.execute(query)}
+        found = {name: re.sub(r"\s+", " ", sql) for name, sql in connection.execute(query)}
         revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
     return found, revisions
 
