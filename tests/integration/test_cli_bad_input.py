@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from scorers.cli import main
 from tests.cli_stage import POOR_KEY, SCORER, STRANGER, TOKEN, Ended, Stage, run, stage
@@ -27,7 +26,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Cli]:
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
     """The command line in this process: half a second less each."""
     monkeypatch.chdir(tmp_path)
 
@@ -42,8 +41,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
         printed = capsys.readouterr()
         return Ended(int(str(end.value.code or 0)), printed.out, printed.err)
 
-    yield call
-    structlog.reset_defaults()
+    return call
 
 
 def scoring(world: Stage, key: str = SCORER[1]) -> dict[str, str]:

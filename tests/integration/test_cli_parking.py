@@ -15,7 +15,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from contracts.bindings import proposal_scores
@@ -125,7 +124,6 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         assert not end.value.code, capsys.readouterr().err
     finally:
         sys.argv = before
-        structlog.reset_defaults()
     return capsys.readouterr().out
 
 

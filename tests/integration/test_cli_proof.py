@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from contracts.bindings.reputation_dao import Support
 from orchestrator import Orchestrator
@@ -55,7 +54,6 @@ def cli(
         monkeypatch.setattr(sys, "argv", ["dao-scorer", *arguments])
         with pytest.raises(SystemExit) as end:
             main()
-        structlog.reset_defaults()
         printed = capsys.readouterr()
         return Ended(int(str(end.value.code or 0)), printed.out, printed.err)
 

@@ -108,7 +108,7 @@ async def test_an_incident_stops_its_source_until_it_is_decided(stage: Stage) ->
         await until(lambda: first.progress is not None and first.progress.caught_up)
         node.forks = dict.fromkeys(range(55, 101), 9)
         node.propose(88, 7)
-        await until(lambda: first.phase is Phase.STOPPED)
+        await until(lambda: first.phase is Phase.STOPPED and second.phase is Phase.RUNNING)
         assert stage.engine.records == {}
         shown = health_of(listeners, 0.0)
         assert shown["ok"] is False
