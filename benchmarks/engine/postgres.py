@@ -15,6 +15,7 @@ from orchestrator.store import open_store
 from tests.postgres_server import WHY_ABSENT, binaries, server
 
 PEER = "raw commits"
+TOGETHER = f"raw rows, {LANES} a commit"
 TARGETS = {1: 0.5, LANES: 4.0}
 
 
@@ -31,6 +32,16 @@ class RawCommits:
         for _ in range(commits):
             await insert.fetch(random_id(), "x" * 100)
         return commits / (perf_counter() - started)
+
+    async def rate_together(self, commits: int) -> float:
+        """Commit so many times LANES rows, as one array a column; rows a second."""
+        insert = await self._connection.prepare(
+            "INSERT INTO bench.rows SELECT * FROM unnest($1::text[], $2::text[])"
+        )
+        started = perf_counter()
+        for _ in range(commits):
+            await insert.fetch([random_id() for _ in range(LANES)], ["x" * 100] * LANES)
+        return commits * LANES / (perf_counter() - started)
 
 
 async def measure(size: Size) -> list[Line]:
@@ -49,7 +60,7 @@ async def _measure(size: Size, url: str) -> list[Line]:
     raw = RawCommits(connection)
     slices = [(shape, clients) for clients in TARGETS for shape in SHAPES]
     pairs: dict[tuple[str, int], list[tuple[float, float]]] = {each: [] for each in slices}
-    raw_rates = []
+    raw_rates, together = [], []
     async with Engine(open_store(url)) as engine:
         for shape, clients in slices:
             await rate(engine, shape, clients, 200)
@@ -61,9 +72,13 @@ async def _measure(size: Size, url: str) -> list[Line]:
                 pairs[shape, clients].append((found, (before + after) / 2))
                 raw_rates.append((after, after))
                 before = after
+            together.append((await raw.rate_together(60), before))
     await connection.execute("DROP SCHEMA bench CASCADE")
     await connection.close()
-    lines = [against("postgres", PEER, "itself", raw_rates)]
+    lines = [
+        against("postgres", PEER, "itself", raw_rates),
+        against("postgres", TOGETHER, PEER, together),
+    ]
     return lines + [
         against("postgres", f"{shape}, {clients} at once", PEER, found, at_least=TARGETS[clients])
         for (shape, clients), found in pairs.items()

@@ -15,6 +15,7 @@ from orchestrator.engine import Engine
 from orchestrator.store import SqliteStore
 
 PEER = "raw commits"
+TOGETHER = f"raw rows, {LANES} a commit"
 TARGETS = {1: 0.5, LANES: 4.0}
 
 
@@ -32,6 +33,16 @@ class RawCommits:
             connection.execute("INSERT INTO rows VALUES (?, ?)", (random_id(), "x" * 100))
             connection.execute("COMMIT")
         return commits / (perf_counter() - started)
+
+    def rate_together(self, commits: int) -> float:
+        """Commit so many times LANES rows; rows a second. No batch of as many clients can be faster."""
+        connection, started = self._connection, perf_counter()
+        for _ in range(commits):
+            connection.execute("BEGIN IMMEDIATE")
+            rows = [(random_id(), "x" * 100) for _ in range(LANES)]
+            connection.executemany("INSERT INTO rows VALUES (?, ?)", rows)
+            connection.execute("COMMIT")
+        return commits * LANES / (perf_counter() - started)
 
 
 @contextmanager
@@ -51,7 +62,7 @@ async def measure(size: Size) -> list[Line]:
     """Measure each shape by one client and by many, raw commits before and after each slice."""
     slices = [(shape, clients) for clients in TARGETS for shape in SHAPES]
     pairs: dict[tuple[str, int], list[tuple[float, float]]] = {each: [] for each in slices}
-    raw_rates = []
+    raw_rates, together = [], []
     with tempfile.TemporaryDirectory() as name, raw_commits(Path(name)) as raw:
         async with Engine(SqliteStore(Path(name) / "engine.db")) as engine:
             for shape, clients in slices:
@@ -64,7 +75,11 @@ async def measure(size: Size) -> list[Line]:
                     pairs[shape, clients].append((found, (before + after) / 2))
                     raw_rates.append((after, after))
                     before = after
-    lines = [against("sqlite", PEER, "itself", raw_rates)]
+                together.append((raw.rate_together(60), before))
+    lines = [
+        against("sqlite", PEER, "itself", raw_rates),
+        against("sqlite", TOGETHER, PEER, together),
+    ]
     return lines + [
         against("sqlite", f"{shape}, {clients} at once", PEER, found, at_least=TARGETS[clients])
         for (shape, clients), found in pairs.items()
