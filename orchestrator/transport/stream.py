@@ -28,7 +28,7 @@ from orchestrator.transport.token import TokenSource, authorization
 
 _log = structlog.get_logger(__name__)
 _CHUNK_BYTES = 64 * 1024
-_SAID_BY_PROXIES = frozenset({502, 504})
+_NOBODY_BEHIND = frozenset({502, 504})
 """With these a proxy says that nobody is behind it; with 503 a server refuses too many streams, too."""
 
 
@@ -190,5 +190,5 @@ class PollStream:
 def _is_away(error: Exception) -> bool:
     """Tell whether nobody answered: what waits for this member goes on when somebody does."""
     if isinstance(error, StreamRefused):
-        return error.status in _SAID_BY_PROXIES
+        return error.status in _NOBODY_BEHIND
     return isinstance(error, (aiohttp.ClientConnectionError, OSError))
