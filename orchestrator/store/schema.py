@@ -46,6 +46,7 @@ sa.Index("promises_by_deadline", promises.c.timeout_at, promises.c.id, postgresq
 OPEN_MEMBER = sa.text("state = 'pending' AND (origin IS NOT NULL OR branch <> id)")
 """Holds for every open promise that names an origin other than itself (see `rows`)."""
 # Not by origin: the ids of a tree lie side by side, whatever made them.
+# In PostgreSQL all pending ones: with fewer, its plan for a fence went through the deadlines of all others.
 sa.Index("promises_open", promises.c.id, sqlite_where=OPEN_MEMBER, postgresql_where=_pending)
 for _name in ("origin", "branch", "parent", "schedule", "target"):
     _present = sa.text(f"{_name} IS NOT NULL")
