@@ -126,9 +126,10 @@ async def test_a_server_that_was_away_long_is_heard_soon_after_its_return() -> N
     engine = ScriptedEngine()
     async with served(engine) as url:
         port = int(url.rpartition(":")[2])
-    patient = StreamSettings(first_wait_s=0.3, backoff_s=30, away_s_max=0.05)
+    patient = StreamSettings(first_wait_s=0.3, backoff_s=30, backoff_s_max=30, away_s_max=0.05)
     async with member(url, stream=patient) as received, served(engine, port=port):
-        await engine.until(lambda e: len(e.connections) == 1)
+        async with asyncio.timeout(5):
+            await engine.until(lambda e: len(e.connections) == 1)
         engine.deliver("scorers", "w1", execute("here"))
         assert await received.get() == execute("here")
 
