@@ -23,13 +23,10 @@ from orchestrator.domain.errors import Refused
 from orchestrator.protocol.envelope import decode_message
 from orchestrator.protocol.transport import Receiver
 from orchestrator.transport.events import EventParser
-from orchestrator.transport.outage import PAUSE_S_MAX
 from orchestrator.transport.token import TokenSource, authorization
 
 _log = structlog.get_logger(__name__)
 _CHUNK_BYTES = 64 * 1024
-_NOBODY_BEHIND = frozenset({502, 504})
-"""With these a proxy says that nobody is behind it; with 503 a server refuses too many streams, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +34,7 @@ class StreamSettings:
     """`first_wait_s`: how long entering waits for a connection. `answer_s`: for the answer's head.
 
     `silence_s`: three keep-alive intervals of the server. Attempts are `backoff_s` apart, doubling up to
-    `away_s_max` where nobody answers and to `backoff_s_max` where a server refuses, with jitter; a stream
-    that stood for `settled_s` starts over from the shortest.
+    `backoff_s_max`, with jitter; a stream that stood for `settled_s` starts over from the shortest.
     """
 
     first_wait_s: float = 5.0
@@ -46,7 +42,6 @@ class StreamSettings:
     silence_s: float = 45.0
     backoff_s: float = 0.1
     backoff_s_max: float = 10.0
-    away_s_max: float = PAUSE_S_MAX
     settled_s: float = 5.0
 
 
@@ -100,16 +95,16 @@ class PollStream:
         """Hold the stream until cancelled."""
         attempt = 0
         while True:
-            started, away = monotonic(), False
+            started = monotonic()
             try:
                 await self._hold()
                 reason = "the server ended the stream"
             except Exception as error:
                 # Whatever it is, a member that stops listening is worse than one that tries again.
-                reason, away = f"{type(error).__name__}: {error}", _is_away(error)
+                reason = f"{type(error).__name__}: {error}"
                 self._note_refusal(error)
             attempt = 0 if monotonic() - started >= self._settings.settled_s else attempt + 1
-            pause_s = self._pause_s(attempt, away=away)
+            pause_s = self._pause_s(attempt)
             _log.info(
                 "delivery_reconnects",
                 url=str(self._url),
@@ -120,11 +115,9 @@ class PollStream:
             )
             await asyncio.sleep(pause_s)
 
-    def _pause_s(self, attempt: int, *, away: bool) -> float:
-        settings = self._settings
-        most_s = min(settings.away_s_max, settings.backoff_s_max) if away else settings.backoff_s_max
+    def _pause_s(self, attempt: int) -> float:
         # The exponent is bounded before the power is taken: an outage of a night is many attempts.
-        pause_s = min(most_s, settings.backoff_s * 2.0 ** min(attempt, 30))
+        pause_s = min(self._settings.backoff_s_max, self._settings.backoff_s * 2.0 ** min(attempt, 30))
         return pause_s * (0.5 + self._chance() / 2)
 
     def _note_refusal(self, error: Exception) -> None:
@@ -185,10 +178,3 @@ class PollStream:
         except Exception as error:
             # Against the contract of a receiver; the other messages of the stream shall not suffer.
             _log.error("delivery_receiver_failed", group=self._group, member=self._pid, exc_info=error)
-
-
-def _is_away(error: Exception) -> bool:
-    """Tell whether nobody answered: what waits for this member goes on when somebody does."""
-    if isinstance(error, StreamRefused):
-        return error.status in _NOBODY_BEHIND
-    return isinstance(error, (aiohttp.ClientConnectionError, OSError))

@@ -29,8 +29,8 @@ AWAY_S = 60.0 if RECORDS else 1.0
 """For the record a minute, with the leases of every day."""
 LEASE_MS = 10_000 if RECORDS else 700
 PATIENCE_S = 30 + AWAY_S
-ATTEMPTS_MAX = 20 + 4 * AWAY_S
-"""Of one process in `AWAY_S`: calls after pauses of 25, 50, 100 ms, to half a second, and its stream's."""
+ATTEMPTS_MAX = 20 + 2 * AWAY_S
+"""Of one process in `AWAY_S`: calls after pauses of 25, 50, 100 ms, up to half a second, and its stream's."""
 
 
 class Door:

@@ -122,33 +122,6 @@ async def test_a_server_that_is_away_is_waited_for_in_the_background() -> None:
         assert await received.get() == execute("a")
 
 
-async def test_a_server_that_was_away_long_is_heard_soon_after_its_return() -> None:
-    engine = ScriptedEngine()
-    async with served(engine) as url:
-        port = int(url.rpartition(":")[2])
-    patient = StreamSettings(first_wait_s=0.3, backoff_s=30, backoff_s_max=30, away_s_max=0.05)
-    async with member(url, stream=patient) as received, served(engine, port=port):
-        async with asyncio.timeout(5):
-            await engine.until(lambda e: len(e.connections) == 1)
-        engine.deliver("scorers", "w1", execute("here"))
-        assert await received.get() == execute("here")
-
-
-@pytest.mark.parametrize(("status", "soon"), [(502, True), (504, True), (503, False)])
-async def test_a_proxy_with_nobody_behind_it_is_asked_again_soon(status: int, soon: bool) -> None:
-    asked: list[int] = []
-
-    async def refuse(number: int, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append(number)
-        writer.write(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status)
-        await writer.drain()
-
-    patient = StreamSettings(first_wait_s=0.05, backoff_s=30, away_s_max=0.05)
-    async with peer(refuse) as url, member(url, stream=patient):
-        await asyncio.sleep(0.5)
-    assert len(asked) > 2 if soon else len(asked) == 1
-
-
 async def test_silence_after_keep_alives_is_a_half_open_socket() -> None:
     reconnected = asyncio.Event()
 
