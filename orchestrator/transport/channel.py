@@ -18,6 +18,7 @@ from orchestrator.domain.errors import Unavailable
 from orchestrator.protocol.envelope import response_head
 from orchestrator.protocol.lines import portions
 from orchestrator.transport.bundles import CLOSED, Exchanged
+from orchestrator.transport.outage import once
 from orchestrator.transport.token import authorization
 
 AGAIN_S = 60.0
@@ -87,7 +88,7 @@ class Channel:
                     total=None, sock_connect=self._connect_s, sock_read=self._connect_s
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                middlewares=(_stay,),
+                middlewares=(_stay, once),
             )
         try:
             socket = await self._session.ws_connect(

@@ -37,7 +37,7 @@ from orchestrator.protocol.lines import LINE_BYTES_MAX
 from orchestrator.protocol.transport import Receiver
 from orchestrator.transport.bundles import Bundles, Exchanged
 from orchestrator.transport.channel import Channel, ChannelRefused
-from orchestrator.transport.outage import Outage
+from orchestrator.transport.outage import Outage, once, unreached
 from orchestrator.transport.skew import ClockWatch
 from orchestrator.transport.stream import PollStream, StreamSettings
 from orchestrator.transport.token import Token, TokenSource, authorization
@@ -141,10 +141,7 @@ class HttpTransport:
                     f"{self._url} did not answer {command.KIND} within {self._timeout_s:g} s: "
                     "the server is overloaded or stuck, the call may be repeated"
                 ) from error
-            raise Unreached(
-                f"cannot reach {self._url} ({_reason(error)}): check that the server runs and that the URL "
-                "is right, the call may be repeated"
-            ) from error
+            raise unreached(self._url, error) from error
         if status in _SAID_BY_PROXIES and _text(command, payload) == NO_REASON:
             raise Unreached(f"{self._url} failed with status {status}: {NO_REASON}; try again")
         return status, payload
@@ -249,6 +246,7 @@ class HttpTransport:
             connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._settings.connect_s),
             cookie_jar=aiohttp.DummyCookieJar(),
+            middlewares=(once,),
         )
         async with session:
             stream = PollStream(
@@ -257,6 +255,7 @@ class HttpTransport:
                 group=group,
                 pid=pid,
                 receive=receive,
+                outage=self._outage,
                 tokens=self._tokens,
                 settings=self._stream_settings,
             )
@@ -308,10 +307,6 @@ def _traced() -> dict[str, str]:
     """Return the header by which the server continues this call's trace, if there is one."""
     here = trace.HERE.get()
     return {} if here is None else {trace.HEADER: here}
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
 
 
 def _text(command: Command[AnswerT], payload: bytes) -> str:

@@ -1,6 +1,6 @@
-"""Whether a server can be reached, as the calls to it find out together.
+"""Whether a server can be reached, as the calls to it and its streams find out together.
 
-While it cannot, one call at a time tries, after a pause that doubles up to a bound; the others learn from it:
+While it cannot, one at a time tries, after a pause that doubles up to a bound; the others learn from it:
 however many wait, a server that is away is asked about once a second, and is told of by one line in the log.
 Whoever asks is answered from an attempt that was made after it had asked, never from an older one.
 """
@@ -12,7 +12,9 @@ import random
 from collections.abc import Callable
 from time import monotonic
 
+import aiohttp
 import structlog
+from yarl import URL
 
 from orchestrator.domain.errors import Unreached
 
@@ -27,8 +29,26 @@ REMEDY = "it is asked until it answers; if none runs there, start one: dao-score
 _log = structlog.get_logger(__name__)
 
 
+def unreached(url: URL, error: Exception) -> Unreached:
+    """Return what is told where a connection cannot be made, or ends before there is an answer."""
+    return Unreached(
+        f"cannot reach {url} ({str(error) or type(error).__name__}): check that the server runs and that the "
+        "URL is right, the call may be repeated"
+    )
+
+
+async def once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Have a session ask once: where a connection is dropped it would ask again at once (middleware)."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError(str(error) or type(error).__name__) from error
+
+
 class Trial:
-    """The call that tries now; `failure` is why it did not reach the server, once it has ended."""
+    """The attempt under way; `failure` is why it did not reach the server, once it has ended."""
 
     __slots__ = ("begun_at", "ended", "failure")
 
@@ -55,6 +75,10 @@ class Outage:
     def lasting(self) -> bool:
         """Tell whether the last attempt did not reach the server."""
         return self._since is not None
+
+    def lasted_at(self, moment: float) -> bool:
+        """Tell whether the outage had begun before that moment (monotonic, seconds), and lasts."""
+        return self._since is not None and self._since < moment
 
     async def turn(self) -> Trial | None:
         """Wait until this call may try; it `leave`s the trial that is returned, None if there is none.

@@ -1,8 +1,10 @@
 """A delivery stream from the client's side: held open, read, and opened again until left.
 
 Messages are hints, the store is the truth: what is lost between two connections comes again by the engine's
-timers. A server that comments on its stream is alive; once it has, silence for long means that the socket
-is half-open, and the stream is opened anew. One that never comments is not held to it.
+timers. While the server is away a stream takes its turn with the calls to it (`outage`), so that it is back
+as soon as anyone finds the server back, and asks no more often. A server that comments on its stream is
+alive; once it has, silence for long means that the socket is half-open, and the stream is opened anew. One
+that never comments is not held to it.
 """
 
 from __future__ import annotations
@@ -19,14 +21,18 @@ import msgspec
 import structlog
 from yarl import URL
 
-from orchestrator.domain.errors import Refused
+from orchestrator.domain.errors import Refused, Unreached
 from orchestrator.protocol.envelope import decode_message
 from orchestrator.protocol.transport import Receiver
 from orchestrator.transport.events import EventParser
+from orchestrator.transport.outage import Outage, Trial, unreached
 from orchestrator.transport.token import TokenSource, authorization
 
 _log = structlog.get_logger(__name__)
 _CHUNK_BYTES = 64 * 1024
+UNAVAILABLE = 503
+"""A server with too many streams says so, and so does a proxy that has no server: it tells nothing."""
+_SAID_BY_PROXIES = frozenset({502, 504})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +40,8 @@ class StreamSettings:
     """`first_wait_s`: how long entering waits for a connection. `answer_s`: for the answer's head.
 
     `silence_s`: three keep-alive intervals of the server. Attempts are `backoff_s` apart, doubling up to
-    `backoff_s_max`, with jitter; a stream that stood for `settled_s` starts over from the shortest.
+    `backoff_s_max`, with jitter; a stream that stood for `settled_s` starts over from the shortest. Where the
+    server cannot be reached for longer, they are as far apart as those of calls.
     """
 
     first_wait_s: float = 5.0
@@ -65,6 +72,7 @@ class PollStream:
         pid: str,
         receive: Receiver,
         settings: StreamSettings,
+        outage: Outage,
         tokens: TokenSource | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -76,6 +84,7 @@ class PollStream:
         self._pid = pid
         self._receive = receive
         self._settings = settings
+        self._outage = outage
         self._tokens = tokens or TokenSource(None)
         self._chance = chance
         self._first = asyncio.Event()
@@ -95,15 +104,27 @@ class PollStream:
         """Hold the stream until cancelled."""
         attempt = 0
         while True:
-            started = monotonic()
             try:
-                await self._hold()
+                trial = await self._outage.turn()
+            except Unreached:
+                continue  # who tried meanwhile has tried for this stream, too
+            begun_at = monotonic()
+            try:
+                await self._hold(trial)
                 reason = "the server ended the stream"
             except Exception as error:
                 # Whatever it is, a member that stops listening is worse than one that tries again.
                 reason = f"{type(error).__name__}: {error}"
                 self._note_refusal(error)
-            attempt = 0 if monotonic() - started >= self._settings.settled_s else attempt + 1
+                if isinstance(error, Unreached):
+                    self._outage.failed(begun_at, str(error), trial)
+                    # What began with this attempt may cut off streams alone, and calls may end it at once.
+                    if self._outage.lasted_at(begun_at):
+                        continue
+            finally:
+                if trial is not None:
+                    self._outage.leave(trial)
+            attempt = 0 if monotonic() - begun_at >= self._settings.settled_s else attempt + 1
             pause_s = self._pause_s(attempt)
             _log.info(
                 "delivery_reconnects",
@@ -134,25 +155,37 @@ class PollStream:
         if self._refused is not None:
             self._first.set()
 
-    async def _hold(self) -> None:
+    async def _hold(self, trial: Trial | None) -> None:
         token = await self._tokens.current()
         try:
-            await self._hold_with(token)
+            await self._hold_with(token, trial)
         except StreamRefused as refusal:
             if refusal.status != 401 or not await self._tokens.renewed(token):
                 raise
-            await self._hold_with(await self._tokens.current())
+            await self._hold_with(await self._tokens.current(), trial)
 
-    async def _hold_with(self, token: str | None) -> None:
+    async def _hold_with(self, token: str | None, trial: Trial | None) -> None:
+        async with asyncio.timeout(self._settings.answer_s) as opening, await self._ask(token) as response:
+            if response.status in _SAID_BY_PROXIES:
+                raise Unreached(f"{self._url} failed with status {response.status}; try again")
+            if response.status != UNAVAILABLE:
+                self._outage.ended()
+            if response.status != 200 or response.content_type != "text/event-stream":
+                raise StreamRefused(response.status)
+            if trial is not None:
+                self._outage.leave(trial)
+            opening.reschedule(None)
+            self._first.set()
+            _log.info("delivery_connected", group=self._group, member=self._pid)
+            await self._read(response)
+
+    async def _ask(self, token: str | None) -> aiohttp.ClientResponse:
+        """Return the answer as far as its head. Raises Unreached where there is none."""
         headers = {"Accept": "text/event-stream", **authorization(token)}
-        async with asyncio.timeout(self._settings.answer_s) as opening:
-            async with self._session.get(self._url, headers=headers, allow_redirects=False) as response:
-                if response.status != 200 or response.content_type != "text/event-stream":
-                    raise StreamRefused(response.status)
-                opening.reschedule(None)
-                self._first.set()
-                _log.info("delivery_connected", group=self._group, member=self._pid)
-                await self._read(response)
+        try:
+            return await self._session.get(self._url, headers=headers, allow_redirects=False)
+        except (aiohttp.ClientError, OSError) as error:
+            raise unreached(self._url, error) from error
 
     async def _read(self, response: aiohttp.ClientResponse) -> None:
         parser = EventParser()

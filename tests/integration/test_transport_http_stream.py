@@ -8,8 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
-from orchestrator.domain.errors import Refused
+from orchestrator.domain.errors import Refused, Unreached
+from orchestrator.protocol import commands as c
 from orchestrator.protocol.envelope import encode_message
 from orchestrator.protocol.messages import Message
 from orchestrator.transport.http import HttpTransport
@@ -120,6 +123,78 @@ async def test_a_server_that_is_away_is_waited_for_in_the_background() -> None:
         await engine.until(lambda e: len(e.connections) == 1)
         engine.deliver("scorers", "w1", execute("a"))
         assert await received.get() == execute("a")
+
+
+async def test_a_stream_is_back_as_soon_as_a_call_may_be() -> None:
+    engine = ScriptedEngine()
+    async with served(engine) as url:
+        port = int(url.rpartition(":")[2])
+    received: asyncio.Queue[Message] = asyncio.Queue()
+    patient = StreamSettings(first_wait_s=0.3, backoff_s=30, backoff_s_max=30)
+    async with asyncio.timeout(10), contextlib.AsyncExitStack() as stack:
+        transport = HttpTransport(url, stream=patient)
+        stack.push_async_callback(transport.close)
+        with pytest.raises(Unreached):
+            await transport.call(c.Describe())
+        await stack.enter_async_context(transport.connect("scorers", "w1", received.put_nowait))
+        async with served(engine, port=port):
+            await engine.until(lambda e: len(e.connections) == 1)
+            engine.deliver("scorers", "w1", execute("here"))
+            assert await received.get() == execute("here")
+            await stack.aclose()
+
+
+@pytest.mark.parametrize("status", [None, 502, 504])
+async def test_where_nobody_calls_a_stream_asks_as_often_as_calls_would(status: int | None) -> None:
+    """By pauses of its own alone the sixth attempt would come after nine seconds."""
+    sixth = asyncio.Event()
+    asked: list[int] = []
+
+    async def nobody(number: int, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(number)
+        if status is not None:
+            writer.write(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status)
+            await writer.drain()
+        if number == 6:
+            sixth.set()
+
+    doubling = StreamSettings(first_wait_s=0.05, backoff_s=0.3, backoff_s_max=30)
+    async with peer(nobody) as url, member(url, stream=doubling):
+        async with asyncio.timeout(6):
+            await sixth.wait()
+        count = len(asked)
+        await asyncio.sleep(1.5)
+        assert 1 <= len(asked) - count <= 5, "the pause has grown to a second, shortened by half at most"
+
+
+async def test_what_cuts_off_streams_alone_is_not_asked_for_them_as_fast_as_calls_go() -> None:
+    asked, answered = 0, 0
+
+    async def drop(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    async def answer(_: web.Request) -> web.Response:
+        nonlocal answered
+        answered += 1
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_get("/poll/scorers/w1", drop)
+    app.router.add_post("/", answer)
+    patient = StreamSettings(first_wait_s=0.05, backoff_s=30, backoff_s_max=30)
+    async with TestServer(app) as server, asyncio.timeout(20):
+        transport = HttpTransport(str(server.make_url("/")), stream=patient)
+        async with transport.connect("scorers", "w1", lambda message: None):
+            while answered < 50:
+                with pytest.raises(Refused, match="no orchestrator server"):
+                    await transport.call(c.Describe())
+                await asyncio.sleep(0.01)
+        await transport.close()
+    assert asked == 1, "one attempt is one connection"
 
 
 async def test_silence_after_keep_alives_is_a_half_open_socket() -> None:
