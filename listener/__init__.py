@@ -1,4 +1,10 @@
-"""From chain to promises: finalised logs become durable invocations, exactly once."""
+"""From chain to promises: finalised logs become durable invocations, exactly once.
+
+The listener itself and its store are loaded when they are asked for: a worker needs only what they pass on.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from listener.errors import (
     ContentMismatch,
@@ -21,9 +27,11 @@ from listener.invocation import (
     voting_ended_id,
 )
 from listener.progress import Progress
-from listener.service import Listener
 from listener.settings import FilterCheck, ListenerSettings, Source
-from listener.store import CursorStore, SqliteCursorStore
+
+if TYPE_CHECKING:
+    from listener.service import Listener
+    from listener.store import CursorStore, SqliteCursorStore
 
 __all__ = [
     "ContentMismatch",
@@ -50,3 +58,15 @@ __all__ = [
     "score_promise_id",
     "voting_ended_id",
 ]
+
+_LATER = {
+    "CursorStore": "listener.store",
+    "Listener": "listener.service",
+    "SqliteCursorStore": "listener.store",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)

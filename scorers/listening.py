@@ -14,7 +14,8 @@ from prometheus_client.registry import Collector
 from contracts.rpc import Node
 from contracts.rpc.metrics import PoolsCollector
 from contracts.rpc.pool import Pool
-from listener import InvalidSettings, Listener, ListenerSettings, Source, SqliteCursorStore
+from listener import FilterCheck, InvalidSettings, Listener, ListenerSettings, Source, SqliteCursorStore
+from listener.invocation import FUNCTION
 from listener.metrics import SourcesCollector, health_of
 from listener.progress import ProgressCallback
 from listener.shapes import DaoShape, EventShape, Shape
@@ -26,8 +27,8 @@ from orchestrator.server import ServerSettings, create_status_app, listening
 from scorers import composition
 from scorers.errors import NotReady, SettingsError
 from scorers.readiness import check_registry
-from scorers.settings import Settings, require
-from scorers.sources import SourceSettings
+from scorers.settings import Settings, require, token_of
+from scorers.sources import SourceSettings, depth_of
 
 
 class NodeDirectory:
@@ -141,13 +142,46 @@ def check_sources(settings: Settings) -> None:
         raise SettingsError(f"two sources are named {twice[0]}: a name is what tells them apart")
 
 
+async def listener_settings(settings: Settings, node: Node) -> ListenerSettings:
+    """Return what the listener of the flags' DAO needs to know. Raises SettingsError, RpcError."""
+    require(settings, "dao", "registry")
+    assert settings.dao is not None and settings.registry is not None  # noqa: S101, PT018 - required above
+    return ListenerSettings(
+        chain_id=settings.chain_id or await node.chain_id(),
+        dao=settings.dao,
+        registry=settings.registry,
+        start_block=settings.start_block,
+        target=f"poll://any@{settings.group}",
+        poll_interval_s=settings.poll_interval,
+        finality_depth=depth_of(settings.finality),
+        filter_check=FilterCheck(settings.filter_check),
+    )
+
+
+@asynccontextmanager
+async def listener_of(
+    settings: Settings, node: Node, app: Orchestrator, on_progress: ProgressCallback | None = None
+) -> AsyncIterator[Listener]:
+    """Hold a listener with its cursor file open. Raises SettingsError without DAO and registry."""
+    chosen = await listener_settings(settings, node)
+    async with await SqliteCursorStore.open(settings.cursor) as store:
+        yield Listener(chosen, node, app, store, on_progress=on_progress)
+
+
 def settings_of(settings: Settings, source: SourceSettings) -> ListenerSettings:
     """Return what a source's listener needs to know; where it says nothing, what the settings say."""
-    return source.listener_settings(
-        group=settings.group,
-        finality=settings.finality,
-        poll_interval=settings.poll_interval,
-        filter_check=settings.filter_check,
+    return ListenerSettings(
+        chain_id=source.chain_id,
+        dao=source.contract,
+        registry=source.registry,
+        name=source.name,
+        start_block=source.start_block,
+        target=f"poll://any@{source.group or settings.group}",
+        range_blocks=source.range_blocks,
+        poll_interval_s=source.poll_interval or settings.poll_interval,
+        finality_depth=depth_of(source.finality or settings.finality),
+        filter_check=FilterCheck(source.filter_check or settings.filter_check),
+        function=source.function or FUNCTION,
     )
 
 
@@ -177,7 +211,7 @@ class _Builder:
 
     async def flagged(self, node: Node) -> HeldSource:
         """Return the source that flags name."""
-        chosen = await composition.listener_settings(self._settings, node)
+        chosen = await listener_settings(self._settings, node)
 
         async def opened() -> Node:
             return node
@@ -231,7 +265,7 @@ async def status_served(settings: Settings, served: Listening) -> AsyncIterator[
     chosen = ServerSettings(
         host=settings.host,
         port=settings.metrics_port,
-        token=composition.token_of(settings),
+        token=token_of(settings),
         open_metrics=settings.open_metrics,
     )
     collectors: list[Collector] = [

@@ -23,10 +23,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from listener import FilterCheck
 from scorers.errors import SettingsError
 from scorers.policies.configuration import PolicySettings
-from scorers.sources import Finality, SourceSettings, WebSocketUrl
+from scorers.sources import FilterCheck, Finality, SourceSettings, WebSocketUrl
 
 CONFIG_FILE = "dao-scorer.toml"
 ENV_PREFIX = "DAO_SCORER_"
@@ -205,7 +204,7 @@ class Settings(BaseSettings):
         "the other.",
     )
     filter_check: FilterCheck = Field(
-        default=FilterCheck.SAMPLE,
+        default="sample",
         description="Which blocks' filters the logs of back-fill are held against: a sample, all, or off.",
     )
     websocket: WebSocketUrl | None = Field(
@@ -387,3 +386,8 @@ def require(settings: Settings, *names: str) -> None:
     if missing:
         options = ", ".join(f"--{name.replace('_', '-')} or {ENV_PREFIX}{name.upper()}" for name in missing)
         raise SettingsError(f"missing: {options} (or the same names in {CONFIG_FILE})")
+
+
+def token_of(settings: Settings) -> str | None:
+    """Return the token that server and clients share, if there is one."""
+    return settings.token.get_secret_value() if settings.token else None

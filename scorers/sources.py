@@ -6,17 +6,15 @@ Pure: values and their faults, each told with its place. What is made of them st
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from contracts.bindings import BindingError
-from contracts.bindings.any_event import AnyEvent
-from listener import FilterCheck, InvalidSettings, ListenerSettings
-from listener.invocation import FUNCTION
-from listener.shapes import EventHandler
-from listener.shapes.event import DEFAULT_ID
+if TYPE_CHECKING:
+    from listener.shapes import EventHandler
 
+FilterCheck = Literal["sample", "all", "off"]
+"""The values of the listener's own `FilterCheck`: every command reads the configuration, few listen."""
 NAME = r"^[a-z0-9][a-z0-9._-]*$"
 _EVENT_ONLY = ("event", "abi", "function", "id", "arguments")
 
@@ -84,7 +82,7 @@ class SourceSettings(BaseModel):
     event: str | None = None
     abi: Path | None = None
     function: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*$")
-    id: str = DEFAULT_ID
+    id: str | None = None
     arguments: list[str] | dict[str, str] | None = None
 
     @model_validator(mode="after")
@@ -94,10 +92,7 @@ class SourceSettings(BaseModel):
                 raise ValueError("a source of kind event needs event and function")
             if self.registry is not None:
                 raise ValueError("registry belongs to a source of kind dao")
-            try:
-                self.handler()
-            except (BindingError, InvalidSettings, OSError) as error:
-                raise ValueError(str(error)) from error
+            self._check_event()
             return self
         if self.registry is None:
             raise ValueError("a source of kind dao needs the registry of its scores")
@@ -106,34 +101,24 @@ class SourceSettings(BaseModel):
             raise ValueError(f"{', '.join(given)}: only for a source of kind event")
         return self
 
+    def _check_event(self) -> None:
+        from contracts.bindings import BindingError  # noqa: PLC0415 - only where there is such a source
+        from listener import InvalidSettings  # noqa: PLC0415
+
+        try:
+            self.handler()
+        except (BindingError, InvalidSettings, OSError) as error:
+            raise ValueError(str(error)) from error
+
     def handler(self) -> EventHandler:
         """Return what to do with the event. Raises DeclarationError, InvalidSettings, OSError."""
+        from contracts.bindings.any_event import AnyEvent  # noqa: PLC0415
+        from listener.shapes import EventHandler  # noqa: PLC0415
+        from listener.shapes.event import DEFAULT_ID  # noqa: PLC0415
+
         name = self.event or ""
         if self.abi is None:
             event = AnyEvent.parse(name)
         else:
             event = AnyEvent.from_abi(self.abi.read_text(encoding="utf-8"), name)
-        return EventHandler(event=event, promise_id=self.id, arguments=self.arguments)
-
-    def listener_settings(
-        self,
-        *,
-        group: str,
-        finality: str,
-        poll_interval: float,
-        filter_check: FilterCheck = FilterCheck.SAMPLE,
-    ) -> ListenerSettings:
-        """Return what its listener needs to know; the arguments are what holds where it says nothing."""
-        return ListenerSettings(
-            chain_id=self.chain_id,
-            dao=self.contract,
-            registry=self.registry,
-            name=self.name,
-            start_block=self.start_block,
-            target=f"poll://any@{self.group or group}",
-            range_blocks=self.range_blocks,
-            poll_interval_s=self.poll_interval or poll_interval,
-            finality_depth=depth_of(self.finality or finality),
-            filter_check=self.filter_check or filter_check,
-            function=self.function or FUNCTION,
-        )
+        return EventHandler(event=event, promise_id=self.id or DEFAULT_ID, arguments=self.arguments)

@@ -8,38 +8,53 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from scorers.cli import (
-    audit,
-    chain,
-    cursor,
-    db,
-    demo,
-    doctor,
-    encryption_key,
-    group,
-    history,
-    holding,
-    incident,
-    invoke,
-    logs,
-    output,
-    policy,
-    promise,
-    proof,
-    replay,
-    rounds,
-    schedule,
-    services,
-    task,
-    tree,
-    tx,
-)
-from scorers.cli.session import INTERRUPTED
+from scorers.cli import logs, output
+from scorers.cli.families import Place, lazily
 
+INTERRUPTED = 130
 USAGE = 2
+
+COMMANDS = {
+    "demo": Place("demo:demo", "Score proposals on a local chain; a worker is killed half-way."),
+    "replay": Place("replay:replay", "Re-enact recorded votes on a local chain."),
+    "up": Place("up:up", "Run server, listener and one scorer in one process."),
+    "serve": Place("serve:serve", "Serve the orchestrator over HTTP."),
+    "worker": Place("worker:worker", "Run a scorer: take proposals, score them, submit the scores."),
+    "listen": Place(
+        "listen:listen", "Listen to DAOs and other contracts: invoke what each finalised log asks for."
+    ),
+    "chain": Place("chain:chain", "Run a local chain (eth-tester and py-evm) for any web3 client."),
+    "deploy": Place("chain:deploy", "Deploy a ReputationDao and its registry."),
+    "invoke": Place("invoke:invoke", "Invoke a function on a worker group."),
+    "tree": Place("tree:tree", "Draw the calls of an invocation with their states and times."),
+    "doctor": Place("doctor:doctor", "Check configuration, node, contracts, key, server and files."),
+    "audit": Place("audit:audit", "Rebuild a score from the chain alone."),
+    "encryption-key": Place(
+        "encryption_key:encryption_key",
+        "Add a new key for encrypted values to a key file, as the one that writes.",
+    ),
+    "replay-history": Place(
+        "history:replay_history",
+        "Replay recorded executions on the functions of a module; exit with 1 if they do not repeat them.",
+    ),
+    "history": Place("history:app", "Recorded executions as files."),
+    "promise": Place("promise:app", "Look at durable promises, and settle them by hand."),
+    "task": Place("holding:app", "Look at tasks, and step in by hand."),
+    "group": Place("group:app", "Limit worker groups, pause and resume them."),
+    "schedule": Place("schedule:app", "Invoke functions again and again, by cron lines."),
+    "proof": Place("proof:app", "Fetch and check the proof of a score."),
+    "policy": Place("policy:app", "How votes are weighed, and which count."),
+    "db": Place("db:app", "Look after the server's store."),
+    "cursor": Place("cursor:app", "Look at the listener's place."),
+    "incident": Place("incident:app", "Decide about what has stopped the listener."),
+    "tx": Place("tx:app", "Look at transactions, and help one that is stuck."),
+    "rounds": Place("rounds:app", "Rounds of a proposal's verdict: look, challenge, finalize, resolve."),
+}
+"""All commands in the order of the list, with what each says about itself."""
 
 app = typer.Typer(
     name="dao-scorer",
+    cls=lazily(COMMANDS, __name__),
     help="Durable, provable scoring of DAO proposals.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -56,39 +71,6 @@ def configure(
 ) -> None:
     """Durable, provable scoring of DAO proposals."""
     logs.configure(log_level)
-
-
-for run in (
-    demo.demo,
-    replay.replay,
-    services.up,
-    services.serve,
-    services.worker,
-    services.listen,
-    chain.chain,
-    chain.deploy,
-    invoke.invoke,
-    tree.tree,
-    doctor.doctor,
-    audit.audit,
-    encryption_key.encryption_key,
-):
-    app.command()(run)
-app.command("replay-history")(history.replay_history)
-app.add_typer(history.app, name="history")
-app.add_typer(promise.app, name="promise")
-for name, act in (("create", holding.create), ("suspend", holding.suspend), ("fence", holding.fence)):
-    task.app.command(name)(act)
-app.add_typer(task.app, name="task")
-app.add_typer(group.app, name="group")
-app.add_typer(schedule.app, name="schedule")
-app.add_typer(proof.app, name="proof")
-app.add_typer(policy.app, name="policy")
-app.add_typer(db.app, name="db")
-app.add_typer(cursor.app, name="cursor")
-app.add_typer(incident.app, name="incident")
-app.add_typer(tx.app, name="tx")
-app.add_typer(rounds.app, name="rounds")
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from scorers.cli.arguments import address_of, json_of, milliseconds_of, tags_of
 from scorers.cli.flags import configured
 from scorers.cli.promise import show as show_promise
 from scorers.cli.session import naming, server
-from scorers.cli.task import Pid, TaskId, Ttl, Version, pid_here
+from scorers.cli.task import Pid, TaskId, Ttl, Version, app, pid_here
 from scorers.cli.task import show as show_task
 from scorers.errors import UnknownPromise
 from scorers.settings import Settings
@@ -34,6 +34,7 @@ Param = Annotated[
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="A tag of the promise, as NAME=VALUE.")]
 
 
+@app.command("create")
 @configured("group", "server", "encryption_key_file")
 async def create(
     settings: Settings,
@@ -58,6 +59,7 @@ async def create(
     show_task(claim.task, as_json=as_json)
 
 
+@app.command("suspend")
 @configured("server")
 async def suspend(
     settings: Settings,
@@ -81,6 +83,7 @@ async def suspend(
         output.say(f"{escape(task_id)} stays held: something that it awaits has settled")
 
 
+@app.command("fence")
 @configured("server", "encryption_key_file")
 async def fence(
     settings: Settings,

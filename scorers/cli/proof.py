@@ -33,6 +33,7 @@ from scorers.evidence import verify_on_chain, verify_place
 from scorers.reading import Proof
 from scorers.schema import evidence_schema
 from scorers.sections import SECTION, VOTES_SECTION
+from scorers.serving import PROOFS
 from scorers.settings import Settings
 from scorers.verifier import PAGE
 from scorers.voter_proof import VoterProof, bundle_of, verify_voter_proof, voter_proof
@@ -70,7 +71,7 @@ def _chosen(bundle: Bundle, step: int | None, voter: str | None) -> Proof:
         raise ProofFileError("a proof is of one step or of one voter: give --step or --voter")
     try:
         if step is not None:
-            return step_proof(bundle, step, without=composition.PROOFS.of_the_whole)
+            return step_proof(bundle, step, without=PROOFS.of_the_whole)
         return voter_proof(bundle, voter) if voter is not None else bundle
     except ProofError as error:
         raise ProofFileError(str(error)) from error

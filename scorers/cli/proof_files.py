@@ -10,10 +10,10 @@ from orchestrator.commitments import Bundle, ProofError
 from orchestrator.commitments.bundle import BUNDLE_BYTES_MAX
 from orchestrator.domain.ids import fault_of_id
 from orchestrator.server import fetch_bundle
-from scorers import composition
 from scorers.cli.session import naming, server
 from scorers.errors import ProofFileError
 from scorers.reading import Proof, proof_from_json
+from scorers.serving import PROOFS
 from scorers.settings import Settings
 
 
@@ -52,7 +52,7 @@ def _read(path: Path) -> Proof:
 
 async def fetched(settings: Settings, promise_id: str) -> Bundle:
     """Return the bundle of a promise of the server."""
-    proofs = composition.PROOFS
+    proofs = PROOFS
     async with server(settings) as transport:
         with naming(promise_id, settings):
             return await fetch_bundle(transport.call, promise_id, proofs.sections, decode=proofs.decode)

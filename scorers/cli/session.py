@@ -10,48 +10,42 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import wraps
 from typing import Any, ParamSpec
 
-from contracts.artifacts import ArtifactNotFoundError
-from contracts.bindings import BindingError, MalformedLogError
-from contracts.dao import DaoError
-from contracts.rpc import RpcError
-from contracts.transactions import SignerError, WrongSigner
-from listener import ListenerError
-from orchestrator import event_loop
+from orchestrator import Orchestrator, event_loop
 from orchestrator.client.encryption import Keyring
 from orchestrator.client.sealing import SealingTransport
-from orchestrator.commitments.errors import CommitmentError
-from orchestrator.domain.errors import OrchestratorError, Refused
+from orchestrator.domain.errors import Refused
 from orchestrator.protocol.transport import Transport
-from orchestrator.store import StoreError
 from orchestrator.transport.http import HttpTransport
-from scorers.claim import EvidenceError
+from scorers.cli import INTERRUPTED
 from scorers.cli.output import fail
-from scorers.errors import ScorerError, UnknownPromise, UnknownRecord
-from scorers.policy import PolicyMismatch
+from scorers.errors import UnknownPromise, UnknownRecord
 from scorers.settings import Settings
-from scorers.steps.proposal import WrongRegistry
 
 P = ParamSpec("P")
-INTERRUPTED = 130
 NOT_FOUND = 404
 KNOWN_ERRORS = (
-    ArtifactNotFoundError,
-    BindingError,
-    CommitmentError,
-    DaoError,
-    EvidenceError,
-    ListenerError,
-    MalformedLogError,
-    OrchestratorError,
-    PolicyMismatch,
-    RpcError,
-    ScorerError,
-    SignerError,
-    StoreError,
-    WrongRegistry,
-    WrongSigner,
+    "contracts.artifacts:ArtifactNotFoundError",
+    "contracts.bindings:BindingError",
+    "contracts.bindings:MalformedLogError",
+    "contracts.dao:DaoError",
+    "contracts.rpc:RpcError",
+    "contracts.transactions:SignerError",
+    "contracts.transactions:WrongSigner",
+    "hardhat_free_chain:ListenError",
+    "hardhat_free_chain:SettingsError",
+    "listener:ListenerError",
+    "orchestrator.commitments:CommitmentError",
+    "orchestrator.domain.errors:OrchestratorError",
+    "orchestrator.store:StoreError",
+    "scorers.claim:EvidenceError",
+    "scorers.errors:ScorerError",
+    "scorers.policy:PolicyMismatch",
+    "scorers.steps.proposal:WrongRegistry",
 )
-"""The roots of what may go wrong without a fault in this program: each has a message for the operator."""
+"""The roots of what may go wrong without a fault in this program: each has a message for the operator.
+
+Named rather than imported: no command waits for what it does not use, and what is not loaded raises nothing.
+"""
 
 
 def command(run: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
@@ -100,6 +94,45 @@ def cleared_away() -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
+@contextmanager
+def stop_signals() -> Iterator[asyncio.Event]:
+    """Set the event at SIGTERM or SIGINT; a second signal ends the process as it would any other."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    caught = (signal.SIGTERM, signal.SIGINT)
+
+    def asked() -> None:
+        stop.set()
+        for number in caught:
+            loop.remove_signal_handler(number)
+
+    for number in caught:
+        loop.add_signal_handler(number, asked)
+    try:
+        yield stop
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def started(app: Orchestrator, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Hold the application. A server that is away is waited for until `stop` is set."""
+    starting = asyncio.create_task(app.start())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+        yield
+    finally:
+        stopping.cancel()
+        if starting.done():
+            await app.stop()
+        else:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+
+
 def _first_known(error: BaseException) -> BaseException | None:
     """Return the first known error of one, or of a group in which nothing else went wrong."""
     wrong = [leaf for leaf in _leaves(error) if not isinstance(leaf, asyncio.CancelledError)]
@@ -108,11 +141,9 @@ def _first_known(error: BaseException) -> BaseException | None:
 
 def _is_known(error: BaseException) -> bool:
     """Tell whether the operator can act on it; anything else is a fault here and keeps its traceback."""
-    if isinstance(error, (*KNOWN_ERRORS, OSError)):
-        return True
-    # The local chain is an extra and slow to import: its errors can only come where it was imported.
-    chain = sys.modules.get("hardhat_free_chain")
-    return chain is not None and isinstance(error, (chain.ListenError, chain.SettingsError))
+    places = (place.split(":") for place in KNOWN_ERRORS)
+    roots = (getattr(sys.modules.get(module), name, OSError) for module, name in places)
+    return isinstance(error, (OSError, *roots))
 
 
 def _told(error: BaseException) -> str:

@@ -11,12 +11,12 @@ from contracts.bindings import proposal_scores
 from orchestrator.client.outcomes import result_of
 from orchestrator.commitments import Check, verify_bundle
 from orchestrator.server import fetch_bundle
-from scorers import composition
 from scorers.demo.cast import PROPOSALS, DemoProposal
 from scorers.demo.stage import Say, Stage, end_voting, stage, vote
 from scorers.demo.watch import SURVIVOR, VICTIM, Watch
 from scorers.errors import ScenarioError
 from scorers.evidence import verify_on_chain
+from scorers.serving import PROOFS
 from scorers.values import ScoreOutcome
 
 
@@ -71,7 +71,7 @@ def _tell_of_the_kill(watch: Watch, say: Say) -> None:
 
 async def _scored(parts: Stage, watch: Watch, number: int) -> Scored:
     promise = watch.settled[number]
-    bundle = await fetch_bundle(parts.transport.call, promise.id, composition.PROOFS.sections)
+    bundle = await fetch_bundle(parts.transport.call, promise.id, PROOFS.sections)
     checks = (*verify_bundle(bundle), *await verify_on_chain(parts.node, bundle))
     kill = watch.kill
     return Scored(

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from orchestrator import Refused, Unavailable
 from orchestrator.protocol.commands import PromiseSearch
 from orchestrator.transport.http import HttpTransport
-from scorers import composition
 from scorers.doctor.values import Fault, Skipped, Surroundings
+from scorers.settings import token_of
 
 TIMEOUT_S = 10.0
 UNAUTHORIZED = frozenset({401, 403})
@@ -35,7 +35,7 @@ async def server(around: Surroundings) -> str:
 @asynccontextmanager
 async def asking(around: Surroundings) -> AsyncIterator[HttpTransport]:
     """Hold a connection."""
-    token = composition.token_of(around.settings)
+    token = token_of(around.settings)
     transport = HttpTransport(around.settings.server, token=token, timeout_s=TIMEOUT_S)
     try:
         yield transport

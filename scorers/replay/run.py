@@ -24,12 +24,14 @@ from orchestrator.transport.local import LocalTransport
 from scorers import composition
 from scorers.audit import audit
 from scorers.errors import ScenarioError
+from scorers.listening import listener_of
 from scorers.policy import AnyPolicy
 from scorers.processes import family
 from scorers.replay.comparison import Replayed, cast_in, compare
 from scorers.replay.dataset import Proposal
 from scorers.replay.player import BALANCE_WEI, Player, actor
 from scorers.replay.timeline import timeline, voting_period
+from scorers.serving import PROOFS
 from scorers.settings import Settings
 from scorers.values import ScoreOutcome
 
@@ -115,7 +117,7 @@ async def _stage(
             cursor=f"sqlite:///{directory}/cursor.db",
             poll_interval=POLL_INTERVAL_S,
         )
-        listener = await stack.enter_async_context(composition.listener_of(settings, node, app))
+        listener = await stack.enter_async_context(listener_of(settings, node, app))
         await stack.enter_async_context(app)
         yield Stage(
             node=node,
@@ -216,5 +218,5 @@ async def _verified(
 
 
 async def _bundle(stage: Stage, promise_id: str) -> Bundle:
-    proofs = composition.PROOFS
+    proofs = PROOFS
     return await fetch_bundle(stage.engine.handle, promise_id, proofs.sections, decode=proofs.decode)

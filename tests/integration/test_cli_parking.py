@@ -26,9 +26,10 @@ from orchestrator.engine import Engine
 from orchestrator.server import ServerSettings, create_app, listening
 from orchestrator.store import open_store
 from orchestrator.transport.local import LocalTransport
-from scorers import composition
 from scorers.cli import main
+from scorers.listening import listener_of
 from scorers.registration import register_scoring
+from scorers.serving import PROOFS
 from scorers.settings import Settings
 from scorers.values import ScoreOutcome, ScoreStatus
 from tests.scorers_chain import FAST, RETRY, World, world
@@ -78,7 +79,7 @@ async def stage(directory: Path) -> AsyncIterator[Stage]:
         engine = await stack.enter_async_context(Engine(open_store(f"sqlite:///{directory}/s.db")))
         app = Orchestrator(transport=LocalTransport(engine), group="proposal-scorers")
         register_scoring(app, node=node, signer=made.signer, sending=FAST, retry=RETRY)
-        serving = create_app(engine, ServerSettings(port=0), composition.PROOFS)
+        serving = create_app(engine, ServerSettings(port=0), PROOFS)
         url = await stack.enter_async_context(listening(serving))
         played = Stage(made=made, node=node, app=app, url=url)
         settings = Settings(
@@ -88,9 +89,7 @@ async def stage(directory: Path) -> AsyncIterator[Stage]:
             cursor=f"sqlite:///{directory}/cursor.db",
             poll_interval=0.05,
         )
-        listener = await stack.enter_async_context(
-            composition.listener_of(settings, node, app, played.seen.append)
-        )
+        listener = await stack.enter_async_context(listener_of(settings, node, app, played.seen.append))
         await stack.enter_async_context(app)
         stop, group = asyncio.Event(), await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(listener.run(stop))

@@ -20,10 +20,10 @@ from orchestrator.engine import Engine
 from orchestrator.server import ServerSettings, create_app, listening
 from orchestrator.store import open_store
 from orchestrator.transport.local import LocalTransport
-from scorers import composition
 from scorers.cli import main
 from scorers.registration import register_scoring
 from scorers.schema import SCHEMA_FILE
+from scorers.serving import PROOFS
 from scorers.verifier import PAGE
 from scorers.workflow import score_proposal
 from tests.cli_stage import Ended
@@ -73,7 +73,7 @@ async def scored(tmp_path: Path) -> AsyncIterator[Scored]:
         engine = await stack.enter_async_context(Engine(open_store(f"sqlite:///{tmp_path}/s.db")))
         app = Orchestrator(transport=LocalTransport(engine), group="proposal-scorers")
         register_scoring(app, node=made.node, signer=made.signer, sending=FAST, retry=RETRY)
-        serving = create_app(engine, ServerSettings(port=0), composition.PROOFS)
+        serving = create_app(engine, ServerSettings(port=0), PROOFS)
         url = await stack.enter_async_context(listening(serving))
         await stack.enter_async_context(app)
         await made.end(app, request)

@@ -27,7 +27,6 @@ from orchestrator import Orchestrator
 from orchestrator.commitments import Bundle
 from orchestrator.server import fetch_bundle
 from scorers.audit import audit
-from scorers.composition import PROOFS
 from scorers.policies import (
     FirstVoteBefore,
     MinimumWeight,
@@ -38,6 +37,7 @@ from scorers.policies import (
 from scorers.policies.statement import state
 from scorers.policy import AnyPolicy
 from scorers.registration import register_scoring
+from scorers.serving import PROOFS
 from scorers.steps.proposal import VotingNotEnded, WrongRegistry, proposal_facts
 from scorers.steps.votes import read_votes
 from scorers.values import Quorum, ScoreOutcome, ScoreStatus

@@ -29,11 +29,11 @@ from orchestrator.commitments import (
 from orchestrator.server import fetch_bundle
 from scorers.audit import Audit, audit
 from scorers.claim import Claim, EvidenceError, section_in
-from scorers.composition import PROOFS
 from scorers.differences import _keyed
 from scorers.evidence import _last_submission, verify_place
 from scorers.policy import Policy
 from scorers.schema import SCHEMA_FILE, evidence_schema
+from scorers.serving import PROOFS
 from scorers.voter_proof import VoterProof, bundle_of, verify_voter_proof, voter_proof, voter_proof_of
 from scorers.workflow import score_proposal
 from tests.scorers_chain import ACCOUNTS, World, world

@@ -13,9 +13,9 @@ import pytest
 from contracts.bindings.reputation_dao import Support
 from orchestrator.commitments import Bundle, bundle_from_json, bundle_to_json, verify_bundle
 from orchestrator.server import fetch_bundle
-from scorers.composition import PROOFS
 from scorers.evidence import verify_on_chain
 from scorers.sections import SECTION, section_of
+from scorers.serving import PROOFS
 from scorers.values import ScoreOutcome
 from scorers.workflow import score_proposal
 from tests.scorers_chain import World, world

@@ -29,7 +29,6 @@ from orchestrator.commitments import Bundle, bundle_from_json, bundle_to_json, j
 from orchestrator.server import fetch_bundle
 from scorers.arithmetic import verify_scoring
 from scorers.audit import audit
-from scorers.composition import PROOFS
 from scorers.policies import (
     AllowList,
     DenyList,
@@ -46,6 +45,7 @@ from scorers.policies import (
 from scorers.policies.statement import state
 from scorers.policies.template import CappedWeight, NoAbstention
 from scorers.policy import AnyPolicy, Policy, policy_hash
+from scorers.serving import PROOFS
 from scorers.values import ScoreOutcome, ScoreStatus
 from scorers.workflow import score_proposal
 from tests.scorers_chain import ACCOUNTS, World, world

@@ -22,12 +22,12 @@ from orchestrator.commitments import Bundle
 from orchestrator.server import fetch_bundle
 from scorers import registration, workflow
 from scorers.audit import audit
-from scorers.composition import PROOFS
 from scorers.registration import register_scoring
 from scorers.rounds import course as course_module
 from scorers.rounds import following
 from scorers.rounds.metrics import AgreementMetrics
 from scorers.rounds.values import RoundsEnd
+from scorers.serving import PROOFS
 from scorers.steps import votes as votes_module
 from scorers.steps.score import calculate_score
 from scorers.values import Eligibility, Proposal, ScoreOutcome, ScoreStatus, Tally, Verdict, Weighing

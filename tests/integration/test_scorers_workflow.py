@@ -30,10 +30,10 @@ from orchestrator import Orchestrator, PromiseRecord, PromiseState
 from orchestrator.server import fetch_bundle
 from scorers import submission
 from scorers.audit import audit
-from scorers.composition import PROOFS
 from scorers.policies import FirstVoteBefore, ParticipationAdjusted, ReputationWeighted, Weighting
 from scorers.policies.statement import state
 from scorers.policy import Policy, policy_hash
+from scorers.serving import PROOFS
 from scorers.steps import votes as votes_module
 from scorers.steps.proposal import proposal_facts
 from scorers.values import ScoreOutcome, ScoreStatus

@@ -19,7 +19,7 @@ from listener.metrics import SourcesCollector, health_of
 from listener.progress import ProgressCallback
 from listener.supervisor import HeldSource, Listeners, Phase
 from scorers.errors import SettingsError
-from scorers.listening import check_sources
+from scorers.listening import check_sources, settings_of
 from scorers.settings import load_settings
 from tests.listener_engine import PromiseStore
 from tests.listener_node import CHAIN_ID, DAO, StubNode
@@ -212,11 +212,8 @@ def configured(tmp_path: Path, text: str) -> Any:
 def test_sources_are_read_from_the_file(tmp_path: Path) -> None:
     settings = configured(tmp_path, 'finality = "tag"\n' + GOOD)
     check_sources(settings)
-    dao, transfers = (
-        each.listener_settings(group="g", finality=settings.finality, poll_interval=2.0)
-        for each in settings.sources
-    )
-    assert (dao.dao, dao.finality_depth, dao.target) == (DAO, 64, "poll://any@g")
+    dao, transfers = (settings_of(settings, each) for each in settings.sources)
+    assert (dao.dao, dao.finality_depth, dao.target) == (DAO, 64, f"poll://any@{settings.group}")
     assert (transfers.finality_depth, transfers.function) == (None, "on_transfer")
     assert transfers.target == "poll://any@handlers"
     assert settings.sources[1].rpc == ("http://one.example", "http://two.example")

@@ -10,8 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from scorers.cli.flags import configured
-from scorers.composition import push_settings
 from scorers.errors import SettingsError
+from scorers.serving import push_settings
 from scorers.settings import ENV_PREFIX, OTHER_VARIABLES, TEST_VARIABLES, Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
