@@ -16,7 +16,7 @@ from orchestrator.store.errors import StoreError
 from orchestrator.store.schema import HEAD, metadata
 
 _SCRIPTS = Path(__file__).parent / "migrations"
-_KNOWN = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", HEAD})
+_KNOWN = frozenset(f"{number:04}" for number in range(1, int(HEAD) + 1))
 """The revisions from which this program can upgrade, its own included; a test compares with the scripts."""
 _CREATE_VERSION = """
     CREATE TABLE IF NOT EXISTS alembic_version (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0011"
+HEAD = "0012"
 """The newest revision in `migrations/versions`."""
 
 TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
@@ -38,7 +38,6 @@ promises = sa.Table(
 )
 _pending = sa.text("state = 'pending'")
 # In SQLite not by id as well: new ones of one deadline, as all that have none, lie together on the last page.
-# PostgreSQL may plan a fence while the store is empty: it would look for its promise among all deadlines.
 sa.Index("promises_by_timeout", promises.c.timeout_at, sqlite_where=_pending).ddl_if(dialect="sqlite")
 sa.Index("promises_by_deadline", promises.c.timeout_at, promises.c.id, postgresql_where=_pending).ddl_if(
     dialect="postgresql"
@@ -46,8 +45,7 @@ sa.Index("promises_by_deadline", promises.c.timeout_at, promises.c.id, postgresq
 OPEN_MEMBER = sa.text("state = 'pending' AND (origin IS NOT NULL OR branch <> id)")
 """Holds for every open promise that names an origin other than itself (see `rows`)."""
 # Not by origin: the ids of a tree lie side by side, whatever made them.
-# In PostgreSQL all pending ones: with fewer, its plan for a fence went through the deadlines of all others.
-sa.Index("promises_open", promises.c.id, sqlite_where=OPEN_MEMBER, postgresql_where=_pending)
+sa.Index("promises_open", promises.c.id, sqlite_where=OPEN_MEMBER, postgresql_where=OPEN_MEMBER)
 for _name in ("origin", "branch", "parent", "schedule", "target"):
     _present = sa.text(f"{_name} IS NOT NULL")
     sa.Index(
