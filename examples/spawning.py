@@ -25,9 +25,9 @@ from typing import Protocol
 ROOT = Path(__file__).parents[1]
 LINE_LIMIT = 2**20
 PRELOADED = (
-    *("scorers.cli", "orchestrator.engine", "orchestrator.store", "orchestrator.server"),
-    *("orchestrator.transport.http", "orchestrator.transport.local", "fastapi", "flask", "uvicorn"),
-    *("mcp", "mcp.server", "nats"),
+    *("scorers.cli.up", "scorers.cli.promise", "orchestrator.engine", "orchestrator.store"),
+    *("orchestrator.server", "orchestrator.transport.http", "orchestrator.transport.local"),
+    *("fastapi", "flask", "uvicorn", "mcp", "mcp.server", "nats"),
 )
 """What a fork has imported already."""
 _asking = threading.Lock()

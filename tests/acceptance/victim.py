@@ -35,6 +35,7 @@ from orchestrator.protocol import commands as c
 from orchestrator.store import sqlite
 from orchestrator.transport.http import HttpTransport
 from orchestrator.transport.local import LocalTransport
+from scorers.cli import listen, serve, up, worker  # noqa: F401
 from scorers.cli import main as dao_scorer
 from tests.acceptance.journal import Journal
 from tests.acceptance.killing import Killer, KillPoint, operation_of
