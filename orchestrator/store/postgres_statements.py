@@ -270,9 +270,10 @@ _ADD = f"""
 INSERT_PROMISE_IF_ABSENT = _LOCKED.format(locks="") + _ADD.format(source="n")
 """See postgres_insert. Answers the moment at which the promise was added."""
 _IS_HELD = """t.state = 'acquired' AND t.releases = 0 AND t.attempts = 0 AND t.left_behind IS NULL
-        AND NOT t.cancelled AND p.state = 'pending' AND p.timeout_at - n.now > 0"""
-"""The deadline is compared in a way that no index answers: a plan that was made while the store was empty
-would go through the deadlines of all others to find the promise."""
+        AND NOT t.cancelled AND p.settled_at IS NULL AND p.timeout_at > n.now"""
+"""By `settled_at`, not by the state, of which there are indexes that are small as long as the store is: a
+plan that was made then would look for the promise by reading one of them.
+"""
 _HELD = f""", held AS MATERIALIZED (
         SELECT n.now FROM n CROSS JOIN tasks t JOIN promises p ON p.id = t.id
         WHERE t.id = ${_NEXT + 3} AND t.version = ${_NEXT + 4} AND {_IS_HELD}
