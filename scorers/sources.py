@@ -114,11 +114,11 @@ class SourceSettings(BaseModel):
         """Return what to do with the event. Raises DeclarationError, InvalidSettings, OSError."""
         from contracts.bindings.any_event import AnyEvent  # noqa: PLC0415
         from listener.shapes import EventHandler  # noqa: PLC0415
-        from listener.shapes.event import DEFAULT_ID  # noqa: PLC0415
 
         name = self.event or ""
         if self.abi is None:
             event = AnyEvent.parse(name)
         else:
             event = AnyEvent.from_abi(self.abi.read_text(encoding="utf-8"), name)
-        return EventHandler(event=event, promise_id=self.id or DEFAULT_ID, arguments=self.arguments)
+        chosen = {} if self.id is None else {"promise_id": self.id}
+        return EventHandler(event=event, arguments=self.arguments, **chosen)

@@ -17,6 +17,7 @@ from listener.backoff import Backoff
 from listener.incidents import Decision
 from listener.metrics import SourcesCollector, health_of
 from listener.progress import ProgressCallback
+from listener.shapes.event import DEFAULT_ID
 from listener.supervisor import HeldSource, Listeners, Phase
 from scorers.errors import SettingsError
 from scorers.listening import check_sources, settings_of
@@ -217,6 +218,7 @@ def test_sources_are_read_from_the_file(tmp_path: Path) -> None:
     assert (transfers.finality_depth, transfers.function) == (None, "on_transfer")
     assert transfers.target == "poll://any@handlers"
     assert settings.sources[1].rpc == ("http://one.example", "http://two.example")
+    assert settings.sources[1].handler().promise_id == DEFAULT_ID
 
 
 @pytest.mark.parametrize(
@@ -234,6 +236,7 @@ def test_sources_are_read_from_the_file(tmp_path: Path) -> None:
         ('group = "handlers"', 'id = "t-{chain_id}-{contract}"', "must hold a parameter"),
         ('group = "handlers"', 'id = "t-{chain_id}-{contract}-{block_number}"', "cannot hold {block_number}"),
         ('group = "handlers"', 'id = "a:b"', "may hold letters"),
+        ('group = "handlers"', 'id = ""', "may hold letters"),
         ('group = "handlers"', 'abi = "/nowhere.json"', "No such file"),
         ('group = "handlers"', "colour = 1", "is not a known setting"),
         ("chain_id = 10", "", "Field required"),
