@@ -134,6 +134,7 @@ async def test_away_while_64_executions_are_under_way(world: World) -> None:
         listening = asyncio.create_task((await client.get("before-7")).result())
         while started["during"] < AT_ONCE:  # noqa: ASYNC110 - all of them execute
             await asyncio.sleep(0.01)
+        before = world.counted()  # a machine that stands still may have cost leases already
         world.door.shut()
         gate.set()
         starting = asyncio.create_task(late.start())
@@ -141,7 +142,7 @@ async def test_away_while_64_executions_are_under_way(world: World) -> None:
             await client.begin_rpc("refused", flow, 1)
         unheard = asyncio.create_task(begun[0].result())
         await asyncio.sleep(AWAY_S)
-        attempts, said = world.door.attempts, world.counted()
+        attempts, said = world.door.attempts, world.counted() - before
         if RECORDS:
             print(f"{AT_ONCE} executions, {AWAY_S:g} s away: {attempts} attempts, lines {dict(said)}")  # noqa: T201
         world.door.open()
