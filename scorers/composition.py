@@ -1,6 +1,6 @@
-"""How the parts are put together: from settings to nodes, signers, listeners and scorers.
+"""How the parts are put together: from settings to nodes, signers and scorers.
 
-The server stands in `scorers.serving`, so that whoever needs only one of both does not load the other.
+The server stands in `scorers.serving` and listeners in `scorers.listening`: a process loads what it is.
 """
 
 from __future__ import annotations

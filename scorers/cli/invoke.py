@@ -12,7 +12,7 @@ from scorers.cli import options, output
 from scorers.cli.arguments import address_of, json_of
 from scorers.cli.flags import configured
 from scorers.cli.session import keys_of, server
-from scorers.settings import Settings
+from scorers.settings import Settings, token_of
 
 
 @configured("group", "server", "encryption_key_file")
@@ -31,11 +31,10 @@ async def invoke(
     as_json: options.AsJson = False,
 ) -> None:
     """Invoke a function on a worker group."""
-    token = settings.token.get_secret_value() if settings.token else None
     app = Orchestrator.remote(
         settings.server,
         group="command-line",
-        token=token,
+        token=token_of(settings),
         worker=False,
         encryptor=keys_of(settings),
     )

@@ -52,10 +52,9 @@ def _read(path: Path) -> Proof:
 
 async def fetched(settings: Settings, promise_id: str) -> Bundle:
     """Return the bundle of a promise of the server."""
-    proofs = PROOFS
     async with server(settings) as transport:
         with naming(promise_id, settings):
-            return await fetch_bundle(transport.call, promise_id, proofs.sections, decode=proofs.decode)
+            return await fetch_bundle(transport.call, promise_id, PROOFS.sections, decode=PROOFS.decode)
 
 
 def write_proof(path: Path, content: bytes) -> None:

@@ -19,7 +19,7 @@ from orchestrator.transport.http import HttpTransport
 from scorers.cli import INTERRUPTED
 from scorers.cli.output import fail
 from scorers.errors import UnknownPromise, UnknownRecord
-from scorers.settings import Settings
+from scorers.settings import Settings, token_of
 
 P = ParamSpec("P")
 NOT_FOUND = 404
@@ -168,9 +168,8 @@ def keys_of(settings: Settings) -> Keyring | None:
 @asynccontextmanager
 async def server(settings: Settings) -> AsyncIterator[Transport]:
     """Hold a connection to the orchestrator server; values pass in plain text where the keys are given."""
-    token = settings.token.get_secret_value() if settings.token else None
     keys = keys_of(settings)
-    transport = HttpTransport(settings.server, token=token)
+    transport = HttpTransport(settings.server, token=token_of(settings))
     try:
         yield transport if keys is None else SealingTransport(transport, keys)
     finally:

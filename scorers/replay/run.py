@@ -218,5 +218,4 @@ async def _verified(
 
 
 async def _bundle(stage: Stage, promise_id: str) -> Bundle:
-    proofs = PROOFS
-    return await fetch_bundle(stage.engine.handle, promise_id, proofs.sections, decode=proofs.decode)
+    return await fetch_bundle(stage.engine.handle, promise_id, PROOFS.sections, decode=PROOFS.decode)

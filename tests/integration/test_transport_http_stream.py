@@ -167,6 +167,20 @@ async def test_where_nobody_calls_a_stream_asks_as_often_as_calls_would(status: 
         assert 1 <= len(asked) - count <= 5, "the pause has grown to a second, shortened by half at most"
 
 
+async def test_a_server_that_has_no_room_is_asked_again_by_the_pauses_of_the_stream() -> None:
+    asked: list[int] = []
+
+    async def refuse(number: int, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(number)
+        writer.write(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+
+    patient = StreamSettings(first_wait_s=0.05, backoff_s=30, backoff_s_max=30)
+    async with peer(refuse) as url, member(url, stream=patient):
+        await asyncio.sleep(0.5)
+    assert len(asked) == 1
+
+
 async def test_what_cuts_off_streams_alone_is_not_asked_for_them_as_fast_as_calls_go() -> None:
     asked, answered = 0, 0
 
