@@ -57,12 +57,14 @@ _GROUP_CHANGES = frozenset(get_args(g.GroupChange))
 class Work(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One command in a batch; `embedded` marks one from inside the engine's own process.
 
-    `trace` is the traceparent of its call, if it stands in a trace.
+    `trace` is the traceparent of its call, if it stands in a trace. `declined` tells that it was tried as one
+    statement already, in vain.
     """
 
     command: c.Command[Any]
     embedded: bool = False
     trace: str | None = None
+    declined: bool = False
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,8 +3,9 @@
 Invariants: an answer leaves only after its commit; the queue is bounded; while one batch commits the next
 gathers; a batch that fails as a whole is rolled back by the store and its commands run singly, so that one
 of them harms nobody else. A command of which nobody else could be a companion, because the task that asks
-is the one that asked last and nothing is queued or under way, is committed at once where the store can do so
-in no time: waking a committer and being woken by it costs as much as its commit.
+is the one that asked last and nothing is queued or under way, is carried out in that task, as waking a
+committer and being woken by it costs up to as much as the commit: any command where a store can do so in no
+time, one that comes down to a statement where a store adds such.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from time import perf_counter
 from typing import Any
 from weakref import ref
 
+import msgspec
 import structlog
 
 from orchestrator.domain.errors import Refused, Unavailable
@@ -23,7 +25,7 @@ from orchestrator.engine.batch import BatchResult, Sent, Work, batch_program, re
 from orchestrator.engine.faults import trace_of
 from orchestrator.engine.observing import CommitObserver
 from orchestrator.engine.parts import Parts
-from orchestrator.engine.shortcut import inserts_of
+from orchestrator.engine.shortcut import insert_of, inserts_of
 from orchestrator.protocol import commands as c
 from orchestrator.store import InvalidRow, StoreError
 from orchestrator.store.abilities import AddingStore, PromptStore
@@ -56,29 +58,63 @@ class Committer:
         self._committing = False
         self._last_caller: Callable[[], asyncio.Task[Any] | None] = _nobody
         self._held_s = 0.0
+        self._adding_alone = 0
         self._stopping = False
         self._tidy = False
         self.observer: CommitObserver | None = None
 
     def carry_out(self, work: Work) -> Awaitable[c.Answer]:
-        """Commit a command, at once if it is alone: await its answer. Raises Refused and Unavailable."""
-        if self._prompt is None or self._committing or self._queue:
+        """Commit a command, in the caller's task if it is alone: await its answer.
+
+        Raises Refused and Unavailable.
+        """
+        if self._committing or self._queue:
             self._last_caller = _nobody
         elif self._is_alone():
-            return self._carry_out_alone(work)
+            if self._prompt is not None:
+                return self._carry_out_at_once(work)
+            if self._adding is not None:
+                return self._add_alone(self._adding, work)
         return self.submit(work)
 
-    async def _carry_out_alone(self, work: Work) -> c.Answer:
+    async def _carry_out_at_once(self, work: Work) -> c.Answer:
         if self._held_s > HELD_S_MAX:
             self._held_s = 0.0
             await asyncio.sleep(0)
         result = self._commit_at_once(work)
         if result is None:
             return await self.submit(work)
-        (outcome,) = result.outcomes
-        if isinstance(outcome, Refused):
-            raise outcome
-        return outcome
+        return _outcome_of(result)
+
+    async def _add_alone(self, store: AddingStore, work: Work) -> c.Answer:
+        """Carry a command out as one statement, if it comes down to that, beside whatever comes meanwhile.
+
+        Whoever is cancelled does not learn whether it was; a deadline counts in either case.
+        """
+        insert = insert_of(work.command, self._settings.touch_ms)
+        if insert is None or self._stopping:
+            return await self.submit(work)
+        started = perf_counter()
+        self._adding_alone += 1
+        try:
+            (promise,) = await store.add([insert], self._clock.now_ms())
+        except asyncio.CancelledError:
+            self._tell(BatchResult(outcomes=[], outgoing=[], deadline=insert.timeout_at))
+            raise
+        except Exception as error:
+            self._statistics.failed_batches += 1
+            raise self._told([work], error) from error
+        finally:
+            self._adding_alone -= 1
+            if self._stopping:
+                self._wake.set()
+        if promise is None:
+            return await self.submit(msgspec.structs.replace(work, declined=True))
+        works = [work]
+        self._observe(started, works)
+        result = result_of(works, {0: promise})
+        self._tell(result)
+        return _outcome_of(result)
 
     def _is_alone(self) -> bool:
         """Tell whether the task that asks is the one that asked last, which therefore waits for nothing."""
@@ -142,7 +178,7 @@ class Committer:
                     future.set_exception(Unavailable("the engine has ended; start it again"))
 
     async def _run_until_stopped(self) -> None:
-        while not (self._stopping and not self._queue):
+        while not (self._stopping and not self._queue and not self._adding_alone):
             await self._wake.wait()
             self._wake.clear()
             while self._queue:
@@ -171,7 +207,7 @@ class Committer:
 
         With it come the places in the rest before which what was added was asked for, by its id.
         """
-        if self._adding is None or len(batch) <= 1:
+        if self._adding is None or (len(batch) == 1 and batch[0][0].declined):
             return batch, {}
         works = [work for work, _ in batch]
         inserts = inserts_of([work.command for work in works], self._settings.touch_ms)
@@ -274,6 +310,14 @@ class Committer:
         kinds = [work.command.KIND for work in works]
         _log.error("command failed", kinds=kinds, trace=trace_of(error))
         return error
+
+
+def _outcome_of(result: BatchResult) -> c.Answer:
+    """Return the one answer of a result. Raises the refusal in its place."""
+    (outcome,) = result.outcomes
+    if isinstance(outcome, Refused):
+        raise outcome
+    return outcome
 
 
 def _nobody() -> None:

@@ -82,10 +82,8 @@ class PostgresStore:
         program = make_program(now_ms)
         try:
             first = next(program, None)
-            if isinstance(first, InsertAll):
-                first = program.send(None)
-            elif isinstance(first, Insert):
-                first = program.send(await self._inserted(first, now_ms))
+            if isinstance(first, (Insert, InsertAll)):
+                first = program.send(None)  # who wants that asks `add`
         except StopIteration as stop:
             result: T = stop.value
             return result
@@ -99,27 +97,18 @@ class PostgresStore:
                 return await self._optimistic(make_program, now_ms, first)
         return await self._transact(make_program, now_ms, first)
 
-    async def _inserted(self, query: Insert, now_ms: int) -> PromiseRecord | None:
-        """Try to add a promise by one statement.
+    async def add(self, inserts: Sequence[Insert], now_ms: int) -> list[PromiseRecord | None]:
+        """Add promises by one statement; see the port.
 
-        Where nobody knows what became of it, a creation may be repeated; what is fenced may not, since its
+        Where nobody knows what became of it, creations may be repeated; what is fenced may not, since its
         fence might not hold any more, and the caller would be told that nothing was written.
         """
         self._check_open()
         given_ms = now_ms if self._time_from == "caller" else None
         try:
             async with self._connections.lent() as connection:
-                return await insert(connection, query, now_ms, given_ms)
-        except FAULTS as error:
-            self._check_repeatable(error, harmless=query.fence is None)
-            return None
-
-    async def add(self, inserts: Sequence[Insert], now_ms: int) -> list[PromiseRecord | None]:
-        """Add promises by one statement; see the port."""
-        self._check_open()
-        given_ms = now_ms if self._time_from == "caller" else None
-        try:
-            async with self._connections.lent() as connection:
+                if len(inserts) == 1:
+                    return [await insert(connection, inserts[0], now_ms, given_ms)]
                 return await insert_all(connection, inserts, now_ms, given_ms)
         except FAULTS as error:
             if not isinstance(running_error(self._connections.place, error), InvalidRow):
