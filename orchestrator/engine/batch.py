@@ -90,10 +90,7 @@ class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
 
 def result_of(works: Sequence[Work], added: Mapping[int, PromiseRecord]) -> BatchResult:
     """Return the result of those works, by position, that have added a promise by themselves."""
-    deadline: int | None = None
-    for promise in added.values():
-        if promise.pending:
-            deadline = earlier(deadline, promise.timeout_at)
+    deadline = min((each.timeout_at for each in added.values() if each.pending), default=None)
     outcomes = [answer_of(works[position].command, promise) for position, promise in added.items()]
     return BatchResult(outcomes=[*outcomes], outgoing=[], deadline=deadline)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import islice
 from time import perf_counter
 from typing import Any
 from weakref import ref
@@ -23,12 +24,14 @@ import structlog
 from orchestrator.domain.errors import Refused, Unavailable
 from orchestrator.engine.batch import BatchResult, Sent, Work, batch_program, result_of
 from orchestrator.engine.faults import trace_of
+from orchestrator.engine.lanes import LANE_MIN, Lanes
 from orchestrator.engine.observing import CommitObserver
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.shortcut import insert_of, inserts_of
 from orchestrator.protocol import commands as c
 from orchestrator.store import InvalidRow, StoreError
 from orchestrator.store.abilities import AddingStore, PromptStore
+from orchestrator.store.port import Insert
 
 _log = structlog.get_logger(__name__)
 
@@ -55,6 +58,8 @@ class Committer:
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._under_way: list[_Waiting] = []
+        flushes = None if self._adding is None else self._adding.flushes
+        self._lanes = None if flushes is None else Lanes[_Waiting](flushes, self._fail, self._wake.set)
         self._committing = False
         self._last_caller: Callable[[], asyncio.Task[Any] | None] = _nobody
         self._held_s = 0.0
@@ -68,7 +73,7 @@ class Committer:
 
         Raises Refused and Unavailable.
         """
-        if self._committing or self._queue:
+        if self._committing or self._lanes or self._queue:
             self._last_caller = _nobody
         elif self._is_alone():
             if self._prompt is not None:
@@ -126,7 +131,8 @@ class Committer:
 
     def _commit_at_once(self, work: Work) -> BatchResult | None:
         """Commit a command alone, now; return None, having done nothing, if it has to wait for its turn."""
-        if self._prompt is None or self._committing or self._queue or self._stopping:
+        busy = self._committing or self._lanes or self._queue
+        if self._prompt is None or busy or self._stopping:
             return None
         sent, started = self._switchboard.sent(), perf_counter()
         try:
@@ -173,18 +179,20 @@ class Committer:
             self._stopping = True
             waiting = [*self._under_way, *self._queue]
             self._queue.clear()
+            if self._lanes is not None:
+                waiting += self._lanes.cut_off()
             for _, future in waiting:
                 if not future.done():
                     future.set_exception(Unavailable("the engine has ended; start it again"))
 
     async def _run_until_stopped(self) -> None:
-        while not (self._stopping and not self._queue and not self._adding_alone):
+        while not (self._stopping and not (self._queue or self._lanes or self._adding_alone)):
             await self._wake.wait()
             self._wake.clear()
-            while self._queue:
-                await self._commit(self._take())
+            while self._queue and not (self._lanes and self._lanes.full(len(self._queue))):
+                await self._commit_or_add(self._take())
             if self._tidy and self._switchboard.has_sent():
-                await self._commit([])
+                await self._commit([], {})
             self._tidy = False
 
     def _take(self) -> list[_Waiting]:
@@ -193,26 +201,58 @@ class Committer:
         self._statistics.queued = len(queue)
         return [waiting for waiting in taken if not waiting[1].done()]  # others' callers have gone
 
-    async def _commit(self, batch: list[_Waiting]) -> None:
+    async def _commit_or_add(self, batch: list[_Waiting]) -> None:
+        inserts = self._inserts_of(batch)
+        if self._lanes is None or not inserts:
+            await self._commit(batch, inserts)
+            return
+        given = iter(inserts.values())
+        for some in self._lanes.shares_of(batch):
+            self._lanes.open(some, self._add_in_lane(some, list(islice(given, len(some)))))
+
+    def _inserts_of(self, batch: list[_Waiting]) -> dict[int, Insert]:
+        """Return what of a batch is to be added before what is left of it, by position.
+
+        That is all or nothing where it would go by a lane.
+        """
+        whole = self._lanes is not None
+        if self._adding is None or (whole and len(batch) < LANE_MIN):
+            return {}
+        commands = [work.command for work, _ in batch]
+        inserts = inserts_of(commands, self._settings.touch_ms, whole=whole)
+        declined = [position for position in inserts if batch[position][0].declined]
+        if whole and declined:
+            return {}
+        for position in declined:
+            del inserts[position]
+        return inserts
+
+    async def _add_in_lane(self, batch: list[_Waiting], inserts: list[Insert]) -> None:
+        rest, _ = await self._add(batch, dict(enumerate(inserts)))
+        again = [(msgspec.structs.replace(work, declined=True), future) for work, future in rest]
+        self._queue.extendleft(reversed(again))
+
+    async def _commit(self, batch: list[_Waiting], inserts: Mapping[int, Insert]) -> None:
         self._under_way, self._committing = batch, True
         try:
-            rest, places = await self._add(batch)
+            if self._lanes:
+                await self._lanes.wait()  # what was asked before comes before
+            rest, places = await self._add(batch, inserts)
             if rest or self._switchboard.has_sent():
                 await self._commit_rest(rest, places)
         finally:
             self._committing = False
 
-    async def _add(self, batch: list[_Waiting]) -> tuple[list[_Waiting], dict[str, int]]:
-        """Carry out what comes down to one statement with others, and return what is left of a batch.
+    async def _add(
+        self, batch: list[_Waiting], inserts: Mapping[int, Insert]
+    ) -> tuple[list[_Waiting], dict[str, int]]:
+        """Add promises by one statement, by their commands' positions, and return what is left of a batch.
 
         With it come the places in the rest before which what was added was asked for, by its id.
         """
-        if self._adding is None or (len(batch) == 1 and batch[0][0].declined):
+        if self._adding is None or not inserts:
             return batch, {}
         works = [work for work, _ in batch]
-        inserts = inserts_of([work.command for work in works], self._settings.touch_ms)
-        if not inserts:
-            return batch, {}
         started = perf_counter()
         try:
             promises = await self._adding.add(list(inserts.values()), self._clock.now_ms())
@@ -226,6 +266,8 @@ class Committer:
             self._answer([batch[position] for position in added], result_of(works, added))
         rest: list[_Waiting] = []
         places: dict[str, int] = {}
+        if len(added) == len(batch):
+            return rest, places
         for position, waiting in enumerate(batch):
             if position in added:
                 places[added[position].id] = len(rest)

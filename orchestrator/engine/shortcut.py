@@ -75,8 +75,11 @@ def earlier(one: int | None, other: int | None) -> int | None:
     return min(one, other)
 
 
-def inserts_of(commands: Sequence[Command[Any]], touch_ms: int) -> dict[int, Insert]:
-    """Return which commands of a batch, by position, may be carried out before all others."""
+def inserts_of(commands: Sequence[Command[Any]], touch_ms: int, *, whole: bool = False) -> dict[int, Insert]:
+    """Return which commands of a batch, by position, may be carried out before all others.
+
+    `whole`: all of them, or none.
+    """
     found: dict[int, Insert] = {}
     touched: set[str] = set()
     for position, command in enumerate(commands):
@@ -85,6 +88,8 @@ def inserts_of(commands: Sequence[Command[Any]], touch_ms: int) -> dict[int, Ins
             found[position] = _insert(command, action, touch_ms)
             touched.add(action.id)  # where it does not apply, it comes before others of this id
             continue
+        if whole:
+            return {}
         needs = needs_of(command)
         if needs.unbounded:
             break

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
 from orchestrator.domain.promise import PromiseRecord
+from orchestrator.store.flushes import Flushes
 from orchestrator.store.port import Insert, Program, Store
 
 T = TypeVar("T")
@@ -13,7 +14,16 @@ T = TypeVar("T")
 
 @runtime_checkable
 class AddingStore(Store, Protocol):
-    """A store that can add many promises by one statement, beside its programs."""
+    """A store that can add many promises by one statement, beside its programs.
+
+    Without `flushes` that is worth it in any batch, before what is left of it is decided. With them it is
+    where a large batch holds nothing else, and they tell how many of those should be under way at once.
+    """
+
+    @property
+    def flushes(self) -> Flushes | None:
+        """What watches its additions."""
+        ...
 
     async def add(self, inserts: Sequence[Insert], now_ms: int) -> list[PromiseRecord | None]:
         """Add each as `Insert` says; return, once that is durable, a record, or None where nothing was done.

@@ -53,6 +53,8 @@ class PostgresStore:
     share a clock.
     """
 
+    flushes = None
+
     def __init__(
         self, url: str, *, connections: int = CONNECTIONS, time_from: TimeSource = "database"
     ) -> None:

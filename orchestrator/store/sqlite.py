@@ -13,7 +13,7 @@ import asyncio
 import math
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
@@ -21,12 +21,14 @@ from typing import Any, TypeVar
 
 import structlog
 
+from orchestrator.domain.promise import PromiseRecord
 from orchestrator.store.errors import InvalidRow, StoreError
+from orchestrator.store.flushes import Flushes
 from orchestrator.store.migration import check_revision, create_tables, prepare_file, revision_of
 from orchestrator.store.ownership import Ownership
 from orchestrator.store.port import Insert, InsertAll, Program, Query
 from orchestrator.store.sqlite_groups import Connection, forget_limits
-from orchestrator.store.sqlite_insert import insert, insert_all
+from orchestrator.store.sqlite_insert import Addition, carried_out, insert, insert_all, prepared
 from orchestrator.store.sqlite_log import CopyingDue, LogRoom
 from orchestrator.store.sqlite_queries import QUERIES
 
@@ -78,6 +80,7 @@ class SqliteStore:
         self._thread: ThreadPoolExecutor | None = None
         self._turn = threading.Lock()
         self._pace_s = math.inf
+        self.flushes = Flushes()
 
     async def open(self) -> None:
         """Become the file's owner, upgrade its schema and connect. Raises StoreError."""
@@ -156,6 +159,28 @@ class SqliteStore:
         """Drive one program in the caller's thread, or return None if that might take long; see the port."""
         return self._timed_here(make_program, now_ms) if self._may_run_here() else None
 
+    async def add(self, inserts: Sequence[Insert], now_ms: int) -> list[PromiseRecord | None]:
+        """Add promises in the store's thread, which needs hardly any of the interpreter; see the port."""
+        if self._thread is None:
+            raise StoreError(f"store {self._name} is closed; open it first")
+        addition = prepared(inserts, now_ms)
+        loop = asyncio.get_running_loop()
+        try:
+            added = await loop.run_in_executor(self._thread, self._add_in_turn, addition)
+        except (StoreError, InvalidRow):  # a program finds the one that it is about, or says it again
+            added = set()
+        return addition.told(added)
+
+    def _add_in_turn(self, addition: Addition) -> set[str]:
+        with self._turn:
+            started = perf_counter()
+            try:
+                return self._guarded(lambda connection: _add(connection, addition))
+            finally:
+                elapsed = perf_counter() - started
+                self._keep_pace(elapsed)
+                self.flushes.observe(len(addition.promises), elapsed)
+
     def _may_run_here(self) -> bool:
         return self._pace_s < INLINE_BELOW_S and self._turn.acquire(blocking=False)
 
@@ -174,9 +199,11 @@ class SqliteStore:
         try:
             return self._run(make_program, now_ms)
         finally:
-            elapsed = perf_counter() - started
-            slow = elapsed >= INLINE_BELOW_S or self._pace_s == math.inf
-            self._pace_s = elapsed if slow else self._pace_s + PACE_WEIGHT * (elapsed - self._pace_s)
+            self._keep_pace(perf_counter() - started)
+
+    def _keep_pace(self, elapsed: float) -> None:
+        slow = elapsed >= INLINE_BELOW_S or self._pace_s == math.inf
+        self._pace_s = elapsed if slow else self._pace_s + PACE_WEIGHT * (elapsed - self._pace_s)
 
     def _look(self) -> None:
         """Look after the file and its log, now and then, for it costs."""
@@ -216,17 +243,35 @@ class SqliteStore:
             self._copying.copied(connection.total_changes, pages)
 
     def _run(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:
+        return self._guarded(lambda connection: _carry_out(connection, make_program(now_ms), now_ms))
+
+    def _guarded(self, use: Callable[[Connection], T]) -> T:
+        """Use the connection. Raises InvalidRow and StoreError for what the driver raises."""
         connection = self._connection
         if connection is None:
             raise StoreError(f"store {self._name} is closed; open it first")
         self._look()
         try:
-            result = _carry_out(connection, make_program(now_ms), now_ms)
+            return use(connection)
         except (UnicodeEncodeError, OverflowError, sqlite3.InterfaceError) as error:
             raise InvalidRow(f"a value cannot be stored: {error}") from error
         except sqlite3.Error as error:
             raise _running_error(self._name, error) from error
-        return result
+
+
+def _add(connection: Connection, addition: Addition) -> set[str]:
+    """Add promises in a transaction, which one statement is by itself."""
+    if len(addition.statements) == 1:
+        return carried_out(connection, addition)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        added = carried_out(connection, addition)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return added
 
 
 def _carry_out(connection: sqlite3.Connection, program: Program[T], now_ms: int) -> T:

@@ -7,11 +7,12 @@ the loop is busy: so a batch should be few statements.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from functools import cache
 from itertools import chain
 from operator import itemgetter
 from sqlite3 import Connection
+from typing import NamedTuple
 
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.store.port import Insert, InsertAll
@@ -61,14 +62,47 @@ def insert_all(connection: Connection, query: InsertAll, now_ms: int) -> list[Pr
     inserts = query.inserts()
     if len(inserts) == 1:
         return [insert(connection, inserts[0], now_ms)]
+    addition = prepared(inserts, now_ms)
+    return addition.told(carried_out(connection, addition))
+
+
+class Addition(NamedTuple):
+    """Promises to add, and the statements that add them, each with its values and its promises' ids."""
+
+    promises: list[PromiseRecord]
+    statements: list[tuple[str, tuple[object, ...], list[str]]]
+
+    def told(self, added: Set[str]) -> list[PromiseRecord | None]:
+        """Return the promises, None for each that is not among the ids of what was added."""
+        if len(added) == len(self.promises):
+            return [*self.promises]
+        return [promise if promise.id in added else None for promise in self.promises]
+
+
+def prepared(inserts: Sequence[Insert], now_ms: int) -> Addition:
+    """Make ready all that needs no connection."""
     promises: list[PromiseRecord] = []
     rows: tuple[list[tuple[object, ...]], ...] = [], []
     for each in inserts:
         promise = each.made(now_ms)
         promises.append(promise)
         rows[each.fence is not None].append(_values(promise, each, now_ms))
-    added = {key for fenced, some in enumerate(rows) for key in _add(connection, some, bool(fenced))}
-    return [promise if promise.id in added else None for promise in promises]
+    return Addition(
+        promises, [each for fenced, some in enumerate(rows) for each in _statements(some, bool(fenced))]
+    )
+
+
+def carried_out(connection: Connection, addition: Addition) -> set[str]:
+    """Add promises and return the ids of those that were added."""
+    added: set[str] = set()
+    for sql, values, ids in addition.statements:
+        done = connection.execute(sql, values)
+        if done.rowcount == len(ids):
+            added.update(ids)
+        elif done.rowcount:
+            last = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
+            added.update(row[0] for row in connection.execute(INSERTED_LAST, (last - done.rowcount,)))
+    return added
 
 
 def _values(promise: PromiseRecord, query: Insert, now_ms: int) -> tuple[object, ...]:
@@ -79,8 +113,9 @@ def _values(promise: PromiseRecord, query: Insert, now_ms: int) -> tuple[object,
     return (*row, fence.task_id, fence.version, now_ms - fence.touch_ms, now_ms)
 
 
-def _add(connection: Connection, rows: Sequence[tuple[object, ...]], fenced: bool) -> Iterator[str]:
-    """Add rows and yield the ids of those that were added."""
+def _statements(
+    rows: Sequence[tuple[object, ...]], fenced: bool
+) -> Iterator[tuple[str, tuple[object, ...], list[str]]]:
     for start in range(0, len(rows), _ROWS_MAX):
         some = rows[start : start + _ROWS_MAX]
         whole = {*map(_seldom_of, some)} != {_EMPTY}
@@ -88,12 +123,8 @@ def _add(connection: Connection, rows: Sequence[tuple[object, ...]], fenced: boo
             some = list(map(_others_of[fenced], some))
         places = 1 << (len(some) - 1).bit_length()
         nothing = (None,) * len(some[0]) * (places - len(some))
-        done = connection.execute(_statement(places, fenced, whole), (*chain.from_iterable(some), *nothing))
-        if done.rowcount == len(some):
-            yield from (str(row[0]) for row in some)
-        elif done.rowcount:
-            last = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
-            yield from (row[0] for row in connection.execute(INSERTED_LAST, (last - done.rowcount,)))
+        ids = [str(row[0]) for row in some]
+        yield _statement(places, fenced, whole), (*chain.from_iterable(some), *nothing), ids
 
 
 @cache

@@ -41,6 +41,44 @@ async def main():
 asyncio.run(main())
 """
 
+ADD = """
+import asyncio, os, sys
+from orchestrator.engine import Engine
+from orchestrator.protocol import commands as c
+from orchestrator.store import open_store
+
+async def work(engine, lane):
+    for number in range(1_000_000):
+        key = f"{sys.argv[2]}-{lane}-{number}"
+        await engine.handle(c.PromiseCreate(id=key, timeout_at=2**50))
+        os.write(1, f"{key}\\n".encode())
+
+async def main():
+    async with Engine(open_store(sys.argv[1])) as engine:
+        await asyncio.gather(*(work(engine, lane) for lane in range(80)))
+
+asyncio.run(main())
+"""
+"""As many clients as are served by additions beside one another (`orchestrator.engine.lanes`)."""
+
+
+@pytest.mark.acceptance
+async def test_no_addition_acknowledged_is_lost_to_sigkill(tmp_path: Path) -> None:
+    seed = random.randrange(2**32)  # noqa: S311
+    print("seed", seed)  # noqa: T201
+    chance = random.Random(seed)  # noqa: S311
+    url = f"sqlite:///{tmp_path}/s.db"
+    acknowledged: set[str] = set()
+    for life in range(6):
+        acknowledged.update(await asyncio.to_thread(_one_life, url, life, chance.randint(20, 4_000), ADD))
+    whole = sqlite3.connect(tmp_path / "s.db")
+    stored = {key for (key,) in whole.execute("SELECT id FROM promises")}
+    assert whole.execute("PRAGMA integrity_check").fetchone() == ("ok",), seed
+    whole.close()
+    assert acknowledged <= stored, seed
+    # What was under way at each death may be there or not.
+    assert len(stored) <= len(acknowledged) + 6 * 80, seed
+
 
 @pytest.mark.acceptance
 async def test_nothing_acknowledged_is_lost_to_sigkill(tmp_path: Path) -> None:
@@ -64,11 +102,11 @@ async def test_nothing_acknowledged_is_lost_to_sigkill(tmp_path: Path) -> None:
     whole.close()
 
 
-def _one_life(url: str, life: int, lines: int) -> list[str]:
+def _one_life(url: str, life: int, lines: int, program: str = COMMIT) -> list[str]:
     """Read so many acknowledgements, then kill; return all that came through the pipe whole."""
     # Unbuffered: `communicate` passes over what `readline` has read ahead, and would begin within a line.
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMIT, url, str(life)],
+        [sys.executable, "-c", program, url, str(life)],
         bufsize=0,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
