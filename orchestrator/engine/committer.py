@@ -58,8 +58,9 @@ class Committer:
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._under_way: list[_Waiting] = []
-        flushes = None if self._adding is None else self._adding.flushes
-        self._lanes = None if flushes is None else Lanes[_Waiting](flushes, self._fail, self._wake.set)
+        self._lanes: Lanes[_Waiting] | None = None
+        if self._adding is not None:
+            self._lanes = Lanes(self._adding.flushes, self._fail, self._wake.set)
         self._committing = False
         self._last_caller: Callable[[], asyncio.Task[Any] | None] = _nobody
         self._held_s = 0.0
@@ -203,7 +204,7 @@ class Committer:
 
     async def _commit_or_add(self, batch: list[_Waiting]) -> None:
         inserts = self._inserts_of(batch)
-        if self._lanes is None or not inserts:
+        if self._lanes is None or not LANE_MIN <= len(inserts) == len(batch):
             await self._commit(batch, inserts)
             return
         given = iter(inserts.values())
@@ -211,17 +212,14 @@ class Committer:
             self._lanes.open(some, self._add_in_lane(some, list(islice(given, len(some)))))
 
     def _inserts_of(self, batch: list[_Waiting]) -> dict[int, Insert]:
-        """Return what of a batch is to be added before what is left of it, by position.
-
-        That is all or nothing where it would go by a lane.
-        """
-        whole = self._lanes is not None
-        if self._adding is None or (whole and len(batch) < LANE_MIN):
+        """Return what of a batch is to be added before what is left of it, by position."""
+        store = self._adding
+        if store is None or not (store.apart or len(batch) >= LANE_MIN):
             return {}
         commands = [work.command for work, _ in batch]
-        inserts = inserts_of(commands, self._settings.touch_ms, whole=whole)
+        inserts = inserts_of(commands, self._settings.touch_ms, whole=not store.apart)
         declined = [position for position in inserts if batch[position][0].declined]
-        if whole and declined:
+        if declined and not store.apart:
             return {}
         for position in declined:
             del inserts[position]

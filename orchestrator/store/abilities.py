@@ -16,14 +16,12 @@ T = TypeVar("T")
 class AddingStore(Store, Protocol):
     """A store that can add many promises by one statement, beside its programs.
 
-    Without `flushes` that is worth it in any batch, before what is left of it is decided. With them it is
-    where a large batch holds nothing else, and they tell how many of those should be under way at once.
+    Where a large batch holds nothing else, `flushes` tell how many additions should be under way at once.
+    `apart` tells whether one is worth it in any other batch, before what is left of that is decided.
     """
 
-    @property
-    def flushes(self) -> Flushes | None:
-        """What watches its additions."""
-        ...
+    apart: bool
+    flushes: Flushes
 
     async def add(self, inserts: Sequence[Insert], now_ms: int) -> list[PromiseRecord | None]:
         """Add each as `Insert` says; return, once that is durable, a record, or None where nothing was done.

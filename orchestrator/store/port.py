@@ -74,6 +74,10 @@ class Fence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     touch_ms: int
 
 
+BORN_NOW = 2**63 - 1
+"""The birth of a promise that begins when it is added."""
+
+
 class Insert(Query[PromiseRecord | None], msgspec.Struct, frozen=True, kw_only=True):
     """Add a promise without a task by one statement of its own, if nothing stands against it.
 
@@ -88,7 +92,7 @@ class Insert(Query[PromiseRecord | None], msgspec.Struct, frozen=True, kw_only=T
     made: Callable[[int], PromiseRecord]
     promise_id: str
     timeout_at: int
-    born_ms: int = 2**63 - 1
+    born_ms: int = BORN_NOW
     fence: Fence | None = None
 
 

@@ -14,6 +14,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from time import perf_counter
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,6 +22,7 @@ import msgspec
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.store import postgres_statements as sql
 from orchestrator.store.errors import InvalidRow, StoreError
+from orchestrator.store.flushes import Flushes
 from orchestrator.store.port import Insert, InsertAll, LoadRows, Outbox, Program, Query, Row, Write
 from orchestrator.store.postgres_clock import DatabaseClock, TimeSource
 from orchestrator.store.postgres_connections import Connection, Connections
@@ -53,7 +55,7 @@ class PostgresStore:
     share a clock.
     """
 
-    flushes = None
+    apart = True
 
     def __init__(
         self, url: str, *, connections: int = CONNECTIONS, time_from: TimeSource = "database"
@@ -64,6 +66,7 @@ class PostgresStore:
         self._time_from = time_from
         self._open = False
         self.remembered = Remembered()
+        self.flushes = Flushes()
 
     async def open(self) -> None:
         """Connect, upgrade the schema, listen to other servers. Raises StoreError."""
@@ -111,7 +114,10 @@ class PostgresStore:
             async with self._connections.lent() as connection:
                 if len(inserts) == 1:
                     return [await insert(connection, inserts[0], now_ms, given_ms)]
-                return await insert_all(connection, inserts, now_ms, given_ms)
+                started = perf_counter()
+                added = await insert_all(connection, inserts, now_ms, given_ms)
+                self.flushes.observe(len(inserts), perf_counter() - started)
+                return added
         except FAULTS as error:
             if not isinstance(running_error(self._connections.place, error), InvalidRow):
                 self._check_repeatable(error, harmless=all(each.fence is None for each in inserts))

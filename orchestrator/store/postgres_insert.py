@@ -13,16 +13,28 @@ statement; a deadline that has passed by then is left to the transaction.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
+from operator import itemgetter
 
-from orchestrator.domain.promise import PromiseRecord
+from orchestrator.domain.promise import PromiseRecord, PromiseState
 from orchestrator.store import postgres_statements as sql
-from orchestrator.store.port import Insert
+from orchestrator.store.port import BORN_NOW, Insert
 from orchestrator.store.postgres_connections import Connection
 from orchestrator.store.postgres_locks import key_of
 from orchestrator.store.postgres_writes import columns_of
-from orchestrator.store.rows import PROMISE_COLUMNS, promise_row
+from orchestrator.store.rows import PROMISE_ALL_COLUMNS, PROMISE_COLUMNS, promise_row
 
 _CREATED_AT = PROMISE_COLUMNS.index("created_at")
+_WIDTH = len(PROMISE_ALL_COLUMNS) + 4
+"""Values of a row: the promise's, with the moment of its birth, its lock, and the three of its fence."""
+_PLAIN_AT = (*map(PROMISE_ALL_COLUMNS.index, sql.PLAIN_COLUMNS), len(PROMISE_ALL_COLUMNS))
+_PLAIN_WIDTH = len(_PLAIN_AT)
+_PLAIN_COUNTS = range(min(sql.INSERT_PLAIN), max(sql.INSERT_PLAIN) + 1)
+_REST_AT = tuple(at for at in range(_WIDTH) if at not in _PLAIN_AT)
+_plain_of, _rest_of = itemgetter(*_PLAIN_AT), itemgetter(*_REST_AT)
+_PLAIN_VALUES = {PROMISE_ALL_COLUMNS.index("state"): PromiseState.PENDING.value, _CREATED_AT: BORN_NOW}
+_PLAIN_REST = tuple(_PLAIN_VALUES.get(at) for at in _REST_AT)
+"""What else stands in the row of a plain promise."""
 
 
 async def insert(
@@ -52,8 +64,14 @@ async def insert_all(
     rows = [_row(query, guess_ms) for query in queries if guess_ms < query.timeout_at]
     if not rows:
         return [None] * len(queries)
-    touch_ms = min((query.fence.touch_ms for query in queries if query.fence is not None), default=0)
-    added = await connection.fetch(sql.INSERT_PROMISES_IF_ABSENT, *columns_of(rows), now_ms, touch_ms)
+    if len(rows) in _PLAIN_COUNTS and {*map(_rest_of, rows)} == {_PLAIN_REST}:
+        places = 1 << (len(rows) - 1).bit_length()
+        nothing = (None,) * _PLAIN_WIDTH * (places - len(rows))
+        given = chain(chain.from_iterable(map(_plain_of, rows)), nothing)
+        added = await connection.fetch(sql.INSERT_PLAIN[places], now_ms, *given)
+    else:
+        touch_ms = min((query.fence.touch_ms for query in queries if query.fence is not None), default=0)
+        added = await connection.fetch(sql.INSERT_PROMISES_IF_ABSENT, *columns_of(rows), now_ms, touch_ms)
     told = {row[0]: row[1] for row in added}
     return [query.made(told[query.promise_id]) if query.promise_id in told else None for query in queries]
 

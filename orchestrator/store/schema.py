@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0012"
+HEAD = "0013"
 """The newest revision in `migrations/versions`."""
 
 TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
@@ -37,11 +37,8 @@ promises = sa.Table(
     sa.Column("target", TEXT),
 )
 _pending = sa.text("state = 'pending'")
-# In SQLite not by id as well: new ones of one deadline, as all that have none, lie together on the last page.
-sa.Index("promises_by_timeout", promises.c.timeout_at, sqlite_where=_pending).ddl_if(dialect="sqlite")
-sa.Index("promises_by_deadline", promises.c.timeout_at, promises.c.id, postgresql_where=_pending).ddl_if(
-    dialect="postgresql"
-)
+# Not by id as well: new ones of one deadline, as all that have none, lie together on the last page.
+sa.Index("promises_by_timeout", promises.c.timeout_at, sqlite_where=_pending, postgresql_where=_pending)
 OPEN_MEMBER = sa.text("state = 'pending' AND (origin IS NOT NULL OR branch <> id)")
 """Holds for every open promise that names an origin other than itself (see `rows`)."""
 # Not by origin: the ids of a tree lie side by side, whatever made them.

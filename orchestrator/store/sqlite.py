@@ -68,6 +68,8 @@ _PRAGMAS = (
 class SqliteStore:
     """A store in a SQLite file, or in memory where `path` is None."""
 
+    apart = False  # what is left of a batch would need a commit of its own
+
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._name = str(path) if path else ":memory:"

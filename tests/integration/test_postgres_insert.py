@@ -15,16 +15,16 @@ import pytest
 from msgspec.structs import replace
 
 from orchestrator.domain.errors import Refused, Unavailable
-from orchestrator.domain.promise import PromiseRecord
+from orchestrator.domain.promise import PromiseRecord, Value
 from orchestrator.engine import Engine
 from orchestrator.engine.shortcut import insert_of
 from orchestrator.protocol import commands as c
-from orchestrator.store.port import LoadRows
+from orchestrator.store.port import Insert, LoadRows
 from orchestrator.store.postgres import PostgresStore
 from orchestrator.store.postgres_connections import Connection, Connections
 from orchestrator.store.postgres_insert import insert
 from orchestrator.store.postgres_locks import LOCK_WHOLE, key_of
-from orchestrator.store.postgres_statements import INSERT_PROMISES_IF_ABSENT
+from orchestrator.store.postgres_statements import INSERT_PLAIN, INSERT_PROMISES_IF_ABSENT
 from tests.engine_world import acquire, claim, create, fence, world
 from tests.integration import test_sqlite_insert as sqlite
 from tests.integration.test_engine_shortcuts import step
@@ -99,13 +99,83 @@ async def test_many_as_one_by_one(postgres_url: str, count: int, faulty: float) 
     await singly.close()
 
 
-async def test_those_that_would_have_to_wait_are_left_out(postgres_url: str) -> None:
+def _plain(key: str, number: int) -> Insert:
+    """A promise of no tree, with what a caller may give it."""
+    tags = {"colour": "blue"} if number % 3 else {}
+    param = Value(headers={"a": "b"} if number % 5 == 0 else None, data="x" if number % 2 else None)
+    query = insert_of(c.PromiseCreate(id=key, timeout_at=2 * sqlite.NOW, tags=tags, param=param), 1)
+    assert query is not None
+    return query
+
+
+@pytest.mark.parametrize("count", [2, 3, 64, 255, 256, 257])
+async def test_plain_promises_as_one_by_one(
+    postgres_url: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = [_plain(f"p{number}" if number != 1 else "there", number) for number in range(count)]
+    singly, together = await sqlite.filled(), PostgresStore(postgres_url, time_from="caller")
+    await sqlite.fill(together)
+    asked = _texts_of(monkeypatch)
+    answers = await together.add(wanted, sqlite.NOW)
+    assert (asked[-1] in INSERT_PLAIN.values()) == (count <= 256)
+    assert answers == [await sqlite.answer(singly, each) for each in wanted]
+    assert [number for number, answer in enumerate(answers) if answer is None] == [1]
+    every = LoadRows(ids=[each.promise_id for each in wanted])
+    rows = [await sqlite.answer(store, every) for store in (singly, together)]
+    assert sorted(rows[0], key=str) == sorted(rows[1], key=str)
+    assert await together.add(wanted, sqlite.NOW) == [None] * count
+    await together.close()
+    await singly.close()
+
+
+def _texts_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the statements that are fetched from now on, as they come."""
+    asked: list[str] = []
+    through = asyncpg.Connection.fetch
+
+    async def fetch(connection: Any, query: str, *values: Any, **options: Any) -> Any:
+        asked.append(query)
+        return await through(connection, query, *values, **options)
+
+    monkeypatch.setattr(asyncpg.Connection, "fetch", fetch)
+    return asked
+
+
+UNLIKE = {
+    "a step": step("p1"),
+    "late": create("p1", timeout_at=sqlite.NOW),
+    "of a tree": create("p1", origin="p0"),
+    "of a branch": create("p1", branch="p0"),
+    "a child": create("p1", parent="p0"),
+    "of a schedule": create("p1", schedule="s"),
+}
+
+
+@pytest.mark.parametrize("kind", UNLIKE)
+async def test_what_is_not_plain_is_stored_whole(postgres_url: str, kind: str) -> None:
+    store = PostgresStore(postgres_url, time_from="caller")
+    await store.open()
+    other = insert_of(UNLIKE[kind], 1)
+    assert other is not None
+    wanted = [_plain("p0", 0), other, _plain("p2", 2)]
+    answers = await store.add(wanted, sqlite.NOW)
+    assert [answer is None for answer in answers] == [False, kind == "late", False]
+    rows = await sqlite.answer(store, LoadRows(ids=["p0", "p1", "p2"]))
+    stored = {promise.id: promise for promise, _ in rows}
+    assert [stored.get(each.promise_id) for each in wanted] == answers
+    await store.close()
+
+
+@pytest.mark.parametrize("plain", [False, True])
+async def test_those_that_would_have_to_wait_are_left_out(postgres_url: str, plain: bool) -> None:
     """The others are added, at once; what is left comes with the next batch."""
     store = PostgresStore(postgres_url, time_from="caller")
     await sqlite.fill(store)
     like = sqlite.inserts(random.Random(1), 1, 0)[0]  # noqa: S311
     ids = ("held:1", "busy:1", "new:1")
     wanted = [replace(like, promise_id=key, made=_made(key)) for key in ids]
+    if plain:
+        wanted = [_plain(key, number) for number, key in enumerate(ids)]
     connections = Connections(postgres_url, 2)
     async with closing(await connections.connect()) as one:
         blocked = one.transaction()
@@ -130,11 +200,12 @@ async def test_a_batch_whose_answer_was_lost(
     """Creations are repeated; of steps nobody knows, and nobody is told that they were refused."""
     async with world(postgres_url) as w:
         await w.do(claim("a"))
-        through = asyncpg.Connection.fetch
+        through, cuts = asyncpg.Connection.fetch, []
 
         async def cut(connection: Any, query: str, *values: Any, **options: Any) -> Any:
             result = await through(connection, query, *values, **options)
-            if query == INSERT_PROMISES_IF_ABSENT:
+            if query in {INSERT_PROMISES_IF_ABSENT, *INSERT_PLAIN.values()}:
+                cuts.append(query)
                 connection.terminate()
                 raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
             return result
@@ -143,6 +214,7 @@ async def test_a_batch_whose_answer_was_lost(
         first = fence("a", 1, step("a:1")) if fenced else create("p")
         answers = await w.together(first, create("q"), claim("b"))
         monkeypatch.undo()
+        assert cuts == [INSERT_PROMISES_IF_ABSENT if fenced else INSERT_PLAIN[2]]
         lost = Unavailable if fenced else c.PromiseAnswer
         assert [type(answer) for answer in answers[:2]] == [lost, lost]
         assert isinstance(answers[2], c.TaskClaim)
