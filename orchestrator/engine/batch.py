@@ -15,7 +15,6 @@ from orchestrator.domain.ending import EndingKind
 from orchestrator.domain.errors import Refused
 from orchestrator.domain.group import DeadLetter
 from orchestrator.domain.ids import between, descendants_between, extends
-from orchestrator.domain.promise import PromiseRecord
 from orchestrator.domain.task import TaskState
 from orchestrator.domain.transitions import TaskEvent
 from orchestrator.engine import turns
@@ -26,7 +25,7 @@ from orchestrator.engine.outgoing import Outgoing
 from orchestrator.engine.searching import Search, search
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.settlement import apply, expire_named
-from orchestrator.engine.shortcut import add, answer_of, earlier
+from orchestrator.engine.shortcut import add, earlier
 from orchestrator.engine.unheard import Listening, load_untaken
 from orchestrator.engine.workspace import TreePage, Workspace
 from orchestrator.protocol import commands as c
@@ -86,13 +85,6 @@ class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
     deadline: int | None
     cancelled: list[tuple[str, c.TaskReference]] = []
     dead: Sequence[DeadLetter] = ()
-
-
-def result_of(works: Sequence[Work], added: Mapping[int, PromiseRecord]) -> BatchResult:
-    """Return the result of those works, by position, that have added a promise by themselves."""
-    deadline = min((each.timeout_at for each in added.values() if each.pending), default=None)
-    outcomes = [answer_of(works[position].command, promise) for position, promise in added.items()]
-    return BatchResult(outcomes=[*outcomes], outgoing=[], deadline=deadline)
 
 
 def batch_program(

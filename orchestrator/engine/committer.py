@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from time import perf_counter
 from typing import Any
@@ -22,12 +22,13 @@ import msgspec
 import structlog
 
 from orchestrator.domain.errors import Refused, Unavailable
-from orchestrator.engine.batch import BatchResult, Sent, Work, batch_program, result_of
+from orchestrator.domain.promise import PromiseRecord
+from orchestrator.engine.batch import BatchResult, Sent, Work, batch_program
 from orchestrator.engine.faults import trace_of
 from orchestrator.engine.lanes import LANE_MIN, Lanes
 from orchestrator.engine.observing import CommitObserver
 from orchestrator.engine.parts import Parts
-from orchestrator.engine.shortcut import insert_of, inserts_of
+from orchestrator.engine.shortcut import answer_of, insert_of, inserts_of
 from orchestrator.protocol import commands as c
 from orchestrator.store import InvalidRow, StoreError
 from orchestrator.store.abilities import AddingStore, PromptStore
@@ -90,7 +91,10 @@ class Committer:
         result = self._commit_at_once(work)
         if result is None:
             return await self.submit(work)
-        return _outcome_of(result)
+        (outcome,) = result.outcomes
+        if isinstance(outcome, Refused):
+            raise outcome
+        return outcome
 
     async def _add_alone(self, store: AddingStore, work: Work) -> c.Answer:
         """Carry a command out as one statement, if it comes down to that, beside whatever comes meanwhile.
@@ -105,7 +109,7 @@ class Committer:
         try:
             (promise,) = await store.add([insert], self._clock.now_ms())
         except asyncio.CancelledError:
-            self._tell(BatchResult(outcomes=[], outgoing=[], deadline=insert.timeout_at))
+            self._tell(_due(insert.timeout_at))
             raise
         except Exception as error:
             self._statistics.failed_batches += 1
@@ -116,11 +120,9 @@ class Committer:
                 self._wake.set()
         if promise is None:
             return await self.submit(msgspec.structs.replace(work, declined=True))
-        works = [work]
-        self._observe(started, works)
-        result = result_of(works, {0: promise})
-        self._tell(result)
-        return _outcome_of(result)
+        self._observe(started, (work,))
+        self._tell_added((promise,))
+        return answer_of(work.command, promise)
 
     def _is_alone(self) -> bool:
         """Tell whether the task that asks is the one that asked last, which therefore waits for nothing."""
@@ -250,7 +252,6 @@ class Committer:
         """
         if self._adding is None or not inserts:
             return batch, {}
-        works = [work for work, _ in batch]
         started = perf_counter()
         try:
             promises = await self._adding.add(list(inserts.values()), self._clock.now_ms())
@@ -260,8 +261,12 @@ class Committer:
             return [waiting for position, waiting in enumerate(batch) if position not in inserts], {}
         added = {at: promise for at, promise in zip(inserts, promises, strict=True) if promise is not None}
         if added:
-            self._observe(started, [works[position] for position in added])
-            self._answer([batch[position] for position in added], result_of(works, added))
+            self._observe(started, [batch[position][0] for position in added])
+            for position, promise in added.items():
+                work, future = batch[position]
+                if not future.done():
+                    future.set_result(answer_of(work.command, promise))
+            self._tell_added(added.values())
         rest: list[_Waiting] = []
         places: dict[str, int] = {}
         if len(added) == len(batch):
@@ -328,6 +333,9 @@ class Committer:
                 future.set_result(outcome)
         self._tell(result)
 
+    def _tell_added(self, promises: Iterable[PromiseRecord]) -> None:
+        self._tell(_due(min((each.timeout_at for each in promises if each.pending), default=None)))
+
     def _tell(self, result: BatchResult) -> None:
         try:
             self._on_commit(result)
@@ -352,12 +360,9 @@ class Committer:
         return error
 
 
-def _outcome_of(result: BatchResult) -> c.Answer:
-    """Return the one answer of a result. Raises the refusal in its place."""
-    (outcome,) = result.outcomes
-    if isinstance(outcome, Refused):
-        raise outcome
-    return outcome
+def _due(deadline: int | None) -> BatchResult:
+    """Return what follows from promises that were added, of which this is the earliest deadline."""
+    return BatchResult(outcomes=[], outgoing=[], deadline=deadline)
 
 
 def _nobody() -> None:

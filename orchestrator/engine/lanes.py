@@ -1,7 +1,8 @@
 """Additions that are under way beside one another, where a store gains by that (`Flushes`).
 
 Only batches that are additions and nothing else go in lanes: there is nothing to decide, so that the loop
-has time for the next. The store carries them out in their order; whatever else is asked waits for them.
+has time for the next. SQLite carries them out in their order, PostgreSQL as if they came from two servers;
+whatever else is asked waits for them.
 """
 
 from __future__ import annotations
