@@ -78,16 +78,14 @@ class Committer:
         if self._committing or self._lanes or self._queue:
             self._last_caller = _nobody
         elif self._is_alone():
+            if self._adding is not None and (insert := insert_of(work.command, self._settings.touch_ms)):
+                return self._add_alone(self._adding, work, insert)
             if self._prompt is not None:
                 return self._carry_out_at_once(work)
-            if self._adding is not None:
-                return self._add_alone(self._adding, work)
         return self.submit(work)
 
     async def _carry_out_at_once(self, work: Work) -> c.Answer:
-        if self._held_s > HELD_S_MAX:
-            self._held_s = 0.0
-            await asyncio.sleep(0)
+        await self._let_others_turn()
         result = self._commit_at_once(work)
         if result is None:
             return await self.submit(work)
@@ -96,13 +94,18 @@ class Committer:
             raise outcome
         return outcome
 
-    async def _add_alone(self, store: AddingStore, work: Work) -> c.Answer:
+    async def _let_others_turn(self) -> None:
+        if self._held_s > HELD_S_MAX:
+            self._held_s = 0.0
+            await asyncio.sleep(0)
+
+    async def _add_alone(self, store: AddingStore, work: Work, insert: Insert) -> c.Answer:
         """Carry a command out as one statement, if it comes down to that, beside whatever comes meanwhile.
 
         Whoever is cancelled does not learn whether it was; a deadline counts in either case.
         """
-        insert = insert_of(work.command, self._settings.touch_ms)
-        if insert is None or self._stopping:
+        await self._let_others_turn()
+        if self._stopping:
             return await self.submit(work)
         started = perf_counter()
         self._adding_alone += 1
@@ -120,7 +123,9 @@ class Committer:
                 self._wake.set()
         if promise is None:
             return await self.submit(msgspec.structs.replace(work, declined=True))
-        self._observe(started, (work,))
+        elapsed = self._observe(started, (work,))
+        if self._prompt is not None:
+            self._held_s += elapsed
         self._tell_added((promise,))
         return answer_of(work.command, promise)
 

@@ -99,10 +99,10 @@ def inserts_of(commands: Sequence[Command[Any]], touch_ms: int, *, whole: bool =
 
 def _follows(command: Command[Any], action: _Addition, touched: set[str]) -> bool:
     """Tell whether what a command adds may depend on, or be seen by, commands that touch these ids."""
-    if action.id in touched or (isinstance(command, c.TaskFence) and command.id in touched):
+    if action.id in touched or (type(command) is c.TaskFence and command.id in touched):
         return True
     tags = action.tags
-    return tags.get(tag.BRANCH) in touched or tags.get(tag.PARENT) in touched
+    return bool(tags) and (tags.get(tag.BRANCH) in touched or tags.get(tag.PARENT) in touched)
 
 
 def insert_of(command: Command[c.Answer], touch_ms: int) -> Insert | None:
@@ -113,11 +113,11 @@ def insert_of(command: Command[c.Answer], touch_ms: int) -> Insert | None:
 
 def _addition_of(command: Command[Any]) -> _Addition | None:
     """Return the promise that a command adds if it comes down to that, fenced or not."""
-    action = command.action if isinstance(command, c.TaskFence) else command
-    if isinstance(action, c.PromiseRecordStep):
+    action: Any = command.action if type(command) is c.TaskFence else command
+    if type(action) is c.PromiseCreate:
+        return None if tag.TARGET in action.tags else action
+    if type(action) is c.PromiseRecordStep:
         return None if action.forgets else action
-    if isinstance(action, c.PromiseCreate) and tag.TARGET not in action.tags:
-        return action
     return None
 
 

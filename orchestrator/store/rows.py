@@ -20,6 +20,10 @@ _decode_ids = msgspec.json.Decoder(tuple[str, ...]).decode
 _PROMISE_STATES = {str(state): state for state in PromiseState}
 _TASK_STATES = {str(state): state for state in TaskState}
 
+_INDEXED = (tag.ORIGIN, tag.BRANCH, tag.PARENT, tag.SCHEDULE, tag.TARGET)
+_UNTAGGED: tuple[str, str | None, str | None, str | None, str | None, str | None]
+_UNTAGGED = ("{}", None, None, None, None, None)
+
 PROMISE_COLUMNS = (
     "id",
     "state",
@@ -193,23 +197,26 @@ def promise_row(promise: PromiseRecord, *, by_id: bool = False) -> tuple[object,
     With `by_id` its branch stays empty: it is found by its id.
     """
     tags, param, value = promise.tags, promise.param, promise.value
-    origin, branch, parent = tags.get(tag.ORIGIN), tags.get(tag.BRANCH), tags.get(tag.PARENT)
+    text, origin, branch, parent, schedule, target = _UNTAGGED
+    if tags:
+        text = _encode_json(tags).decode()
+        origin, branch, parent, schedule, target = map(tags.get, _INDEXED)
     return (
         promise.id,
         str(promise.state),
-        _headers_text(param),
+        None if param.headers is None else _headers_text(param),
         param.data,
-        _headers_text(value),
+        None if value.headers is None else _headers_text(value),
         value.data,
-        _encode_json(tags).decode() if tags else "{}",
+        text,
         promise.timeout_at,
         promise.created_at,
         promise.settled_at,
         None if origin == branch else origin,
         None if by_id else branch,
         None if parent == branch else parent,
-        tags.get(tag.SCHEDULE),
-        tags.get(tag.TARGET),
+        schedule,
+        target,
     )
 
 

@@ -153,55 +153,60 @@ class SqliteStore:
         if self._thread is None:
             raise StoreError(f"store {self._name} is closed; open it first")
         if self._may_run_here():
-            return self._timed_here(make_program, now_ms)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._in_turn, make_program, now_ms)
+            return self._use_here(lambda connection: _carry_out(connection, make_program(now_ms), now_ms))
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread,
+            self._use_in_turn,
+            lambda connection: _carry_out(connection, make_program(now_ms), now_ms),
+        )
 
     def run_at_once(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T | None:
         """Drive one program in the caller's thread, or return None if that might take long; see the port."""
-        return self._timed_here(make_program, now_ms) if self._may_run_here() else None
+        if not self._may_run_here():
+            return None
+        return self._use_here(lambda connection: _carry_out(connection, make_program(now_ms), now_ms))
 
     async def add(self, inserts: Sequence[Insert], now_ms: int) -> list[PromiseRecord | None]:
-        """Add promises in the store's thread, which needs hardly any of the interpreter; see the port."""
+        """Add promises in the store's thread, which needs hardly any of the interpreter; see the port.
+
+        One alone is added in the caller's where that takes no time.
+        """
         if self._thread is None:
             raise StoreError(f"store {self._name} is closed; open it first")
-        addition = prepared(inserts, now_ms)
-        loop = asyncio.get_running_loop()
         try:
-            added = await loop.run_in_executor(self._thread, self._add_in_turn, addition)
+            if len(inserts) == 1 and self._may_run_here():
+                return [self._use_here(lambda connection: insert(connection, inserts[0], now_ms))]
+            addition = prepared(inserts, now_ms)
+            loop = asyncio.get_running_loop()
+            return addition.told(await loop.run_in_executor(self._thread, self._add_in_turn, addition))
         except (StoreError, InvalidRow):  # a program finds the one that it is about, or says it again
-            added = set()
-        return addition.told(added)
+            return [None] * len(inserts)
 
     def _add_in_turn(self, addition: Addition) -> set[str]:
-        with self._turn:
-            started = perf_counter()
-            try:
-                return self._guarded(lambda connection: _add(connection, addition))
-            finally:
-                elapsed = perf_counter() - started
-                self._keep_pace(elapsed)
-                self.flushes.observe(len(addition.promises), elapsed)
+        started = perf_counter()
+        added = self._use_in_turn(lambda connection: _add(connection, addition))
+        self.flushes.observe(len(addition.promises), perf_counter() - started)
+        return added
 
     def _may_run_here(self) -> bool:
         return self._pace_s < INLINE_BELOW_S and self._turn.acquire(blocking=False)
 
-    def _timed_here(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:
-        try:
-            return self._timed(make_program, now_ms)
-        finally:
-            self._turn.release()
-
-    def _in_turn(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:
-        with self._turn:
-            return self._timed(make_program, now_ms)
-
-    def _timed(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:
+    def _use_here(self, use: Callable[[Connection], T]) -> T:
+        """Use the connection, whose turn it is already."""
         started = perf_counter()
         try:
-            return self._run(make_program, now_ms)
+            return self._use(use)
         finally:
             self._keep_pace(perf_counter() - started)
+            self._turn.release()
+
+    def _use_in_turn(self, use: Callable[[Connection], T]) -> T:
+        with self._turn:
+            started = perf_counter()
+            try:
+                return self._use(use)
+            finally:
+                self._keep_pace(perf_counter() - started)
 
     def _keep_pace(self, elapsed: float) -> None:
         slow = elapsed >= INLINE_BELOW_S or self._pace_s == math.inf
@@ -244,10 +249,7 @@ class SqliteStore:
                 _log.info("log_not_copied", store=self._name, reason=str(error))
             self._copying.copied(connection.total_changes, pages)
 
-    def _run(self, make_program: Callable[[int], Program[T]], now_ms: int) -> T:
-        return self._guarded(lambda connection: _carry_out(connection, make_program(now_ms), now_ms))
-
-    def _guarded(self, use: Callable[[Connection], T]) -> T:
+    def _use(self, use: Callable[[Connection], T]) -> T:
         """Use the connection. Raises InvalidRow and StoreError for what the driver raises."""
         connection = self._connection
         if connection is None:

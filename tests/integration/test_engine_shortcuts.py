@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from orchestrator.domain.task import TaskState
 from orchestrator.engine import Engine
 from orchestrator.engine.shortcut import insert_of
 from orchestrator.protocol import commands as c
-from orchestrator.store import MemoryStore, SqliteStore
+from orchestrator.store import MemoryStore, SqliteStore, Store
 from orchestrator.store.port import LoadOutbox, LoadRows, Program, QueuedExecute, Row, ask
 from tests.engine_world import (
     FAR,
@@ -236,7 +237,8 @@ async def test_what_a_batch_adds_is_due_in_time(w: World) -> None:
     assert await w.state("p") is RESOLVED
 
 
-async def test_nobody_is_kept_waiting_by_one_who_never_waits() -> None:
+@pytest.mark.parametrize("store", [MemoryStore, partial(SqliteStore, None)])
+async def test_nobody_is_kept_waiting_by_one_who_never_waits(store: Callable[[], Store]) -> None:
     turns = 0
 
     async def other() -> None:
@@ -245,7 +247,7 @@ async def test_nobody_is_kept_waiting_by_one_who_never_waits() -> None:
             turns += 1
             await asyncio.sleep(0)
 
-    async with Engine(MemoryStore()) as engine:
+    async with Engine(store()) as engine:
         task = asyncio.create_task(other())
         number = 0
         while turns < 3 and number < 100_000:
@@ -272,7 +274,8 @@ async def test_a_lone_command_that_fails_is_told_so(monkeypatch: pytest.MonkeyPa
 
     async with Engine(SqliteStore(None)) as engine:
         await engine.handle(create("a"))
-        monkeypatch.setattr(sqlite, "insert", fails)
+        for name in ("insert", "carried_out"):  # in the caller's thread, or in the store's
+            monkeypatch.setattr(sqlite, name, fails)
         with pytest.raises(Unavailable, match="disk I/O error"):
             await engine.handle(create("b"))
         monkeypatch.undo()
