@@ -210,13 +210,14 @@ class Committer:
         return [waiting for waiting in taken if not waiting[1].done()]  # others' callers have gone
 
     async def _commit_or_add(self, batch: list[_Waiting]) -> None:
-        inserts = self._inserts_of(batch)
-        if self._lanes is None or not LANE_MIN <= len(inserts) == len(batch):
+        store, lanes, inserts = self._adding, self._lanes, self._inserts_of(batch)
+        nothing_else = LANE_MIN <= len(inserts) == len(batch)
+        if store is None or lanes is None or not (nothing_else and store.independent(inserts.values())):
             await self._commit(batch, inserts)
             return
         given = iter(inserts.values())
-        for some in self._lanes.shares_of(batch):
-            self._lanes.open(some, self._add_in_lane(some, list(islice(given, len(some)))))
+        for some in lanes.shares_of(batch):
+            lanes.open(some, self._add_in_lane(some, list(islice(given, len(some)))))
 
     def _inserts_of(self, batch: list[_Waiting]) -> dict[int, Insert]:
         """Return what of a batch is to be added before what is left of it, by position."""

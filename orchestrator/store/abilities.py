@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
 from orchestrator.domain.promise import PromiseRecord
@@ -22,6 +22,10 @@ class AddingStore(Store, Protocol):
 
     apart: bool
     flushes: Flushes
+
+    def independent(self, inserts: Iterable[Insert]) -> bool:
+        """Tell whether parts of these may be under way at once without getting in each other's way."""
+        ...
 
     async def add(self, inserts: Sequence[Insert], now_ms: int) -> list[PromiseRecord | None]:
         """Add each as `Insert` says; return, once that is durable, a record, or None where nothing was done.

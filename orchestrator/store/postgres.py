@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import perf_counter
 from typing import Any, TypeVar
@@ -30,7 +30,7 @@ from orchestrator.store.postgres_faults import FAULTS, LOST, REPEATABLE, UNSENT,
 from orchestrator.store.postgres_groups import Remembered
 from orchestrator.store.postgres_held import Held
 from orchestrator.store.postgres_insert import insert, insert_all
-from orchestrator.store.postgres_locks import TRY_KEYS, TRY_WHOLE, Locks, LocksTooFew
+from orchestrator.store.postgres_locks import TRY_KEYS, TRY_WHOLE, Locks, LocksTooFew, is_origin
 from orchestrator.store.postgres_migration import bring_up_to_date
 from orchestrator.store.postgres_notices import Notices
 from orchestrator.store.postgres_optimistic import Conflict, Optimistic
@@ -122,6 +122,10 @@ class PostgresStore:
             if not isinstance(running_error(self._connections.place, error), InvalidRow):
                 self._check_repeatable(error, harmless=all(each.fence is None for each in inserts))
             return [None] * len(inserts)
+
+    def independent(self, inserts: Iterable[Insert]) -> bool:
+        """Tell whether none may lack a lock because another holds it; see the port."""
+        return all(each.fence is None and is_origin(each.promise_id) for each in inserts)
 
     async def _optimistic(
         self, make_program: Callable[[int], Program[T]], now_ms: int, first: LoadRows, *, unread: bool = False

@@ -38,6 +38,11 @@ def key_of(promise_id: str) -> int:
     return _key_of_origin(_SEPARATORS.split(promise_id, 1)[0])
 
 
+def is_origin(promise_id: str) -> bool:
+    """Tell whether a promise shares its lock with none other."""
+    return _SEPARATORS.search(promise_id) is None
+
+
 @lru_cache(maxsize=4_096)
 def schedule_key_of(schedule_id: str) -> int:
     """Return the lock of a schedule."""

@@ -13,7 +13,7 @@ import asyncio
 import math
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
@@ -181,6 +181,10 @@ class SqliteStore:
             return addition.told(await loop.run_in_executor(self._thread, self._add_in_turn, addition))
         except (StoreError, InvalidRow):  # a program finds the one that it is about, or says it again
             return [None] * len(inserts)
+
+    def independent(self, _: Iterable[Insert]) -> bool:
+        """Return True: they are carried out one after the other; see the port."""
+        return True
 
     def _add_in_turn(self, addition: Addition) -> set[str]:
         started = perf_counter()
