@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -234,3 +237,31 @@ async def test_a_fault_of_ours_leaves_nobody_waiting(
     assert {type(answer) for answer in answers} == {ValueError}
     monkeypatch.undo()
     assert (await w.do(create("p1"))).promise.pending
+
+
+async def test_whoever_asks_at_once_sees_one_history(w: World, store: Any) -> None:
+    """Many create few promises, and settle some. LANES_SEED repeats a run."""
+    seed = int(os.environ.get("LANES_SEED", random.randrange(2**32)))  # noqa: S311
+    print("seed", seed, "(set LANES_SEED to repeat)")  # noqa: T201
+    chance = random.Random(seed)  # noqa: S311
+    deadlines: dict[str, set[int]] = defaultdict(set)
+    settled: set[str] = set()
+
+    async def client(place: int) -> None:
+        for number in range(12):
+            # Mostly those who ask at once name promises of their own, which their neighbours name soon after.
+            key = f"p{place + number if chance.random() < 0.999 else chance.randrange(150)}"
+            was_settled = key in settled
+            if number % 6 == 5 and deadlines[key]:
+                answer = await w.do(settle(key))
+                settled.add(key)
+            else:
+                answer = await w.do(create(key, timeout_at=FAR - chance.randrange(1_000)))
+            deadlines[key].add(answer.promise.timeout_at)
+            assert not was_settled or answer.promise.state is RESOLVED, (key, seed)
+
+    await asyncio.gather(*(client(place) for place in range(150)))
+    assert store.most == 2, "additions went by two lanes"
+    assert {len(each) for each in deadlines.values() if each} == {1}, seed
+    for key in settled:
+        assert await w.state(key) is RESOLVED, (key, seed)
