@@ -196,7 +196,7 @@ class SqliteStore:
         return self._pace_s < INLINE_BELOW_S and self._turn.acquire(blocking=False)
 
     def _use_here(self, use: Callable[[Connection], T]) -> T:
-        """Use the connection, whose turn it is already."""
+        """Use the connection, whose turn it is already, and give the turn up."""
         started = perf_counter()
         try:
             return self._use(use)
@@ -205,12 +205,8 @@ class SqliteStore:
             self._turn.release()
 
     def _use_in_turn(self, use: Callable[[Connection], T]) -> T:
-        with self._turn:
-            started = perf_counter()
-            try:
-                return self._use(use)
-            finally:
-                self._keep_pace(perf_counter() - started)
+        self._turn.acquire()
+        return self._use_here(use)
 
     def _keep_pace(self, elapsed: float) -> None:
         slow = elapsed >= INLINE_BELOW_S or self._pace_s == math.inf
@@ -271,15 +267,7 @@ def _add(connection: Connection, addition: Addition) -> set[str]:
     """Add promises in a transaction, which one statement is by itself."""
     if len(addition.statements) == 1:
         return carried_out(connection, addition)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        added = carried_out(connection, addition)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return added
+    return _in_transaction(connection, lambda: carried_out(connection, addition))
 
 
 def _carry_out(connection: sqlite3.Connection, program: Program[T], now_ms: int) -> T:
@@ -291,9 +279,13 @@ def _carry_out(connection: sqlite3.Connection, program: Program[T], now_ms: int)
     except StopIteration as stop:
         result: T = stop.value
         return result
+    return _in_transaction(connection, lambda: _drive(connection, program, query, now_ms))
+
+
+def _in_transaction(connection: sqlite3.Connection, use: Callable[[], T]) -> T:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        result = _drive(connection, program, query, now_ms)
+        result = use()
         connection.execute("COMMIT")
     except BaseException:
         forget_limits(connection)

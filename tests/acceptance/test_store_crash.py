@@ -64,9 +64,7 @@ asyncio.run(main())
 
 @pytest.mark.acceptance
 async def test_no_addition_acknowledged_is_lost_to_sigkill(tmp_path: Path) -> None:
-    seed = random.randrange(2**32)  # noqa: S311
-    print("seed", seed)  # noqa: T201
-    chance = random.Random(seed)  # noqa: S311
+    seed, chance = _seeded()
     url = f"sqlite:///{tmp_path}/s.db"
     acknowledged: set[str] = set()
     for life in range(6):
@@ -82,9 +80,7 @@ async def test_no_addition_acknowledged_is_lost_to_sigkill(tmp_path: Path) -> No
 
 @pytest.mark.acceptance
 async def test_nothing_acknowledged_is_lost_to_sigkill(tmp_path: Path) -> None:
-    seed = random.randrange(2**32)  # noqa: S311
-    print("seed", seed)  # noqa: T201
-    chance = random.Random(seed)  # noqa: S311
+    seed, chance = _seeded()
     url = f"sqlite:///{tmp_path}/s.db"
     acknowledged: list[str] = []
     for life in range(4):
@@ -100,6 +96,12 @@ async def test_nothing_acknowledged_is_lost_to_sigkill(tmp_path: Path) -> None:
     whole = sqlite3.connect(tmp_path / "s.db")
     assert whole.execute("PRAGMA integrity_check").fetchone() == ("ok",), seed
     whole.close()
+
+
+def _seeded() -> tuple[int, random.Random]:
+    seed = random.randrange(2**32)  # noqa: S311
+    print("seed", seed)  # noqa: T201
+    return seed, random.Random(seed)  # noqa: S311
 
 
 def _one_life(url: str, life: int, lines: int, program: str = COMMIT) -> list[str]:
