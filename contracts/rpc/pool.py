@@ -235,14 +235,18 @@ class Pool:
     def _went_back(self, errors: Sequence[RpcError]) -> bool:
         """Believe that the chain was reorganised once every endpoint says so: nobody has the reader's block.
 
-        A block that was final is not given up here: `header` tells what is to be made of it.
+        Where finality has passed a block since it was shown, those that answer are enough. A block that was
+        final is not given up here: `header` tells what is to be made of it.
         """
-        if not self.several or not all(isinstance(error, BlockMissing) for error in errors):
+        answers = [error for error in errors if not isinstance(error, NodeUnavailable)]
+        if not self.several or not all(isinstance(error, BlockMissing) for error in answers):
             return False
-        replaced = {error.number for error in errors if isinstance(error, BlockReplaced)}
-        if len(replaced) == 1 and all(isinstance(error, BlockReplaced) for error in errors):
-            return self.sight.forget(replaced.pop())
-        return self.sight.lower(self._best_head())
+        replaced = {error.number for error in answers if isinstance(error, BlockReplaced)}
+        if len(replaced) == 1 and all(isinstance(error, BlockReplaced) for error in answers):
+            number = replaced.pop()
+            everybody = len(answers) == len(errors)
+            return (everybody or self.sight.is_overtaken(number)) and self.sight.forget(number)
+        return len(answers) == len(errors) and self.sight.lower(self._best_head())
 
     async def _rested(self, errors: Sequence[RpcError], pause_s: float) -> bool:
         """Wait for another round, if one may help soon."""

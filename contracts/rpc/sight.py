@@ -1,6 +1,8 @@
 """What one reader has been shown of the chain, so that no other endpoint shows it less, or another chain.
 
-Pure. Blocks are remembered by number with their hash, and each tag by the highest number it has had.
+Pure. Blocks are remembered by number with their hash, and each tag by the highest number it has had. A block
+counts as final if it was shown when finality had come as far: one that was shown before, and not since, may
+have been replaced in between.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ class Sight:
 
     def __init__(self) -> None:
         self._hashes: OrderedDict[int, bytes] = OrderedDict()
+        self._final: set[int] = set()
         self._tags: dict[str, int] = {}
         self.floor = 0
 
@@ -30,22 +33,27 @@ class Sight:
         return self._tags.get(tag, 0)
 
     def is_final(self, number: int) -> bool:
-        """Tell whether a block of this number was shown to be final."""
-        return "finalized" in self._tags and number <= self._tags["finalized"]
+        """Tell whether the block that is remembered of this number was final when it was shown."""
+        return number in self._final
+
+    def is_overtaken(self, number: int) -> bool:
+        """Tell whether finality has passed a number since its block was shown: another may be final."""
+        return number <= self._tags.get("finalized", -1) and number not in self._final
 
     def show(self, header: BlockHeader, tag: str | None = None) -> None:
         """Remember what is about to be shown. A block of another hash takes those above it with it."""
         known = self._hashes.get(header.number)
         if known is not None and known != header.hash:
-            for number in [each for each in self._hashes if each >= header.number]:
-                del self._hashes[number]
+            self._forget_from(header.number)
         self._hashes[header.number] = header.hash
         self._hashes.move_to_end(header.number)
         if len(self._hashes) > BLOCKS_REMEMBERED:
-            self._hashes.popitem(last=False)
+            self._final.discard(self._hashes.popitem(last=False)[0])
         self.floor = max(self.floor, header.number)
         if tag in MOVING_TAGS:
             self._tags[tag] = header.number
+        if self.is_overtaken(header.number):
+            self._final.add(header.number)
 
     def forget(self, number: int) -> bool:
         """Forget a block that no endpoint has any more, unless it was final; tell whether it is forgotten."""
@@ -56,6 +64,10 @@ class Sight:
         if number >= self.floor:
             return False
         self.floor = number
-        for gone in [each for each in self._hashes if each > number]:
-            del self._hashes[gone]
+        self._forget_from(number + 1)
         return True
+
+    def _forget_from(self, number: int) -> None:
+        for gone in [each for each in self._hashes if each >= number]:
+            del self._hashes[gone]
+            self._final.discard(gone)

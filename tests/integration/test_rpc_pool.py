@@ -19,13 +19,14 @@ from contracts.rpc import (
     NodeUnavailable,
     RpcRefused,
     WrongChain,
+    logs_between,
 )
 from contracts.rpc.circuit import CircuitState
 from contracts.rpc.metrics import PoolCollector
 from contracts.rpc.refusals import ErrorObject
 from orchestrator.testing import VirtualClock
 from tests.rpc_node import Raw, scripted_node
-from tests.rpc_truth import CHAIN_ID, DAO, Truth, Voice, failing, pool_of
+from tests.rpc_truth import CHAIN_ID, DAO, FINALITY, Truth, Voice, failing, pool_of
 
 Story = Callable[[], Awaitable[None]]
 
@@ -192,6 +193,32 @@ def test_one_endpoint_alone_is_not_believed_against_a_final_block() -> None:
             b.fault, b.truth = None, a.truth
             await asyncio.sleep(40)
             assert (await node.header(final.number)).hash == a.truth.hash(final.number)
+
+    told(story)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("read", ["logs", "call", "pages", "headers"])
+def test_what_was_shown_before_it_was_final_is_given_up_when_replaced(read: str, alone: bool) -> None:
+    """A number that finality has passed since may have been shown as a block that a reorg took back."""
+
+    async def story() -> None:
+        both = voices(2)
+        async with pool_of(*both) as node:
+            truth = both[0].truth
+            before = await node.header(48)
+            truth.reorg(4)
+            truth.head += 2 * FINALITY
+            assert (await node.header("finalized")).number > 48
+            await asyncio.sleep(2 * node.pool.settings.probe_interval_s)
+            both[0].fault = failing(away) if alone else None
+            if read == "call":
+                assert await node.call(DAO, b"\x01", 48) == truth.hash(48) != before.hash
+            elif read == "headers":
+                assert (await node.headers([47, 48]))[1].hash == truth.hash(48)
+            else:
+                asked = logs_between(node, DAO, [], 45, 48) if read == "pages" else node.logs(DAO, [], 45, 48)
+                assert [log.block_hash for log in await asked] == [truth.hash(45), truth.hash(48)]
 
     told(story)
 

@@ -102,8 +102,11 @@ async def _tag(node: Node, truth: Truth, tag: str) -> None:
     assert header.number <= truth.head - {"latest": 0, "safe": 4, "finalized": FINALITY}[tag]
 
 
-async def _logs(node: Node, truth: Truth, first: int, last: int, *, pages: bool = False) -> None:
-    await node.header(last)  # As whoever must miss nothing does.
+async def _logs(
+    node: Node, truth: Truth, first: int, last: int, *, pages: bool = False, known: bool = True
+) -> None:
+    if known:
+        await node.header(last)  # As whoever must miss nothing does.
     logs = await (logs_between(node, DAO, [], first, last) if pages else node.logs(DAO, [], first, last))
     expected = [number for number in range(first, last + 1) if number in truth.with_logs]
     assert [(log.block_number, log.block_hash) for log in logs] == [
@@ -154,6 +157,9 @@ async def story(seed: int, quorum: int) -> tuple[int, int]:
         for voice, weather in zip(voices, weathers, strict=True):
             weather.clear(voice)
         await asyncio.sleep(120)
+        for number in range(truth.head - 3 * FINALITY, truth.head + 1) if lie != "fork" else ():
+            await _logs(node, truth, number, number, known=False)
+            await _call(node, truth, number, known=False)
         for number in (0, truth.head // 2, truth.head - FINALITY):
             await _logs(node, truth, number, number + 3)
             await _call(node, truth, number)

@@ -47,6 +47,7 @@ from listener import Listener, ListenerSettings, Progress, SqliteCursorStore
 from listener.shapes import DaoShape
 from listener.supervisor import HeldSource, Listeners
 from orchestrator import Orchestrator
+from orchestrator.domain.promise import PromiseState
 from orchestrator.domain.task import TaskState
 from orchestrator.engine import EngineSettings
 from orchestrator.store.memory import MemoryStore
@@ -386,7 +387,7 @@ class House:
         while (left := self.left()) and waited < PATIENCE_BLOCKS:
             await self.block()
             waited += 1
-        faults = [*left, *self.watch.violations, *self.judged()]
+        faults = [*left, *(self.failures() if left else ()), *self.watch.violations, *self.judged()]
         for process in self.processes:
             await self.die(process)
         for line in self.lines:
@@ -417,6 +418,17 @@ class House:
         waiting = self.inside.request("txpool_status")
         found += [f"transactions are {kind}: {waiting[kind]}" for kind in waiting if int(waiting[kind], 16)]
         return found
+
+    def failures(self) -> list[str]:
+        """Return which step failed last of each tree that is open."""
+        promises = self.store._tables.promises.values()
+        open_roots = {each.id.partition(":")[0] for each in promises if each.pending}
+        last = {
+            root: each
+            for each in sorted(promises, key=lambda each: each.settled_at or 0)
+            if each.state is PromiseState.REJECTED and (root := each.id.partition(":")[0]) in open_roots
+        }
+        return [f"{each.id} failed last: {each.value.data}" for each in last.values()]
 
     def judged(self) -> list[str]:
         """Return what is wrong with what has come of it all."""
