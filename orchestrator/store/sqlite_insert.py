@@ -14,7 +14,7 @@ from operator import itemgetter
 from sqlite3 import Connection
 from typing import NamedTuple
 
-from orchestrator.domain.promise import PromiseRecord
+from orchestrator.domain.promise import PromiseRecord, PromiseState
 from orchestrator.store.port import Insert, InsertAll
 from orchestrator.store.rows import PROMISE_ALL_COLUMNS, promise_row
 from orchestrator.store.sqlite_steps import stands_by_id
@@ -31,15 +31,7 @@ _HELD = """
         AND p.state = 'pending' AND p.timeout_at > {}
     )
 """
-_HELD_VALUES = 4
-_SELDOM = ("value_headers", "origin", "branch", "parent", "schedule", "target")
-_SELDOM_AT = tuple(PROMISE_ALL_COLUMNS.index(name) for name in _SELDOM)
-_seldom_of = itemgetter(*_SELDOM_AT)
-_EMPTY = (None,) * len(_SELDOM)
-_OTHERS_AT = tuple(at for at in range(len(PROMISE_ALL_COLUMNS)) if at not in _SELDOM_AT)
-_HELD_AT = tuple(range(len(PROMISE_ALL_COLUMNS), len(PROMISE_ALL_COLUMNS) + _HELD_VALUES))
-_others_of = itemgetter(*_OTHERS_AT), itemgetter(*_OTHERS_AT, *_HELD_AT)
-"""What is left of a row, without a fence and with one, where the columns that are seldom filled are not."""
+_HELD_AT = tuple(range(len(PROMISE_ALL_COLUMNS), len(PROMISE_ALL_COLUMNS) + 4))
 INSERT_IF_ABSENT = f"{INSERT_PROMISE} ON CONFLICT (id) DO NOTHING"
 INSERT_FENCED = f"""
     INSERT INTO promises ({_COLUMNS}) SELECT {", ".join("?" * len(PROMISE_ALL_COLUMNS))}
@@ -47,6 +39,29 @@ INSERT_FENCED = f"""
 """  # our own names
 INSERTED_LAST = "SELECT id FROM promises WHERE rowid > ?"
 """What one statement has added: such rows are numbered on from the greatest number."""
+
+
+class _Form:
+    """Rows that hold the same in some columns, so that only the others are given: each value costs."""
+
+    def __init__(self, **same: str | None) -> None:
+        self._same = tuple(same.values())
+        self._same_of = itemgetter(*map(PROMISE_ALL_COLUMNS.index, same)) if same else None
+        given_at = [at for at, name in enumerate(PROMISE_ALL_COLUMNS) if name not in same]
+        self.given = [PROMISE_ALL_COLUMNS[at] for at in given_at]
+        self.literals = {name: f"'{value}'" for name, value in same.items() if value is not None}
+        self.given_of = itemgetter(*given_at), itemgetter(*given_at, *_HELD_AT)
+        """What is given of a row without a fence, and of one with it."""
+
+    def fits(self, rows: Sequence[tuple[object, ...]]) -> bool:
+        """Tell whether all rows hold that."""
+        return self._same_of is None or {*map(self._same_of, rows)} == {self._same}
+
+
+_NO_RELATIVES = dict.fromkeys(("value_headers", "origin", "branch", "parent", "schedule", "target"))
+_PENDING = {"state": PromiseState.PENDING.value, "value_data": None, "settled_at": None}
+_FORMS = _Form(**_NO_RELATIVES, **_PENDING), _Form(**_NO_RELATIVES), _Form()
+"""The narrowest first; every row fits into the last."""
 
 
 def insert(connection: Connection, query: Insert, now_ms: int) -> PromiseRecord | None:
@@ -118,27 +133,23 @@ def _statements(
 ) -> Iterator[tuple[str, tuple[object, ...], list[str]]]:
     for start in range(0, len(rows), _ROWS_MAX):
         some = rows[start : start + _ROWS_MAX]
-        whole = {*map(_seldom_of, some)} != {_EMPTY}
-        if not whole:
-            some = list(map(_others_of[fenced], some))
+        form = next(form for form in _FORMS if form.fits(some))
+        given = list(map(form.given_of[fenced], some))
         places = 1 << (len(some) - 1).bit_length()
-        nothing = (None,) * len(some[0]) * (places - len(some))
+        nothing = (None,) * len(given[0]) * (places - len(some))
         ids = [str(row[0]) for row in some]
-        yield _statement(places, fenced, whole), (*chain.from_iterable(some), *nothing), ids
+        yield _statement(places, fenced, form), (*chain.from_iterable(given), *nothing), ids
 
 
 @cache
-def _statement(places: int, fenced: bool, whole: bool) -> str:
-    """Return the statement that adds up to `places` rows; where there are fewer, the others hold nulls.
-
-    Unless it is `whole` it leaves out the columns that are seldom filled.
-    """
-    columns = PROMISE_ALL_COLUMNS if whole else [PROMISE_ALL_COLUMNS[at] for at in _OTHERS_AT]
-    width = len(columns)
-    names = [f"column{number}" for number in range(1, width + _HELD_VALUES * fenced + 1)]
+def _statement(places: int, fenced: bool, form: _Form) -> str:
+    """Return the statement that adds up to `places` rows; where there are fewer, the others hold nulls."""
+    width = len(form.given)
+    names = [f"column{number}" for number in range(1, width + len(_HELD_AT) * fenced + 1)]
     row = f"({', '.join('?' * len(names))})"
     condition = _HELD.format(*names[width:]) if fenced else "column1 IS NOT NULL"
     return f"""
-        INSERT INTO promises ({", ".join(columns)}) SELECT {", ".join(names[:width])}
+        INSERT INTO promises ({", ".join([*form.given, *form.literals])})
+        SELECT {", ".join([*names[:width], *form.literals.values()])}
         FROM (VALUES {", ".join([row] * places)}) WHERE {condition} ON CONFLICT (id) DO NOTHING
     """  # noqa: S608

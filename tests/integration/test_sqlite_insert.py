@@ -2,15 +2,17 @@
 
 import os
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.domain.promise import EMPTY, PromiseRecord, PromiseState
+from orchestrator.domain.promise import EMPTY, PromiseRecord, PromiseState, Value
 from orchestrator.domain.task import Task, TaskState
 from orchestrator.store.port import Changes, Fence, Insert, InsertAll, Program, Store, Write, ask
 from orchestrator.store.sqlite import SqliteStore
+from orchestrator.store.sqlite_insert import prepared
 
 NOW = 1_000
 HELD = Task(
@@ -76,7 +78,9 @@ async def answer(store: Store, query: Any) -> Any:
     return await store.run(program, NOW)
 
 
-def inserts(chance: random.Random, count: int, faulty: float) -> list[Insert]:
+def inserts(
+    chance: random.Random, count: int, faulty: float, make: Callable[[str], PromiseRecord] = promise
+) -> list[Insert]:
     found = {}
     for number in range(count):
         wrong = chance.random() < faulty
@@ -86,12 +90,37 @@ def inserts(chance: random.Random, count: int, faulty: float) -> list[Insert]:
             task = chance.choice([*TASKS, "expired", "absent"]) if wrong else chance.choice(["held", "other"])
             fence = Fence(task_id=task, version=chance.choice([0, 1, 2]) if wrong else 1, touch_ms=100)
         found[key] = Insert(
-            made=lambda now_ms, key=key: promise(key),  # type: ignore[misc]
+            made=lambda now_ms, key=key: make(key),  # type: ignore[misc]
             promise_id=key,
             timeout_at=2 * NOW,
             fence=fence,
         )
     return list(found.values())
+
+
+def pending(key: str) -> PromiseRecord:
+    """A promise of no tree, with what a caller may give it."""
+    number = len(key) + ord(key[-1])
+    headers, data = ({"a": "b"}, None) if number % 3 else (None, "x")
+    tags = {"colour": "blue"} if number % 2 else {}
+    return replace(promise(key), tags=tags, param=Value(headers=headers, data=data))
+
+
+def settled(key: str) -> PromiseRecord:
+    """Most of them settled, each at its own moment."""
+    made, number = pending(key), ord(key[-1])
+    if number % 5 == 0:
+        return made
+    state = PromiseState.RESOLVED if number % 2 else PromiseState.REJECTED
+    return replace(made, state=state, value=Value(data=key), created_at=number, settled_at=NOW)
+
+
+def of_a_tree(key: str) -> PromiseRecord:
+    return promise(key) if ord(key[-1]) % 3 == 0 else settled(key)
+
+
+WIDTHS = {pending: 6, settled: 9, of_a_tree: 15}
+"""How many values of a row are given."""
 
 
 def rows_of(store: SqliteStore) -> list[Any]:
@@ -101,10 +130,11 @@ def rows_of(store: SqliteStore) -> list[Any]:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 31, 32, 33, 128, 129, 300])
 @pytest.mark.parametrize("faulty", [0.0, 0.3, 1.0])
-async def test_many_as_one_by_one(count: int, faulty: float) -> None:
+@pytest.mark.parametrize("make", WIDTHS)
+async def test_many_as_one_by_one(count: int, faulty: float, make: Callable[[str], PromiseRecord]) -> None:
     seed = int(os.environ.get("INSERT_SEED", random.randrange(2**32)))  # noqa: S311
     print("seed", seed, "(set INSERT_SEED to repeat)")  # noqa: T201
-    wanted = inserts(random.Random(seed), count, faulty)  # noqa: S311
+    wanted = inserts(random.Random(seed), count, faulty, make)  # noqa: S311
     together, singly = await filled(), await filled()
     answers = await answer(together, InsertAll(inserts=lambda: wanted))
     assert answers == [await answer(singly, each) for each in wanted]
@@ -114,3 +144,10 @@ async def test_many_as_one_by_one(count: int, faulty: float) -> None:
     assert again == [None] * len(wanted)
     await together.close()
     await singly.close()
+
+
+@pytest.mark.parametrize("make", WIDTHS)
+def test_no_more_of_a_row_is_given_than_differs(make: Callable[[str], PromiseRecord]) -> None:
+    wanted = [replace(each, fence=None) for each in inserts(random.Random(1), 32, 0.0, make)]  # noqa: S311
+    ((_, values, ids),) = prepared(wanted, NOW).statements
+    assert (len(ids), len(values)) == (32, 32 * WIDTHS[make])

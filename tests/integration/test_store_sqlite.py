@@ -279,8 +279,8 @@ def _statements() -> dict[str, str]:
             if isinstance(value, dict)
             else {name: value}
         )
-    for fenced, whole in product((False, True), repeat=2):
-        found[f"INSERT_MANY_{fenced}_{whole}"] = sqlite_insert._statement(4, fenced, whole)
+    for fenced, form in product((False, True), sqlite_insert._FORMS):
+        found[f"INSERT_MANY_{fenced}_{len(form.given)}"] = sqlite_insert._statement(4, fenced, form)
     return found
 
 
