@@ -47,7 +47,12 @@ _Waiting = tuple[Work, asyncio.Future[c.Answer]]
 class Committer:
     """Takes commands, commits them in batches, answers them."""
 
-    def __init__(self, parts: Parts, on_commit: Callable[[BatchResult], None]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        on_commit: Callable[[BatchResult], None],
+        on_deadline: Callable[[int | None], None],
+    ) -> None:
         self._store = parts.store
         self._prompt = parts.store if isinstance(parts.store, PromptStore) else None
         self._adding = parts.store if isinstance(parts.store, AddingStore) else None
@@ -56,6 +61,7 @@ class Committer:
         self._statistics = parts.statistics
         self._switchboard = parts.switchboard
         self._on_commit = on_commit
+        self._on_deadline = on_deadline
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._under_way: list[_Waiting] = []
@@ -112,7 +118,7 @@ class Committer:
         try:
             (promise,) = await store.add([insert], self._clock.now_ms())
         except asyncio.CancelledError:
-            self._tell(_due(insert.timeout_at))
+            self._on_deadline(insert.timeout_at)
             raise
         except Exception as error:
             self._statistics.failed_batches += 1
@@ -126,7 +132,7 @@ class Committer:
         elapsed = self._observe(started, (work,))
         if self._prompt is not None:
             self._held_s += elapsed
-        self._tell_added((promise,))
+        self._tell_deadline((promise,))
         return answer_of(work.command, promise)
 
     def _is_alone(self) -> bool:
@@ -272,7 +278,7 @@ class Committer:
                 work, future = batch[position]
                 if not future.done():
                     future.set_result(answer_of(work.command, promise))
-            self._tell_added(added.values())
+            self._tell_deadline(added.values())
         rest: list[_Waiting] = []
         places: dict[str, int] = {}
         if len(added) == len(batch):
@@ -339,8 +345,8 @@ class Committer:
                 future.set_result(outcome)
         self._tell(result)
 
-    def _tell_added(self, promises: Iterable[PromiseRecord]) -> None:
-        self._tell(_due(min((each.timeout_at for each in promises if each.pending), default=None)))
+    def _tell_deadline(self, added: Iterable[PromiseRecord]) -> None:
+        self._on_deadline(min((each.timeout_at for each in added if each.pending), default=None))
 
     def _tell(self, result: BatchResult) -> None:
         try:
@@ -364,11 +370,6 @@ class Committer:
         kinds = [work.command.KIND for work in works]
         _log.error("command failed", kinds=kinds, trace=trace_of(error))
         return error
-
-
-def _due(deadline: int | None) -> BatchResult:
-    """Return what follows from promises that were added, of which this is the earliest deadline."""
-    return BatchResult(outcomes=[], outgoing=[], deadline=deadline)
 
 
 def _nobody() -> None:

@@ -68,7 +68,7 @@ class Engine:
             statistics=self.statistics,
             switchboard=self._switchboard,
         )
-        self._committer = Committer(parts, self._committed)
+        self._committer = Committer(parts, self._committed, self._lower)
         self._courier = Courier(parts, push, self._committer.wake, self._lower)
         self._ticker = Ticker(parts, self._deliver)
         self._debugger = Debugger(parts, self._ticker, self._courier, self._committed)
