@@ -9,7 +9,7 @@ from time import perf_counter
 import asyncpg
 
 from benchmarks.engine.report import Line, Size, against
-from benchmarks.engine.shapes import LANES, SHAPES, random_id, rate
+from benchmarks.engine.shapes import LANES, SHAPES, WARM_UP, random_id, rate
 from orchestrator.engine import Engine
 from orchestrator.store import open_store
 from tests.postgres_server import WHY_ABSENT, binaries, server
@@ -26,11 +26,12 @@ class RawCommits:
         self._connection = connection
 
     async def rate(self, commits: int) -> float:
-        """Commit so many rows; commits a second."""
+        """Commit so many rows; commits a second, once warmed up."""
         insert = await self._connection.prepare("INSERT INTO bench.rows VALUES ($1, $2)")
-        started = perf_counter()
-        for _ in range(commits):
-            await insert.fetch(random_id(), "x" * 100)
+        for some in (WARM_UP, commits):
+            started = perf_counter()
+            for _ in range(some):
+                await insert.fetch(random_id(), "x" * 100)
         return commits / (perf_counter() - started)
 
     async def rate_together(self, commits: int) -> float:
@@ -64,15 +65,16 @@ async def _measure(size: Size, url: str) -> list[Line]:
     async with Engine(open_store(url)) as engine:
         for shape, clients in slices:
             await rate(engine, shape, clients, 200)
-        before = await raw.rate(300)
         for _ in range(size.pick_rounds()):
+            rows = await raw.rate_together(60)
+            before = await raw.rate(300)
+            together.append((rows, before))
             for shape, clients in slices:
                 found = await rate(engine, shape, clients, 300 if clients == 1 else 3_840)
                 after = await raw.rate(300)
                 pairs[shape, clients].append((found, (before + after) / 2))
                 raw_rates.append((after, after))
                 before = after
-            together.append((await raw.rate_together(60), before))
     await connection.execute("DROP SCHEMA bench CASCADE")
     await connection.close()
     lines = [

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 from benchmarks.engine.report import Line, Size, against
-from benchmarks.engine.shapes import LANES, SHAPES, random_id, rate
+from benchmarks.engine.shapes import LANES, SHAPES, WARM_UP, random_id, rate
 from orchestrator.engine import Engine
 from orchestrator.store import SqliteStore
 
@@ -26,12 +26,14 @@ class RawCommits:
         self._connection = connection
 
     def rate(self, commits: int) -> float:
-        """Commit so many rows; commits a second."""
-        connection, started = self._connection, perf_counter()
-        for _ in range(commits):
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("INSERT INTO rows VALUES (?, ?)", (random_id(), "x" * 100))
-            connection.execute("COMMIT")
+        """Commit so many rows; commits a second, once warmed up."""
+        connection = self._connection
+        for some in (WARM_UP, commits):
+            started = perf_counter()
+            for _ in range(some):
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("INSERT INTO rows VALUES (?, ?)", (random_id(), "x" * 100))
+                connection.execute("COMMIT")
         return commits / (perf_counter() - started)
 
     def rate_together(self, commits: int) -> float:
@@ -67,15 +69,16 @@ async def measure(size: Size) -> list[Line]:
         async with Engine(SqliteStore(Path(name) / "engine.db")) as engine:
             for shape, clients in slices:
                 await rate(engine, shape, clients, 200)
-            before = raw.rate(300)
             for _ in range(size.pick_rounds()):
+                rows = raw.rate_together(60)
+                before = raw.rate(300)
+                together.append((rows, before))
                 for shape, clients in slices:
                     found = await rate(engine, shape, clients, 600 if clients == 1 else 3_840)
                     after = raw.rate(300)
                     pairs[shape, clients].append((found, (before + after) / 2))
                     raw_rates.append((after, after))
                     before = after
-                together.append((raw.rate_together(60), before))
     lines = [
         against("sqlite", PEER, "itself", raw_rates),
         against("sqlite", TOGETHER, PEER, together),
