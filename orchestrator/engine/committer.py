@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import islice
 from time import perf_counter
 from typing import Any
@@ -81,7 +81,7 @@ class Committer:
 
         Raises Refused and Unavailable.
         """
-        if self._committing or self._lanes or self._queue:
+        if self._queue or self._committing or self._lanes:
             self._last_caller = _nobody
         elif self._is_alone():
             if self._adding is not None and (insert := insert_of(work.command, self._settings.touch_ms)):
@@ -129,10 +129,12 @@ class Committer:
                 self._wake.set()
         if promise is None:
             return await self.submit(msgspec.structs.replace(work, declined=True))
-        elapsed = self._observe(started, (work,))
+        elapsed = perf_counter() - started
+        self._observe(elapsed, (work,))
         if self._prompt is not None:
             self._held_s += elapsed
-        self._tell_deadline((promise,))
+        if promise.pending:
+            self._on_deadline(promise.timeout_at)
         return answer_of(work.command, promise)
 
     def _is_alone(self) -> bool:
@@ -157,21 +159,25 @@ class Committer:
             self._statistics.failed_batches += 1
             raise self._told([work], error) from error
         if result is not None:
-            self._held_s += self._observe(started, (work,))
+            elapsed = perf_counter() - started
+            self._observe(elapsed, (work,))
+            self._held_s += elapsed
             self._switchboard.removed(sent)
             self._tell(result)
         return result
 
     def submit(self, work: Work) -> asyncio.Future[c.Answer]:
         """Queue a command. Raises Unavailable when the queue is full or the engine stops."""
+        queue = self._queue
+        waiting = len(queue)
         if self._stopping:
             raise Unavailable("the engine is stopping; try again later")
-        if len(self._queue) >= self._settings.queue_max:
-            raise Unavailable(f"the engine has {len(self._queue)} requests waiting; try again later")
+        if waiting >= self._settings.queue_max:
+            raise Unavailable(f"the engine has {waiting} requests waiting; try again later")
         future: asyncio.Future[c.Answer] = asyncio.get_running_loop().create_future()
-        self._queue.append((work, future))
-        self._statistics.queued = queued = len(self._queue)
-        if queued == 1:
+        queue.append((work, future))
+        self._statistics.queued = waiting + 1
+        if not waiting:
             self._wake.set()
         return future
 
@@ -223,7 +229,7 @@ class Committer:
             return
         given = iter(inserts.values())
         for some in lanes.shares_of(batch):
-            lanes.open(some, self._add_in_lane(some, list(islice(given, len(some)))))
+            lanes.open(some, self._add_in_lane(store, some, list(islice(given, len(some)))))
 
     def _inserts_of(self, batch: list[_Waiting]) -> dict[int, Insert]:
         """Return what of a batch is to be added before what is left of it, by position."""
@@ -239,10 +245,12 @@ class Committer:
             del inserts[position]
         return inserts
 
-    async def _add_in_lane(self, batch: list[_Waiting], inserts: list[Insert]) -> None:
-        rest, _ = await self._add(batch, dict(enumerate(inserts)))
-        again = [(msgspec.structs.replace(work, declined=True), future) for work, future in rest]
-        self._queue.extendleft(reversed(again))
+    async def _add_in_lane(self, store: AddingStore, batch: list[_Waiting], inserts: list[Insert]) -> None:
+        promises = await self._added(store, batch, inserts)
+        if None in promises:
+            rest = (each for each, promise in zip(batch, promises, strict=True) if promise is None)
+            again = [(msgspec.structs.replace(work, declined=True), future) for work, future in rest]
+            self._queue.extendleft(reversed(again))
 
     async def _commit(self, batch: list[_Waiting], inserts: Mapping[int, Insert]) -> None:
         self._under_way, self._committing = batch, True
@@ -264,31 +272,47 @@ class Committer:
         """
         if self._adding is None or not inserts:
             return batch, {}
-        started = perf_counter()
-        try:
-            promises = await self._adding.add(list(inserts.values()), self._clock.now_ms())
-        except Exception as error:
-            self._statistics.failed_batches += 1
-            self._fail([batch[position] for position in inserts], error)
-            return [waiting for position, waiting in enumerate(batch) if position not in inserts], {}
-        added = {at: promise for at, promise in zip(inserts, promises, strict=True) if promise is not None}
-        if added:
-            self._observe(started, [batch[position][0] for position in added])
-            for position, promise in added.items():
-                work, future = batch[position]
-                if not future.done():
-                    future.set_result(answer_of(work.command, promise))
-            self._tell_deadline(added.values())
+        asked = [batch[position] for position in inserts]
+        promises = await self._added(self._adding, asked, list(inserts.values()))
+        added = {at: promise for at, promise in zip(inserts, promises, strict=False) if promise is not None}
+        gone = added if promises else inserts
         rest: list[_Waiting] = []
         places: dict[str, int] = {}
-        if len(added) == len(batch):
-            return rest, places
         for position, waiting in enumerate(batch):
             if position in added:
                 places[added[position].id] = len(rest)
-            else:
+            elif position not in gone:
                 rest.append(waiting)
         return rest, places
+
+    async def _added(
+        self, store: AddingStore, asked: list[_Waiting], inserts: list[Insert]
+    ) -> list[PromiseRecord | None]:
+        """Add promises by one statement and answer whoever asked for one that was; return them, or None each.
+
+        Where that fails all of them are told, and nothing is returned.
+        """
+        started = perf_counter()
+        try:
+            promises = await store.add(inserts, self._clock.now_ms())
+        except Exception as error:
+            self._statistics.failed_batches += 1
+            self._fail(asked, error)
+            return []
+        elapsed = perf_counter() - started
+        works, deadline = [], None
+        for (work, future), promise in zip(asked, promises, strict=True):
+            if promise is None:
+                continue
+            works.append(work)
+            if promise.pending and (deadline is None or promise.timeout_at < deadline):
+                deadline = promise.timeout_at
+            if not future.done():
+                future.set_result(answer_of(work.command, promise))
+        if works:
+            self._observe(elapsed, works)
+            self._on_deadline(deadline)
+        return promises
 
     async def _commit_rest(self, batch: list[_Waiting], places: Mapping[str, int]) -> None:
         sent = self._switchboard.sent()
@@ -320,12 +344,11 @@ class Committer:
         result = await self._store.run(
             lambda now_ms: batch_program(now_ms, works, self._settings, sent, places), self._clock.now_ms()
         )
-        self._observe(started, works)
+        self._observe(perf_counter() - started, works)
         return result
 
-    def _observe(self, started: float, works: Sequence[Work]) -> float:
-        """Count a commit, and return the seconds that it took."""
-        elapsed = perf_counter() - started
+    def _observe(self, elapsed: float, works: Sequence[Work]) -> None:
+        """Count a commit and the seconds that it took."""
         self._statistics.commits.observe(elapsed)
         self._statistics.batches.observe(len(works))
         if self.observer is not None:
@@ -333,7 +356,6 @@ class Committer:
                 self.observer.on_commit([work.trace for work in works], elapsed)
             except Exception as error:  # what is committed must not be run again for it
                 _log.error("commit observer failed", trace=trace_of(error))
-        return elapsed
 
     def _answer(self, batch: list[_Waiting], result: BatchResult) -> None:
         for (_, future), outcome in zip(batch, result.outcomes, strict=True):
@@ -344,9 +366,6 @@ class Committer:
             else:
                 future.set_result(outcome)
         self._tell(result)
-
-    def _tell_deadline(self, added: Iterable[PromiseRecord]) -> None:
-        self._on_deadline(min((each.timeout_at for each in added if each.pending), default=None))
 
     def _tell(self, result: BatchResult) -> None:
         try:
