@@ -6,16 +6,17 @@ import asyncio
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
 
+from benchmarks.engine.load import plain_connections
 from benchmarks.engine.report import Line, Size
 from benchmarks.engine.shapes import FAR, LANES, random_id
 from orchestrator.protocol import commands as c
-from orchestrator.transport.http import HttpTransport, SessionSettings
+from orchestrator.transport.http import HttpTransport
 
 RATE_MIN, P99_MS_MAX = 5_000, 50
 START_S = 60
@@ -36,44 +37,43 @@ async def serving(store: str) -> AsyncIterator[str]:
         await child.wait()
 
 
-async def _round(transport: HttpTransport, operations: int) -> tuple[float, list[float]]:
-    """Carry out so many creates by many lanes; operations a second, and the seconds of each."""
+Create = Callable[[], Awaitable[object]]
+
+
+async def _round(lanes: Sequence[Create], operations: int) -> tuple[float, list[float]]:
+    """Carry out so many creates by all lanes at once; operations a second, and the seconds of each."""
     latencies: list[float] = []
 
-    async def lane() -> None:
-        for _ in range(operations // LANES):
+    async def lane(create: Create) -> None:
+        for _ in range(operations // len(lanes)):
             started = perf_counter()
-            await transport.call(c.PromiseCreate(id=random_id(), timeout_at=FAR))
+            await create()
             latencies.append(perf_counter() - started)
 
     begun = perf_counter()
-    await asyncio.gather(*(lane() for _ in range(LANES)))
+    await asyncio.gather(*map(lane, lanes))
     return len(latencies) / (perf_counter() - begun), latencies
 
 
-async def _rounds(url: str, settings: SessionSettings, rounds: int) -> tuple[list[float], list[list[float]]]:
-    """Measure with a client that has asked what the server knows; rates, and the seconds of each create."""
-    rates, latencies = [], []
-    transport = HttpTransport(url, session=settings)
-    if settings.channel:
-        await transport.call(c.Describe())
-    await _round(transport, 1_000)
-    for _ in range(rounds):
-        rate, each = await _round(transport, 6_400)
-        rates.append(rate)
-        latencies.append(each)
-    await transport.close()
-    return rates, latencies
+async def _rounds(lanes: Sequence[Create], rounds: int) -> tuple[list[float], list[list[float]]]:
+    """Measure once warmed up; rates, and the seconds of each create."""
+    await _round(lanes, 1_000)
+    measured = [await _round(lanes, 6_400) for _ in range(rounds)]
+    return [rate for rate, _ in measured], [each for _, each in measured]
 
 
 async def measure(size: Size) -> list[Line]:
     """Measure creates over HTTP, 64 in flight: a request each, and as our client sends them."""
-    lines = []
     with tempfile.TemporaryDirectory() as name:
         async with serving(f"sqlite:///{Path(name) / 'engine.db'}") as url:
-            for way, channel in (("a request each", False), ("by a channel", True)):
-                rates, latencies = await _rounds(url, SessionSettings(channel=channel), size.pick_rounds())
-                lines += _lines(way, rates, latencies)
+            async with plain_connections(url, LANES) as connections:
+                lanes: list[Create] = [each.create for each in connections]
+                lines = _lines("a request each", *await _rounds(lanes, size.pick_rounds()))
+            transport = HttpTransport(url)
+            await transport.call(c.Describe())  # which tells it that the server knows channels
+            lanes = [lambda: transport.call(c.PromiseCreate(id=random_id(), timeout_at=FAR))] * LANES
+            lines += _lines("by a channel", *await _rounds(lanes, size.pick_rounds()))
+            await transport.close()
     return lines
 
 
