@@ -6,8 +6,9 @@ A client library takes as long for a request as the server does, and half of two
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -82,12 +83,11 @@ class PlainConnection(asyncio.Protocol):
 @asynccontextmanager
 async def plain_connections(url: str, count: int) -> AsyncIterator[list[PlainConnection]]:
     """Open so many connections to a server without TLS."""
-    place = urlsplit(url)
-    loop, made = asyncio.get_running_loop(), list[PlainConnection]()
-    factory: Callable[[], PlainConnection] = lambda: PlainConnection(place.netloc)  # noqa: E731
+    place, loop, made = urlsplit(url), asyncio.get_running_loop(), list[PlainConnection]()
+    host, port = place.hostname or "localhost", place.port or 80
     try:
         for _ in range(count):
-            _, connection = await loop.create_connection(factory, place.hostname or "localhost", place.port or 80)
+            _, connection = await loop.create_connection(partial(PlainConnection, place.netloc), host, port)
             made.append(connection)
         yield made
     finally:
