@@ -275,13 +275,14 @@ class Committer:
         asked = [batch[position] for position in inserts]
         promises = await self._added(self._adding, asked, list(inserts.values()))
         added = {at: promise for at, promise in zip(inserts, promises, strict=False) if promise is not None}
-        gone = added if promises else inserts
         rest: list[_Waiting] = []
         places: dict[str, int] = {}
+        if len(added) == len(batch):
+            return rest, places
         for position, waiting in enumerate(batch):
             if position in added:
                 places[added[position].id] = len(rest)
-            elif position not in gone:
+            elif promises or position not in inserts:
                 rest.append(waiting)
         return rest, places
 
