@@ -20,6 +20,7 @@ from orchestrator.transport.http import HttpTransport
 
 RATE_MIN, P99_MS_MAX = 5_000, 50
 START_S = 60
+Create = Callable[[], Awaitable[object]]
 
 
 @asynccontextmanager
@@ -35,9 +36,6 @@ async def serving(store: str) -> AsyncIterator[str]:
         if child.returncode is None:
             child.terminate()
         await child.wait()
-
-
-Create = Callable[[], Awaitable[object]]
 
 
 async def _round(lanes: Sequence[Create], operations: int) -> tuple[float, list[float]]:

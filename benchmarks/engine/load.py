@@ -12,10 +12,9 @@ from functools import partial
 from typing import cast
 from urllib.parse import urlsplit
 
-import msgspec
-
 from benchmarks.engine.shapes import FAR, random_id
-from orchestrator.protocol.envelope import VERSION
+from orchestrator.protocol import commands as c
+from orchestrator.protocol.envelope import encode_request
 
 _LENGTH = b"content-length:"
 _END = b"\r\n\r\n"
@@ -64,13 +63,7 @@ class PlainConnection(asyncio.Protocol):
         """Create a promise. Raises Failed."""
         assert self._transport is not None
         self._answer = asyncio.get_running_loop().create_future()
-        body = msgspec.json.encode(
-            {
-                "kind": "promise.create",
-                "head": {"corrId": "load", "version": VERSION},
-                "data": {"id": random_id(), "timeoutAt": FAR, "param": {}, "tags": {}},
-            }
-        )
+        body = encode_request(c.PromiseCreate(id=random_id(), timeout_at=FAR), "load")
         self._transport.write(b"%s%d%s%s" % (self._head, len(body), _END, body))
         await self._answer
 

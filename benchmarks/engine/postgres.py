@@ -63,8 +63,6 @@ async def _measure(size: Size, url: str) -> list[Line]:
     pairs: dict[tuple[str, int], list[tuple[float, float]]] = {each: [] for each in slices}
     raw_rates, together = [], []
     async with Engine(open_store(url)) as engine:
-        for shape, clients in slices:
-            await rate(engine, shape, clients, 200)
         for _ in range(size.pick_rounds()):
             rows = await raw.rate_together(60)
             before = await raw.rate(300)

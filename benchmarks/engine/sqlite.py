@@ -67,8 +67,6 @@ async def measure(size: Size) -> list[Line]:
     raw_rates, together = [], []
     with tempfile.TemporaryDirectory() as name, raw_commits(Path(name)) as raw:
         async with Engine(SqliteStore(Path(name) / "engine.db")) as engine:
-            for shape, clients in slices:
-                await rate(engine, shape, clients, 200)
             for _ in range(size.pick_rounds()):
                 rows = raw.rate_together(60)
                 before = raw.rate(300)
