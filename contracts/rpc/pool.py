@@ -241,12 +241,12 @@ class Pool:
         answers = [error for error in errors if not isinstance(error, NodeUnavailable)]
         if not self.several or not all(isinstance(error, BlockMissing) for error in answers):
             return False
+        everybody = len(answers) == len(errors)
         replaced = {error.number for error in answers if isinstance(error, BlockReplaced)}
         if len(replaced) == 1 and all(isinstance(error, BlockReplaced) for error in answers):
             number = replaced.pop()
-            everybody = len(answers) == len(errors)
             return (everybody or self.sight.is_overtaken(number)) and self.sight.forget(number)
-        return len(answers) == len(errors) and self.sight.lower(self._best_head())
+        return everybody and self.sight.lower(self._best_head())
 
     async def _rested(self, errors: Sequence[RpcError], pause_s: float) -> bool:
         """Wait for another round, if one may help soon."""

@@ -19,14 +19,14 @@ class Sight:
     """The memory of one pool's reader. `floor` is the highest block that it has been shown."""
 
     def __init__(self) -> None:
-        self._hashes: OrderedDict[int, bytes] = OrderedDict()
-        self._final: set[int] = set()
+        self._shown: OrderedDict[int, tuple[bytes, bool]] = OrderedDict()
+        """By number: a block's hash, and whether it was final when it was shown."""
         self._tags: dict[str, int] = {}
         self.floor = 0
 
     def hash_at(self, number: int) -> bytes | None:
         """Return the hash that was shown for a number, None if none was."""
-        return self._hashes.get(number)
+        return self._shown[number][0] if number in self._shown else None
 
     def tag(self, tag: str) -> int:
         """Return the highest number that a tag was shown to have, 0 if it never was shown."""
@@ -34,30 +34,28 @@ class Sight:
 
     def is_final(self, number: int) -> bool:
         """Tell whether the block that is remembered of this number was final when it was shown."""
-        return number in self._final
+        return number in self._shown and self._shown[number][1]
 
     def is_overtaken(self, number: int) -> bool:
         """Tell whether finality has passed a number since its block was shown: another may be final."""
-        return number <= self._tags.get("finalized", -1) and number not in self._final
+        return number <= self._tags.get("finalized", -1) and not self.is_final(number)
 
     def show(self, header: BlockHeader, tag: str | None = None) -> None:
         """Remember what is about to be shown. A block of another hash takes those above it with it."""
-        known = self._hashes.get(header.number)
-        if known is not None and known != header.hash:
+        if self.hash_at(header.number) not in (None, header.hash):
             self._forget_from(header.number)
-        self._hashes[header.number] = header.hash
-        self._hashes.move_to_end(header.number)
-        if len(self._hashes) > BLOCKS_REMEMBERED:
-            self._final.discard(self._hashes.popitem(last=False)[0])
-        self.floor = max(self.floor, header.number)
         if tag in MOVING_TAGS:
             self._tags[tag] = header.number
-        if self.is_overtaken(header.number):
-            self._final.add(header.number)
+        final = self.is_final(header.number) or self.is_overtaken(header.number)
+        self._shown[header.number] = header.hash, final
+        self._shown.move_to_end(header.number)
+        if len(self._shown) > BLOCKS_REMEMBERED:
+            self._shown.popitem(last=False)
+        self.floor = max(self.floor, header.number)
 
     def forget(self, number: int) -> bool:
         """Forget a block that no endpoint has any more, unless it was final; tell whether it is forgotten."""
-        return not self.is_final(number) and self._hashes.pop(number, None) is not None
+        return not self.is_final(number) and self._shown.pop(number, None) is not None
 
     def lower(self, number: int) -> bool:
         """Take the chain to have gone back to this height; tell whether that changes anything."""
@@ -68,6 +66,5 @@ class Sight:
         return True
 
     def _forget_from(self, number: int) -> None:
-        for gone in [each for each in self._hashes if each >= number]:
-            del self._hashes[gone]
-            self._final.discard(gone)
+        for gone in [each for each in self._shown if each >= number]:
+            del self._shown[gone]
