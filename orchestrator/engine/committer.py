@@ -247,7 +247,7 @@ class Committer:
 
     async def _add_in_lane(self, store: AddingStore, batch: list[_Waiting], inserts: list[Insert]) -> None:
         promises = await self._added(store, batch, inserts)
-        if None in promises:
+        if promises is not None and None in promises:
             rest = (each for each, promise in zip(batch, promises, strict=True) if promise is None)
             again = [(msgspec.structs.replace(work, declined=True), future) for work, future in rest]
             self._queue.extendleft(reversed(again))
@@ -274,7 +274,9 @@ class Committer:
             return batch, {}
         asked = [batch[position] for position in inserts]
         promises = await self._added(self._adding, asked, list(inserts.values()))
-        added = {at: promise for at, promise in zip(inserts, promises, strict=False) if promise is not None}
+        if promises is None:
+            return [waiting for position, waiting in enumerate(batch) if position not in inserts], {}
+        added = {at: promise for at, promise in zip(inserts, promises, strict=True) if promise is not None}
         rest: list[_Waiting] = []
         places: dict[str, int] = {}
         if len(added) == len(batch):
@@ -282,16 +284,16 @@ class Committer:
         for position, waiting in enumerate(batch):
             if position in added:
                 places[added[position].id] = len(rest)
-            elif promises or position not in inserts:
+            else:
                 rest.append(waiting)
         return rest, places
 
     async def _added(
         self, store: AddingStore, asked: list[_Waiting], inserts: list[Insert]
-    ) -> list[PromiseRecord | None]:
+    ) -> list[PromiseRecord | None] | None:
         """Add promises by one statement and answer whoever asked for one that was; return them, or None each.
 
-        Where that fails all of them are told, and nothing is returned.
+        None for all where that failed: then everybody has been told.
         """
         started = perf_counter()
         try:
@@ -299,7 +301,7 @@ class Committer:
         except Exception as error:
             self._statistics.failed_batches += 1
             self._fail(asked, error)
-            return []
+            return None
         elapsed = perf_counter() - started
         works, deadline = [], None
         for (work, future), promise in zip(asked, promises, strict=True):

@@ -31,7 +31,7 @@ _HELD = """
         AND p.state = 'pending' AND p.timeout_at > {}
     )
 """
-_HELD_AT = tuple(range(len(PROMISE_ALL_COLUMNS), len(PROMISE_ALL_COLUMNS) + 4))
+_HELD_AT = tuple(range(len(PROMISE_ALL_COLUMNS), len(PROMISE_ALL_COLUMNS) + _HELD.count("{}")))
 INSERT_IF_ABSENT = f"{INSERT_PROMISE} ON CONFLICT (id) DO NOTHING"
 INSERT_FENCED = f"""
     INSERT INTO promises ({_COLUMNS}) SELECT {", ".join("?" * len(PROMISE_ALL_COLUMNS))}
@@ -58,9 +58,9 @@ class _Form:
         return self._same_of is None or {*map(self._same_of, rows)} == {self._same}
 
 
-_NO_RELATIVES = dict.fromkeys(("value_headers", "origin", "branch", "parent", "schedule", "target"))
+_SELDOM_FILLED = dict.fromkeys(("value_headers", "origin", "branch", "parent", "schedule", "target"))
 _PENDING = {"state": PromiseState.PENDING.value, "value_data": None, "settled_at": None}
-_FORMS = _Form(**_NO_RELATIVES, **_PENDING), _Form(**_NO_RELATIVES), _Form()
+_FORMS = _Form(**_SELDOM_FILLED, **_PENDING), _Form(**_SELDOM_FILLED), _Form()
 """The narrowest first; every row fits into the last."""
 
 
