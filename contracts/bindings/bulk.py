@@ -58,10 +58,11 @@ def _reader(event: Event[R]) -> Callable[[Log], R] | None:
     topics = [(each.field_name, _word_of(each.type), each.parse) for each in indexed]
     if any(read is None for _, read, _ in topics):
         return None
-    fields = [_field(place, each) for place, each in enumerate(plain)]
+    head_bytes = _WORD * len(plain)
+    fields = [_field(place, each, head_bytes) for place, each in enumerate(plain)]
     if any(read is None for _, read, _ in fields):
         return None
-    topic0, count, head_bytes, record = event.topic0, 1 + len(topics), _WORD * len(plain), event.record
+    topic0, count, record = event.topic0, 1 + len(topics), event.record
     readers: list[tuple[str, Any, Any]] = [*topics]
     data_readers: list[tuple[str, Any, Any]] = [*fields]
 
@@ -81,13 +82,16 @@ def _reader(event: Event[R]) -> Callable[[Log], R] | None:
     return read
 
 
-def _field(place: int, parameter: Parameter) -> tuple[str, _ReadDynamic | None, Any]:
+def _field(place: int, parameter: Parameter, head_bytes: int) -> tuple[str, _ReadDynamic | None, Any]:
     begin, end = place * _WORD, (place + 1) * _WORD
     if parameter.type in ("string", "bytes"):
         text = parameter.type == "string"
 
         def cut(data: bytes) -> Any:
-            value = _tail(data, int.from_bytes(data[begin:end], "big"))
+            offset = int.from_bytes(data[begin:end], "big")
+            if offset < head_bytes:  # into the words that point
+                raise _NotPlain
+            value = _tail(data, offset)
             return value.decode() if text else value
 
         return parameter.field_name, cut, parameter.parse

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from eth_abi.abi import encode
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from contracts.bindings import DecodeError, Event, Log, Parameter, decode_all
@@ -47,6 +47,7 @@ def test_many_are_what_each_by_itself_is(logs: list[Log]) -> None:
 
 
 @given(votes, st.integers(0, 300), st.binary(max_size=3), st.lists(WORD, max_size=3))
+@example(vote(bytes(20), 0, 0, 0, b""), 127, b"\0", [])  # the text's place is among the words before it
 def test_what_is_cut_or_changed_ends_alike(log: Log, place: int, bytes_: bytes, topics: list[bytes]) -> None:
     place = min(place, len(log.data))
     changed = [
