@@ -14,7 +14,6 @@ import math
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
@@ -31,6 +30,7 @@ from orchestrator.store.sqlite_groups import Connection, forget_limits
 from orchestrator.store.sqlite_insert import Addition, carried_out, insert, insert_all, prepared
 from orchestrator.store.sqlite_log import CopyingDue, LogRoom
 from orchestrator.store.sqlite_queries import QUERIES
+from orchestrator.store.sqlite_thread import StoreThread
 
 T = TypeVar("T")
 BUSY_TIMEOUT_S = 2.0
@@ -79,7 +79,7 @@ class SqliteStore:
         self._look_at = 0.0
         self._room: LogRoom | None = None
         self._copying = CopyingDue(CHECKPOINT_PAGES)
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: StoreThread | None = None
         self._turn = threading.Lock()
         self._pace_s = math.inf
         self.flushes = Flushes()
@@ -88,7 +88,7 @@ class SqliteStore:
         """Become the file's owner, upgrade its schema and connect. Raises StoreError."""
         if self._thread is not None:
             raise StoreError(f"store {self._name} is open already")
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite-store")
+        self._thread = StoreThread("sqlite-store")
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
         except BaseException:
@@ -135,7 +135,7 @@ class SqliteStore:
         if self._thread is None:
             return
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown(wait=True)
+        self._thread.shutdown()
         self._thread = None
 
     def _close(self) -> None:
@@ -234,7 +234,7 @@ class SqliteStore:
         if self._room is not None:
             self._room.look()
         if self._thread and self._connection and self._copying.ask(self._connection.total_changes):
-            self._thread.submit(self._copy_log)
+            self._thread.start(self._copy_log)
 
     def _copy_log(self) -> None:
         """Copy the log's pages into the database, in the store's thread; SQLite then begins it anew."""
