@@ -22,7 +22,7 @@ FREE_BYTES_MIN = 1 << 30
 """Where the disk has less, what there is may be needed for something else."""
 CHANGES_FIRST = 3_000
 """Rows changed before pages are copied for the first time: a promise alone in its commit takes 3.4 pages."""
-CHANGES_MIN, CHANGES_MAX = 500, 100_000
+CHANGES_MIN = 500
 _HEADER_BYTES, _FRAME_HEADER_BYTES, _PAGE_BYTES = 32, 24, 4096
 _log = structlog.get_logger(__name__)
 
@@ -78,6 +78,8 @@ class CopyingDue:
     """Tells when about so many pages lie in the log, by the rows that were changed since they were copied.
 
     SQLite tells the pages only when it copies them: as many changes as filled the log then are awaited next.
+    But no more changes than pages, as a change takes up to one and a half in a batch: in a log that a commit
+    had to copy meanwhile lie few pages for many changes, and it would have to do so again.
     """
 
     def __init__(self, pages: int) -> None:
@@ -98,4 +100,4 @@ class CopyingDue:
         made = changes - self._since
         self._asked, self._since = False, changes
         if pages > 0:
-            self._after = min(max(made * self._pages // pages, CHANGES_MIN), CHANGES_MAX)
+            self._after = min(max(made * self._pages // pages, CHANGES_MIN), self._pages)

@@ -122,6 +122,16 @@ async def test_the_log_is_copied_in_the_stores_thread_when_it_is_full(
     assert all(100 <= pages <= 1_600 for pages in later), copies
 
 
+def test_a_log_that_a_commit_had_to_copy_is_not_taken_for_one_that_hardly_grows() -> None:
+    due = CopyingDue(pages=8_000)
+    assert due.ask(3_000)
+    due.copied(changes=3_000, pages=1_700)  # a small file: many changes of few pages
+    assert due.ask(11_000)
+    due.copied(changes=11_000, pages=900)  # a commit had copied it a moment ago
+    assert not due.ask(18_000)
+    assert due.ask(19_000)
+
+
 async def test_a_store_of_a_few_commits_stays_small(store: SqliteStore, tmp_path: Path) -> None:
     for number in range(5):
         await write(store, f"p-{number}")
