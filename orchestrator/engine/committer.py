@@ -63,6 +63,7 @@ class Committer:
         self._on_commit = on_commit
         self._on_deadline = on_deadline
         self._queue: deque[_Waiting] = deque()
+        self._statistics.queue = self._queue
         self._wake = asyncio.Event()
         self._under_way: list[_Waiting] = []
         self._lanes: Lanes[_Waiting] | None = None
@@ -176,7 +177,6 @@ class Committer:
             raise Unavailable(f"the engine has {waiting} requests waiting; try again later")
         future: asyncio.Future[c.Answer] = asyncio.get_running_loop().create_future()
         queue.append((work, future))
-        self._statistics.queued = waiting + 1
         if not waiting:
             self._wake.set()
         return future
@@ -218,7 +218,6 @@ class Committer:
     def _take(self) -> list[_Waiting]:
         queue = self._queue
         taken = [queue.popleft() for _ in range(min(len(queue), self._settings.batch_max))]
-        self._statistics.queued = len(queue)
         return [waiting for waiting in taken if not waiting[1].done()]  # others' callers have gone
 
     async def _commit_or_add(self, batch: list[_Waiting]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass, field
 
 from orchestrator.domain.group import DeadLetter
@@ -44,7 +44,7 @@ class Statistics:
     created, `removed` those that retention has removed, `died` tasks whose attempts were spent by reason.
     """
 
-    requests: Counter[tuple[str, int]] = field(default_factory=Counter)
+    requests: defaultdict[tuple[str, int], int] = field(default_factory=lambda: defaultdict(int))
     messages: Counter[str] = field(default_factory=Counter)
     unroutable: Counter[str] = field(default_factory=Counter)
     pushes: Counter[str] = field(default_factory=Counter)
@@ -56,7 +56,13 @@ class Statistics:
     failed_batches: int = 0
     died: Counter[str] = field(default_factory=Counter)
     connections: int = 0
-    queued: int = 0
+    queue: Sized = ()
+    """The commands that wait for a commit."""
+
+    @property
+    def queued(self) -> int:
+        """How many commands wait for a commit."""
+        return len(self.queue)
 
     def count_dead(self, letters: Iterable[DeadLetter]) -> None:
         """Count tasks whose attempts were spent."""

@@ -78,7 +78,7 @@ BORN_NOW = 2**63 - 1
 """The birth of a promise that begins when it is added."""
 
 
-class Insert(Query[PromiseRecord | None], msgspec.Struct, frozen=True, kw_only=True):
+class Insert(Query[PromiseRecord | None], msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Add a promise without a task by one statement of its own, if nothing stands against it.
 
     `made` gives its record at a moment (Unix milliseconds): pending since then, or settled then and created

@@ -186,11 +186,11 @@ class SqliteStore:
         """Return True: they are carried out one after the other; see the port."""
         return True
 
-    def _add_in_turn(self, addition: Addition) -> set[str]:
+    def _add_in_turn(self, addition: Addition) -> set[object]:
         started = perf_counter()
-        added = self._use_in_turn(lambda connection: _add(connection, addition))
+        declined = self._use_in_turn(lambda connection: _add(connection, addition))
         self.flushes.observe(len(addition.promises), perf_counter() - started)
-        return added
+        return declined
 
     def _may_run_here(self) -> bool:
         return self._pace_s < INLINE_BELOW_S and self._turn.acquire(blocking=False)
@@ -263,8 +263,8 @@ class SqliteStore:
             raise _running_error(self._name, error) from error
 
 
-def _add(connection: Connection, addition: Addition) -> set[str]:
-    """Add promises in a transaction, which one statement is by itself."""
+def _add(connection: Connection, addition: Addition) -> set[object]:
+    """Add promises in a transaction, which one statement is by itself; return what was not added, by id."""
     if len(addition.statements) == 1:
         return carried_out(connection, addition)
     return _in_transaction(connection, lambda: carried_out(connection, addition))

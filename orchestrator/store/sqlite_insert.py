@@ -15,7 +15,7 @@ from sqlite3 import Connection
 from typing import NamedTuple
 
 from orchestrator.domain.promise import PromiseRecord, PromiseState
-from orchestrator.store.port import Insert, InsertAll
+from orchestrator.store.port import Fence, Insert, InsertAll
 from orchestrator.store.rows import PROMISE_ALL_COLUMNS, promise_row
 from orchestrator.store.sqlite_steps import stands_by_id
 from orchestrator.store.statements import INSERT_PROMISE
@@ -67,8 +67,10 @@ _FORMS = _Form(**_SELDOM_FILLED, **_PENDING), _Form(**_SELDOM_FILLED), _Form()
 def insert(connection: Connection, query: Insert, now_ms: int) -> PromiseRecord | None:
     """Add a promise; None if it was not; see the port."""
     promise = query.made(now_ms)
-    values = _values(promise, query, now_ms)
-    done = connection.execute(INSERT_IF_ABSENT if query.fence is None else INSERT_FENCED, values)
+    if query.fence is None:
+        done = connection.execute(INSERT_IF_ABSENT, promise_row(promise))
+    else:
+        done = connection.execute(INSERT_FENCED, _fenced_row(promise, query.fence, now_ms))
     return promise if done.rowcount == 1 else None
 
 
@@ -82,63 +84,62 @@ def insert_all(connection: Connection, query: InsertAll, now_ms: int) -> list[Pr
 
 
 class Addition(NamedTuple):
-    """Promises to add, and the statements that add them, each with its values and its promises' ids."""
+    """Promises to add, and the statements that add them, each with its values and the rows that it adds."""
 
     promises: list[PromiseRecord]
-    statements: list[tuple[str, tuple[object, ...], list[str]]]
+    statements: list[tuple[str, tuple[object, ...], Sequence[tuple[object, ...]]]]
 
-    def told(self, added: Set[str]) -> list[PromiseRecord | None]:
-        """Return the promises, None for each that is not among the ids of what was added."""
-        if len(added) == len(self.promises):
+    def told(self, declined: Set[object]) -> list[PromiseRecord | None]:
+        """Return the promises, None for each whose id is among those of what was not added."""
+        if not declined:
             return [*self.promises]
-        return [promise if promise.id in added else None for promise in self.promises]
+        return [None if promise.id in declined else promise for promise in self.promises]
 
 
 def prepared(inserts: Sequence[Insert], now_ms: int) -> Addition:
     """Make ready all that needs no connection."""
     promises: list[PromiseRecord] = []
-    rows: tuple[list[tuple[object, ...]], ...] = [], []
+    plain: list[tuple[object, ...]] = []
+    fenced: list[tuple[object, ...]] = []
     for each in inserts:
         promise = each.made(now_ms)
         promises.append(promise)
-        rows[each.fence is not None].append(_values(promise, each, now_ms))
-    return Addition(
-        promises, [each for fenced, some in enumerate(rows) for each in _statements(some, bool(fenced))]
-    )
+        if each.fence is None:
+            plain.append(promise_row(promise))
+        else:
+            fenced.append(_fenced_row(promise, each.fence, now_ms))
+    return Addition(promises, [*_statements(plain, fenced=False), *_statements(fenced, fenced=True)])
 
 
-def carried_out(connection: Connection, addition: Addition) -> set[str]:
-    """Add promises and return the ids of those that were added."""
-    added: set[str] = set()
-    for sql, values, ids in addition.statements:
-        done = connection.execute(sql, values)
-        if done.rowcount == len(ids):
-            added.update(ids)
-        elif done.rowcount:
+def carried_out(connection: Connection, addition: Addition) -> set[object]:
+    """Add promises and return the ids of those that were not added."""
+    declined: set[object] = set()
+    for sql, values, rows in addition.statements:
+        count = connection.execute(sql, values).rowcount
+        if count == len(rows):
+            continue
+        declined.update(row[0] for row in rows)
+        if count:
             last = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
-            added.update(row[0] for row in connection.execute(INSERTED_LAST, (last - done.rowcount,)))
-    return added
+            declined.difference_update(row[0] for row in connection.execute(INSERTED_LAST, (last - count,)))
+    return declined
 
 
-def _values(promise: PromiseRecord, query: Insert, now_ms: int) -> tuple[object, ...]:
-    fence = query.fence
-    if fence is None:
-        return promise_row(promise)
+def _fenced_row(promise: PromiseRecord, fence: Fence, now_ms: int) -> tuple[object, ...]:
     row = promise_row(promise, by_id=stands_by_id(promise, fence))
     return (*row, fence.task_id, fence.version, now_ms - fence.touch_ms, now_ms)
 
 
 def _statements(
-    rows: Sequence[tuple[object, ...]], fenced: bool
-) -> Iterator[tuple[str, tuple[object, ...], list[str]]]:
+    rows: Sequence[tuple[object, ...]], *, fenced: bool
+) -> Iterator[tuple[str, tuple[object, ...], Sequence[tuple[object, ...]]]]:
     for start in range(0, len(rows), _ROWS_MAX):
         some = rows[start : start + _ROWS_MAX]
         form = next(form for form in _FORMS if form.fits(some))
         given = list(map(form.given_of[fenced], some))
         places = 1 << (len(some) - 1).bit_length()
         nothing = (None,) * len(given[0]) * (places - len(some))
-        ids = [str(row[0]) for row in some]
-        yield _statement(places, fenced, form), (*chain.from_iterable(given), *nothing), ids
+        yield _statement(places, fenced, form), (*chain.from_iterable(given), *nothing), some
 
 
 @cache
