@@ -14,27 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from operator import itemgetter
 
-from orchestrator.domain.promise import PromiseRecord, PromiseState
+from orchestrator.domain.promise import PromiseRecord
 from orchestrator.store import postgres_statements as sql
-from orchestrator.store.port import BORN_NOW, Insert
+from orchestrator.store.forms import PLAIN_NOW, Row
+from orchestrator.store.port import Insert
 from orchestrator.store.postgres_connections import Connection
 from orchestrator.store.postgres_locks import key_of
 from orchestrator.store.postgres_writes import columns_of
-from orchestrator.store.rows import PROMISE_ALL_COLUMNS, PROMISE_COLUMNS, promise_row
+from orchestrator.store.rows import PROMISE_COLUMNS, promise_row
 
 _CREATED_AT = PROMISE_COLUMNS.index("created_at")
-_WIDTH = len(PROMISE_ALL_COLUMNS) + 4
-"""Values of a row: the promise's, with the moment of its birth, its lock, and the three of its fence."""
-_PLAIN_AT = (*map(PROMISE_ALL_COLUMNS.index, sql.PLAIN_COLUMNS), len(PROMISE_ALL_COLUMNS))
-_PLAIN_WIDTH = len(_PLAIN_AT)
+_PLAIN_WIDTH = len(PLAIN_NOW.given) + 1
+"""Values of a plain promise: what is given of it, and its lock."""
 _PLAIN_COUNTS = range(min(sql.INSERT_PLAIN), max(sql.INSERT_PLAIN) + 1)
-_REST_AT = tuple(at for at in range(_WIDTH) if at not in _PLAIN_AT)
-_plain_of, _rest_of = itemgetter(*_PLAIN_AT), itemgetter(*_REST_AT)
-_PLAIN_VALUES = {PROMISE_ALL_COLUMNS.index("state"): PromiseState.PENDING.value, _CREATED_AT: BORN_NOW}
-_PLAIN_REST = tuple(_PLAIN_VALUES.get(at) for at in _REST_AT)
-"""What else stands in the row of a plain promise."""
 
 
 async def insert(
@@ -46,7 +39,8 @@ async def insert(
     """
     if guess_ms >= query.timeout_at:
         return None
-    row = promise_row(query.made(guess_ms))
+    promise = query.made(guess_ms)
+    row = promise_row(promise)
     given = (*row[:_CREATED_AT], query.born_ms, *row[_CREATED_AT + 1 :], now_ms, key_of(query.promise_id))
     if query.fence is None:
         told = await connection.fetchval(sql.INSERT_PROMISE_IF_ABSENT, *given)
@@ -54,6 +48,8 @@ async def insert(
         fence = query.fence
         held = (key_of(fence.task_id), fence.task_id, fence.version, fence.touch_ms)
         told = await connection.fetchval(sql.INSERT_PROMISE_FENCED, *given, *held)
+    if told == guess_ms:
+        return promise
     return None if told is None else query.made(told)
 
 
@@ -61,22 +57,35 @@ async def insert_all(
     connection: Connection, queries: Sequence[Insert], guess_ms: int, now_ms: int | None
 ) -> list[PromiseRecord | None]:
     """Add promises by one statement, as `insert` does each; none depends on another."""
-    rows = [_row(query, guess_ms) for query in queries if guess_ms < query.timeout_at]
-    if not rows:
+    promises = [query.made(guess_ms) for query in queries]
+    asked = [query for query in queries if guess_ms < query.timeout_at]
+    if not asked:
         return [None] * len(queries)
-    if len(rows) in _PLAIN_COUNTS and {*map(_rest_of, rows)} == {_PLAIN_REST}:
+    rows = [promise_row(promise) for promise in promises if guess_ms < promise.timeout_at]
+    if len(rows) in _PLAIN_COUNTS and PLAIN_NOW.fits(rows) and all(query.fence is None for query in asked):
         places = 1 << (len(rows) - 1).bit_length()
+        given = (
+            (*PLAIN_NOW.given_of(row), key_of(query.promise_id))
+            for query, row in zip(asked, rows, strict=True)
+        )
         nothing = (None,) * _PLAIN_WIDTH * (places - len(rows))
-        given = chain(chain.from_iterable(map(_plain_of, rows)), nothing)
-        added = await connection.fetch(sql.INSERT_PLAIN[places], now_ms, *given)
+        added = await connection.fetch(
+            sql.INSERT_PLAIN[places], now_ms, *chain.from_iterable(given), *nothing
+        )
     else:
         touch_ms = min((query.fence.touch_ms for query in queries if query.fence is not None), default=0)
-        added = await connection.fetch(sql.INSERT_PROMISES_IF_ABSENT, *columns_of(rows), now_ms, touch_ms)
+        columns = columns_of(list(map(_with_lock, asked, rows)))
+        added = await connection.fetch(sql.INSERT_PROMISES_IF_ABSENT, *columns, now_ms, touch_ms)
     told = {row[0]: row[1] for row in added}
-    return [query.made(told[query.promise_id]) if query.promise_id in told else None for query in queries]
+    moments = [told.get(query.promise_id) for query in queries]
+    return [
+        None if moment is None else promise if moment == guess_ms else query.made(moment)
+        for query, promise, moment in zip(queries, promises, moments, strict=True)
+    ]
 
 
-def _row(query: Insert, guess_ms: int) -> tuple[object, ...]:
-    row, fence = promise_row(query.made(guess_ms)), query.fence
+def _with_lock(query: Insert, row: Row) -> Row:
+    """Return a row with the moment of its birth, its lock and the three values of its fence."""
+    fence = query.fence
     held = (None, None, None) if fence is None else (key_of(fence.task_id), fence.task_id, fence.version)
     return (*row[:_CREATED_AT], query.born_ms, *row[_CREATED_AT + 1 :], key_of(query.promise_id), *held)

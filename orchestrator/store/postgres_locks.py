@@ -10,7 +10,6 @@ A set beyond LOCKS_MAX takes the whole store instead: the server's table of lock
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +18,6 @@ from hashlib import blake2b
 from orchestrator.domain.ids import CHILD_SEPARATOR, ROOT_SEPARATOR
 
 LOCKS_MAX = 256
-_SEPARATORS = re.compile(f"[{re.escape(ROOT_SEPARATOR + CHILD_SEPARATOR)}]")
 
 
 def _key(name: str) -> int:
@@ -35,12 +33,12 @@ MIGRATION = _key("\x00migration")
 
 def key_of(promise_id: str) -> int:
     """Return the lock of a promise: that of what stands before the first separator of either dialect."""
-    return _key_of_origin(_SEPARATORS.split(promise_id, 1)[0])
+    return _key_of_origin(promise_id.partition(ROOT_SEPARATOR)[0].partition(CHILD_SEPARATOR)[0])
 
 
 def is_origin(promise_id: str) -> bool:
     """Tell whether a promise shares its lock with none other."""
-    return _SEPARATORS.search(promise_id) is None
+    return ROOT_SEPARATOR not in promise_id and CHILD_SEPARATOR not in promise_id
 
 
 @lru_cache(maxsize=4_096)

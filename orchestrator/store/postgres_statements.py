@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestrator.domain import tags as tag
+from orchestrator.store.forms import PLAIN_NOW
 from orchestrator.store.postgres_groups import LOAD_REVISION
 from orchestrator.store.postgres_locks import WHOLE_STORE
 from orchestrator.store.rows import (
@@ -311,23 +312,22 @@ INSERT_PROMISES_IF_ABSENT = f"""
     ON CONFLICT (id) DO NOTHING RETURNING id, coalesce(settled_at, created_at)
 """  # noqa: S608
 """The same for many at once; each that stands against nothing is added."""
-PLAIN_COLUMNS = ("id", "param_headers", "param_data", "tags", "timeout_at")
-"""What is given of a pending promise of no tree: the other columns are null, or the same for all such."""
-_PLAIN_TYPES = [*(array_type(promises.c[name]).removesuffix("[]") for name in PLAIN_COLUMNS), "bigint"]
 
 
 def _insert_plain(places: int) -> str:
-    given = (f"${place}::{_PLAIN_TYPES[(place - 2) % 6]}" for place in range(2, 2 + 6 * places))
-    rows = ", ".join(f"({', '.join(row)})" for row in zip(*[given] * 6, strict=True))
+    given, literals = PLAIN_NOW.given, PLAIN_NOW.literals
+    types = [*(array_type(promises.c[name]).removesuffix("[]") for name in given), "bigint"]
+    values = (f"${place}::{types[(place - 2) % len(types)]}" for place in range(2, 2 + len(types) * places))
+    rows = ", ".join(f"({', '.join(row)})" for row in zip(*[values] * len(types), strict=True))
     return f"""
         WITH m AS MATERIALIZED (
             SELECT coalesce($1::bigint, {_NOW}) AS now WHERE pg_try_advisory_xact_lock_shared({WHOLE_STORE})
         ), n AS MATERIALIZED (
-            SELECT k.*, m.now FROM m CROSS JOIN (VALUES {rows}) AS k ({", ".join(PLAIN_COLUMNS)}, lock)
+            SELECT k.*, m.now FROM m CROSS JOIN (VALUES {rows}) AS k ({", ".join(given)}, lock)
             WHERE pg_try_advisory_xact_lock(k.lock)
         )
-        INSERT INTO promises ({", ".join(PLAIN_COLUMNS)}, state, created_at)
-        SELECT {", ".join(f"n.{name}" for name in PLAIN_COLUMNS)}, 'pending', n.now
+        INSERT INTO promises ({", ".join([*given, "created_at", *literals])})
+        SELECT {", ".join([*(f"n.{name}" for name in given), "n.now", *literals.values()])}
         FROM n WHERE n.now < n.timeout_at ON CONFLICT (id) DO NOTHING RETURNING id, created_at
     """  # noqa: S608
 

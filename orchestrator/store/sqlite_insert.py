@@ -14,7 +14,9 @@ from operator import itemgetter
 from sqlite3 import Connection
 from typing import NamedTuple
 
-from orchestrator.domain.promise import PromiseRecord, PromiseState
+from orchestrator.domain.promise import PromiseRecord
+from orchestrator.store import forms
+from orchestrator.store.forms import Form, Row
 from orchestrator.store.port import Fence, Insert, InsertAll
 from orchestrator.store.rows import PROMISE_ALL_COLUMNS, promise_row
 from orchestrator.store.sqlite_steps import stands_by_id
@@ -41,27 +43,10 @@ INSERTED_LAST = "SELECT id FROM promises WHERE rowid > ?"
 """What one statement has added: such rows are numbered on from the greatest number."""
 
 
-class _Form:
-    """Rows that hold the same in some columns, so that only the others are given: each value costs."""
-
-    def __init__(self, **same: str | None) -> None:
-        self._same = tuple(same.values())
-        self._same_of = itemgetter(*map(PROMISE_ALL_COLUMNS.index, same)) if same else None
-        given_at = [at for at, name in enumerate(PROMISE_ALL_COLUMNS) if name not in same]
-        self.given = [PROMISE_ALL_COLUMNS[at] for at in given_at]
-        self.literals = {name: f"'{value}'" for name, value in same.items() if value is not None}
-        self.given_of = itemgetter(*given_at), itemgetter(*given_at, *_HELD_AT)
-        """What is given of a row without a fence, and of one with it."""
-
-    def fits(self, rows: Sequence[tuple[object, ...]]) -> bool:
-        """Tell whether all rows hold that."""
-        return self._same_of is None or {*map(self._same_of, rows)} == {self._same}
-
-
-_SELDOM_FILLED = dict.fromkeys(("value_headers", "origin", "branch", "parent", "schedule", "target"))
-_PENDING = {"state": PromiseState.PENDING.value, "value_data": None, "settled_at": None}
-_FORMS = _Form(**_SELDOM_FILLED, **_PENDING), _Form(**_SELDOM_FILLED), _Form()
+_FORMS = Form({**forms.SELDOM_FILLED, **forms.PENDING}), Form(forms.SELDOM_FILLED), Form({})
 """The narrowest first; every row fits into the last."""
+_FENCED_OF = {form: itemgetter(*form.given_at, *_HELD_AT) for form in _FORMS}
+"""What is given of a row with its fence behind it."""
 
 
 def insert(connection: Connection, query: Insert, now_ms: int) -> PromiseRecord | None:
@@ -87,7 +72,7 @@ class Addition(NamedTuple):
     """Promises to add, and the statements that add them, each with its values and the rows that it adds."""
 
     promises: list[PromiseRecord]
-    statements: list[tuple[str, tuple[object, ...], Sequence[tuple[object, ...]]]]
+    statements: list[tuple[str, tuple[object, ...], Sequence[Row]]]
 
     def told(self, declined: Set[object]) -> list[PromiseRecord | None]:
         """Return the promises, None for each whose id is among those of what was not added."""
@@ -99,8 +84,8 @@ class Addition(NamedTuple):
 def prepared(inserts: Sequence[Insert], now_ms: int) -> Addition:
     """Make ready all that needs no connection."""
     promises: list[PromiseRecord] = []
-    plain: list[tuple[object, ...]] = []
-    fenced: list[tuple[object, ...]] = []
+    plain: list[Row] = []
+    fenced: list[Row] = []
     for each in inserts:
         promise = each.made(now_ms)
         promises.append(promise)
@@ -125,25 +110,25 @@ def carried_out(connection: Connection, addition: Addition) -> set[object]:
     return declined
 
 
-def _fenced_row(promise: PromiseRecord, fence: Fence, now_ms: int) -> tuple[object, ...]:
+def _fenced_row(promise: PromiseRecord, fence: Fence, now_ms: int) -> Row:
     row = promise_row(promise, by_id=stands_by_id(promise, fence))
     return (*row, fence.task_id, fence.version, now_ms - fence.touch_ms, now_ms)
 
 
 def _statements(
-    rows: Sequence[tuple[object, ...]], *, fenced: bool
-) -> Iterator[tuple[str, tuple[object, ...], Sequence[tuple[object, ...]]]]:
+    rows: Sequence[Row], *, fenced: bool
+) -> Iterator[tuple[str, tuple[object, ...], Sequence[Row]]]:
     for start in range(0, len(rows), _ROWS_MAX):
         some = rows[start : start + _ROWS_MAX]
         form = next(form for form in _FORMS if form.fits(some))
-        given = list(map(form.given_of[fenced], some))
+        given = list(map(_FENCED_OF[form] if fenced else form.given_of, some))
         places = 1 << (len(some) - 1).bit_length()
         nothing = (None,) * len(given[0]) * (places - len(some))
         yield _statement(places, fenced, form), (*chain.from_iterable(given), *nothing), some
 
 
 @cache
-def _statement(places: int, fenced: bool, form: _Form) -> str:
+def _statement(places: int, fenced: bool, form: Form) -> str:
     """Return the statement that adds up to `places` rows; where there are fewer, the others hold nulls."""
     width = len(form.given)
     names = [f"column{number}" for number in range(1, width + len(_HELD_AT) * fenced + 1)]
