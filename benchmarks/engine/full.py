@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from benchmarks.engine.machine import Machine
 from benchmarks.engine.report import Line, Size, against
 from benchmarks.engine.shapes import FAR, LANES, SHAPES, STEPS, random_id, rate
 from orchestrator.domain import tags as tag
@@ -78,6 +79,7 @@ async def measure(size: Size) -> list[Line]:
     held = QUICK if size.quick else MILLION
     slices = [(shape, clients) for clients in TARGETS for shape in SHAPES]
     pairs: dict[tuple[str, int], list[tuple[float, float]]] = {each: [] for each in slices}
+    machine = Machine()
     with tempfile.TemporaryDirectory() as name:
         await fill(Path(name) / "full.db", held)
         full, empty = (
@@ -90,12 +92,18 @@ async def measure(size: Size) -> list[Line]:
                     await rate(engine, shape, clients, 1_000)
             for _ in range(size.pick_rounds()):
                 for shape, clients in slices:
-                    operations = 600 if clients == 1 else 3_840
-                    beside = await rate(empty, shape, clients, operations)
-                    pairs[shape, clients].append((await rate(full, shape, clients, operations), beside))
-    return [
+                    found, beside = await machine.undisturbed(_slice, full, empty, shape, clients)
+                    pairs[shape, clients].append((found, beside))
+    lines = [
         against(
             "full", f"{shape}, {clients} at once, {held:,} held", "empty", found, at_least=TARGETS[clients]
         )
         for (shape, clients), found in pairs.items()
     ]
+    return [*lines, machine.line("full")]
+
+
+async def _slice(full: Engine, empty: Engine, shape: str, clients: int) -> tuple[float, float]:
+    operations = 600 if clients == 1 else 3_840
+    beside = await rate(empty, shape, clients, operations)
+    return await rate(full, shape, clients, operations), beside

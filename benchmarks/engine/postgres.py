@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from time import perf_counter
 
 import asyncpg
 
+from benchmarks.engine.machine import Machine
 from benchmarks.engine.report import Line, Size, against
 from benchmarks.engine.shapes import LANES, SHAPES, WARM_UP, random_id, rate
 from orchestrator.engine import Engine
@@ -50,8 +50,10 @@ async def measure(size: Size) -> list[Line]:
     if size.postgres is None and binaries() is None:
         print(WHY_ABSENT, file=sys.stderr)
         return []
-    with nullcontext() if size.postgres else server(durable=True) as own:
-        return await _measure(size, size.postgres or own.url())
+    if size.postgres is not None:
+        return await _measure(size, size.postgres)
+    with server(durable=True) as own:
+        return await _measure(size, own.url())
 
 
 async def _measure(size: Size, url: str) -> list[Line]:
@@ -62,14 +64,14 @@ async def _measure(size: Size, url: str) -> list[Line]:
     slices = [(shape, clients) for clients in TARGETS for shape in SHAPES]
     pairs: dict[tuple[str, int], list[tuple[float, float]]] = {each: [] for each in slices}
     raw_rates, together = [], []
+    machine = Machine()
     async with Engine(open_store(url)) as engine:
         for _ in range(size.pick_rounds()):
             rows = await raw.rate_together(60)
             before = await raw.rate(300)
             together.append((rows, before))
             for shape, clients in slices:
-                found = await rate(engine, shape, clients, 300 if clients == 1 else 3_840)
-                after = await raw.rate(300)
+                found, after = await machine.undisturbed(_slice, engine, raw, shape, clients)
                 pairs[shape, clients].append((found, (before + after) / 2))
                 raw_rates.append((after, after))
                 before = after
@@ -79,7 +81,12 @@ async def _measure(size: Size, url: str) -> list[Line]:
         against("postgres", PEER, "itself", raw_rates),
         against("postgres", TOGETHER, PEER, together),
     ]
-    return lines + [
+    lines += [
         against("postgres", f"{shape}, {clients} at once", PEER, found, at_least=TARGETS[clients])
         for (shape, clients), found in pairs.items()
     ]
+    return [*lines, machine.line("postgres")]
+
+
+async def _slice(engine: Engine, raw: RawCommits, shape: str, clients: int) -> tuple[float, float]:
+    return await rate(engine, shape, clients, 300 if clients == 1 else 3_840), await raw.rate(300)

@@ -72,7 +72,7 @@ def against(
 
 def table(lines: Sequence[Line]) -> str:
     """Return all figures as text, one a line."""
-    rows = [("part", "shape", "figure", "ratio to", "target", "")]
+    rows: list[tuple[str, ...]] = [("part", "shape", "figure", "ratio to", "target", "")]
     rows += [_row(line) for line in lines]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     return "\n".join(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 
+from benchmarks.engine.machine import Machine
 from benchmarks.engine.report import Line, Size, against
 from benchmarks.engine.shapes import LANES, SHAPES, WARM_UP, random_id, rate
 from orchestrator.engine import Engine
@@ -65,6 +66,7 @@ async def measure(size: Size) -> list[Line]:
     slices = [(shape, clients) for clients in TARGETS for shape in SHAPES]
     pairs: dict[tuple[str, int], list[tuple[float, float]]] = {each: [] for each in slices}
     raw_rates, together = [], []
+    machine = Machine()
     with tempfile.TemporaryDirectory() as name, raw_commits(Path(name)) as raw:
         async with Engine(SqliteStore(Path(name) / "engine.db")) as engine:
             for _ in range(size.pick_rounds()):
@@ -72,8 +74,7 @@ async def measure(size: Size) -> list[Line]:
                 before = raw.rate(300)
                 together.append((rows, before))
                 for shape, clients in slices:
-                    found = await rate(engine, shape, clients, 600 if clients == 1 else 3_840)
-                    after = raw.rate(300)
+                    found, after = await machine.undisturbed(_slice, engine, raw, shape, clients)
                     pairs[shape, clients].append((found, (before + after) / 2))
                     raw_rates.append((after, after))
                     before = after
@@ -81,7 +82,12 @@ async def measure(size: Size) -> list[Line]:
         against("sqlite", PEER, "itself", raw_rates),
         against("sqlite", TOGETHER, PEER, together),
     ]
-    return lines + [
+    lines += [
         against("sqlite", f"{shape}, {clients} at once", PEER, found, at_least=TARGETS[clients])
         for (shape, clients), found in pairs.items()
     ]
+    return [*lines, machine.line("sqlite")]
+
+
+async def _slice(engine: Engine, raw: RawCommits, shape: str, clients: int) -> tuple[float, float]:
+    return await rate(engine, shape, clients, 600 if clients == 1 else 3_840), raw.rate(300)
