@@ -12,6 +12,8 @@ Row = tuple[object, ...]
 SELDOM_FILLED: Mapping[str, str | None]
 SELDOM_FILLED = dict.fromkeys(("value_headers", "origin", "branch", "parent", "schedule", "target"))
 """Columns that are empty for what belongs to no tree."""
+NO_PARAM: Mapping[str, str | None] = dict.fromkeys(("param_headers", "param_data"))
+"""Columns that are empty for finished steps, and for what waits for somebody outside."""
 PENDING: Mapping[str, str | None]
 PENDING = {"state": PromiseState.PENDING.value, "value_data": None, "settled_at": None}
 """The columns of an open promise that are no other for any."""

@@ -43,8 +43,13 @@ INSERTED_LAST = "SELECT id FROM promises WHERE rowid > ?"
 """What one statement has added: such rows are numbered on from the greatest number."""
 
 
-_FORMS = Form({**forms.SELDOM_FILLED, **forms.PENDING}), Form(forms.SELDOM_FILLED), Form({})
-"""The narrowest first; every row fits into the last."""
+_FORMS = (
+    Form({**forms.SELDOM_FILLED, **forms.NO_PARAM, **forms.PENDING}),
+    Form({**forms.SELDOM_FILLED, **forms.PENDING}),
+    Form({**forms.SELDOM_FILLED, **forms.NO_PARAM}),
+    Form({}),
+)
+"""Narrower ones before wider ones; every row fits into the last."""
 _FENCED_OF = {form: itemgetter(*form.given_at, *_HELD_AT) for form in _FORMS}
 """What is given of a row with its fence behind it."""
 
