@@ -305,8 +305,8 @@ async def test_a_batch_beyond_the_locks_takes_the_whole_store(postgres_url: str)
         answers, other = await asyncio.gather(
             first.together(*commands), second.together(*commands[:50], *map(settle, ("p1", "p2")))
         )
-        assert all(isinstance(answer, c.PromiseAnswer) for answer in [*answers, *other[:50]])
-        assert (await first.engine.gauges()).promises_pending in {LOCKS_MAX + 98, LOCKS_MAX + 100}
+        assert [each for each in [*answers, *other] if not isinstance(each, c.PromiseAnswer)] == []
+        assert (await first.engine.gauges()).promises_pending == LOCKS_MAX + 98
 
 
 @pytest.mark.parametrize("data", ["nul \x00", "lone \ud800"])
