@@ -20,21 +20,20 @@ PENDING = {"state": PromiseState.PENDING.value, "value_data": None, "settled_at"
 
 
 class Form:
-    """Rows of `promise_row` that hold the `same` in some columns; all others but `left_out` are `given`."""
+    """Rows that hold the `same` in some columns of a promise; all others but `left_out` are `given`."""
 
     def __init__(self, same: Mapping[str, str | None], left_out: Collection[str] = ()) -> None:
         self.given = [name for name in PROMISE_ALL_COLUMNS if name not in same and name not in left_out]
         self.given_at = tuple(map(PROMISE_ALL_COLUMNS.index, self.given))
         self.given_of = itemgetter(*self.given_at)
-        """What is given of a row."""
+        """What is given, out of all columns."""
         self.literals = {name: f"'{value}'" for name, value in same.items() if value is not None}
         """What a statement says by itself; the other columns are null."""
-        self._same = tuple(same.values())
-        self._same_of = itemgetter(*map(PROMISE_ALL_COLUMNS.index, same)) if same else None
+        self._same = [(PROMISE_ALL_COLUMNS.index(name), value) for name, value in same.items()]
 
-    def fits(self, rows: Sequence[Row]) -> bool:
-        """Tell whether all rows hold that."""
-        return self._same_of is None or {*map(self._same_of, rows)} == {self._same}
+    def fits(self, columns: Sequence[Sequence[object]]) -> bool:
+        """Tell whether all rows hold that; each column has the values of all rows, in the order of theirs."""
+        return all(columns[at].count(value) == len(columns[at]) for at, value in self._same)
 
 
 PLAIN_NOW = Form({**SELDOM_FILLED, **PENDING}, left_out=("created_at",))

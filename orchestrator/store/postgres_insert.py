@@ -62,20 +62,17 @@ async def insert_all(
     if not asked:
         return [None] * len(queries)
     rows = [promise_row(promise) for promise in promises if guess_ms < promise.timeout_at]
-    if len(rows) in _PLAIN_COUNTS and PLAIN_NOW.fits(rows) and all(query.fence is None for query in asked):
+    columns = list(zip(*rows, strict=True))
+    if len(rows) in _PLAIN_COUNTS and PLAIN_NOW.fits(columns) and all(each.fence is None for each in asked):
         places = 1 << (len(rows) - 1).bit_length()
-        given = (
-            (*PLAIN_NOW.given_of(row), key_of(query.promise_id))
-            for query, row in zip(asked, rows, strict=True)
-        )
+        keys = map(key_of, (each.promise_id for each in asked))
+        given = chain.from_iterable(zip(*PLAIN_NOW.given_of(columns), keys, strict=True))
         nothing = (None,) * _PLAIN_WIDTH * (places - len(rows))
-        added = await connection.fetch(
-            sql.INSERT_PLAIN[places], now_ms, *chain.from_iterable(given), *nothing
-        )
+        added = await connection.fetch(sql.INSERT_PLAIN[places], now_ms, *given, *nothing)
     else:
         touch_ms = min((query.fence.touch_ms for query in queries if query.fence is not None), default=0)
-        columns = columns_of(list(map(_with_lock, asked, rows)))
-        added = await connection.fetch(sql.INSERT_PROMISES_IF_ABSENT, *columns, now_ms, touch_ms)
+        values = columns_of(list(map(_with_lock, asked, rows)))
+        added = await connection.fetch(sql.INSERT_PROMISES_IF_ABSENT, *values, now_ms, touch_ms)
     told = {row[0]: row[1] for row in added}
     moments = [told.get(query.promise_id) for query in queries]
     return [

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 from functools import cache
 from itertools import chain
-from operator import itemgetter
 from sqlite3 import Connection
 from typing import NamedTuple
 
@@ -33,7 +32,8 @@ _HELD = """
         AND p.state = 'pending' AND p.timeout_at > {}
     )
 """
-_HELD_AT = tuple(range(len(PROMISE_ALL_COLUMNS), len(PROMISE_ALL_COLUMNS) + _HELD.count("{}")))
+_WIDTH = len(PROMISE_ALL_COLUMNS)
+"""The columns of a row, behind which those of its fence may stand."""
 INSERT_IF_ABSENT = f"{INSERT_PROMISE} ON CONFLICT (id) DO NOTHING"
 INSERT_FENCED = f"""
     INSERT INTO promises ({_COLUMNS}) SELECT {", ".join("?" * len(PROMISE_ALL_COLUMNS))}
@@ -47,11 +47,10 @@ _FORMS = (
     Form({**forms.SELDOM_FILLED, **forms.NO_PARAM, **forms.PENDING}),
     Form({**forms.SELDOM_FILLED, **forms.PENDING}),
     Form({**forms.SELDOM_FILLED, **forms.NO_PARAM}),
+    Form(forms.SELDOM_FILLED),
     Form({}),
 )
 """Narrower ones before wider ones; every row fits into the last."""
-_FENCED_OF = {form: itemgetter(*form.given_at, *_HELD_AT) for form in _FORMS}
-"""What is given of a row with its fence behind it."""
 
 
 def insert(connection: Connection, query: Insert, now_ms: int) -> PromiseRecord | None:
@@ -125,18 +124,20 @@ def _statements(
 ) -> Iterator[tuple[str, tuple[object, ...], Sequence[Row]]]:
     for start in range(0, len(rows), _ROWS_MAX):
         some = rows[start : start + _ROWS_MAX]
-        form = next(form for form in _FORMS if form.fits(some))
-        given = list(map(_FENCED_OF[form] if fenced else form.given_of, some))
+        columns = list(zip(*some, strict=True))
+        form = next(form for form in _FORMS if form.fits(columns))
+        given = form.given_of(columns) + tuple(columns[_WIDTH:])
         places = 1 << (len(some) - 1).bit_length()
-        nothing = (None,) * len(given[0]) * (places - len(some))
-        yield _statement(places, fenced, form), (*chain.from_iterable(given), *nothing), some
+        nothing = (None,) * len(given) * (places - len(some))
+        values = (*chain.from_iterable(zip(*given, strict=True)), *nothing)
+        yield _statement(places, fenced, form), values, some
 
 
 @cache
 def _statement(places: int, fenced: bool, form: Form) -> str:
     """Return the statement that adds up to `places` rows; where there are fewer, the others hold nulls."""
     width = len(form.given)
-    names = [f"column{number}" for number in range(1, width + len(_HELD_AT) * fenced + 1)]
+    names = [f"column{number}" for number in range(1, width + _HELD.count("{}") * fenced + 1)]
     row = f"({', '.join('?' * len(names))})"
     condition = _HELD.format(*names[width:]) if fenced else "column1 IS NOT NULL"
     return f"""

@@ -119,7 +119,16 @@ def of_a_tree(key: str) -> PromiseRecord:
     return promise(key) if ord(key[-1]) % 3 == 0 else settled(key)
 
 
-WIDTHS = {pending: 6, settled: 9, of_a_tree: 15}
+def bare(key: str) -> PromiseRecord:
+    return replace(pending(key), param=EMPTY)
+
+
+def finished(key: str) -> PromiseRecord:
+    return replace(settled(key), param=EMPTY)
+
+
+WIDTHS: dict[Callable[[str], PromiseRecord], int]
+WIDTHS = {bare: 4, pending: 6, finished: 7, settled: 9, of_a_tree: 15}
 """How many values of a row are given."""
 
 
