@@ -22,9 +22,11 @@ from orchestrator.store.port import Insert
 from orchestrator.store.postgres_connections import Connection
 from orchestrator.store.postgres_locks import key_of
 from orchestrator.store.postgres_writes import columns_of
-from orchestrator.store.rows import PROMISE_COLUMNS, promise_row
+from orchestrator.store.rows import PROMISE_ALL_COLUMNS, PROMISE_COLUMNS, promise_row
 
 _CREATED_AT = PROMISE_COLUMNS.index("created_at")
+_SETTLED_AT = PROMISE_COLUMNS.index("settled_at")
+_OPEN_OF_NO_TREE = (None,) * (len(PROMISE_ALL_COLUMNS) - _SETTLED_AT)
 _PLAIN_WIDTH = len(PLAIN_NOW.given) + 1
 """Values of a plain promise: what is given of it, and its lock."""
 _PLAIN_COUNTS = range(min(sql.INSERT_PLAIN), max(sql.INSERT_PLAIN) + 1)
@@ -41,13 +43,16 @@ async def insert(
         return None
     promise = query.made(guess_ms)
     row = promise_row(promise)
-    given = (*row[:_CREATED_AT], query.born_ms, *row[_CREATED_AT + 1 :], now_ms, key_of(query.promise_id))
-    if query.fence is None:
-        told = await connection.fetchval(sql.INSERT_PROMISE_IF_ABSENT, *given)
+    fence, key = query.fence, key_of(query.promise_id)
+    if fence is None and row[_SETTLED_AT:] == _OPEN_OF_NO_TREE:
+        told = await connection.fetchval(sql.INSERT_PLAIN_ONE, now_ms, key, *PLAIN_NOW.given_of(row))
     else:
-        fence = query.fence
-        held = (key_of(fence.task_id), fence.task_id, fence.version, fence.touch_ms)
-        told = await connection.fetchval(sql.INSERT_PROMISE_FENCED, *given, *held)
+        given = (*row[:_CREATED_AT], query.born_ms, *row[_CREATED_AT + 1 :], now_ms, key)
+        if fence is None:
+            told = await connection.fetchval(sql.INSERT_PROMISE_IF_ABSENT, *given)
+        else:
+            held = (key_of(fence.task_id), fence.task_id, fence.version, fence.touch_ms)
+            told = await connection.fetchval(sql.INSERT_PROMISE_FENCED, *given, *held)
     if told == guess_ms:
         return promise
     return None if told is None else query.made(told)

@@ -314,9 +314,23 @@ INSERT_PROMISES_IF_ABSENT = f"""
 """The same for many at once; each that stands against nothing is added."""
 
 
+_PLAIN_TYPES = [array_type(promises.c[name]).removesuffix("[]") for name in PLAIN_NOW.given]
+_PLAIN_ONE = ", ".join(f"${place}::{each}" for place, each in enumerate(_PLAIN_TYPES, 3))
+INSERT_PLAIN_ONE = f"""
+    WITH n AS MATERIALIZED (
+        SELECT coalesce($1::bigint, {_NOW}) AS now
+        WHERE pg_try_advisory_xact_lock_shared({WHOLE_STORE}) AND pg_try_advisory_xact_lock($2::bigint)
+    )
+    INSERT INTO promises ({", ".join([*PLAIN_NOW.given, "created_at", *PLAIN_NOW.literals])})
+    SELECT {", ".join([_PLAIN_ONE, "n.now", *PLAIN_NOW.literals.values()])}
+    FROM n WHERE n.now < ${3 + PLAIN_NOW.given.index("timeout_at")}
+    ON CONFLICT (id) DO NOTHING RETURNING created_at
+"""  # noqa: S608
+"""What INSERT_PROMISE_IF_ABSENT does, for a plain promise: less is told, and nothing decided about it."""
+
+
 def _insert_plain(places: int) -> str:
-    given, literals = PLAIN_NOW.given, PLAIN_NOW.literals
-    types = [*(array_type(promises.c[name]).removesuffix("[]") for name in given), "bigint"]
+    given, literals, types = PLAIN_NOW.given, PLAIN_NOW.literals, [*_PLAIN_TYPES, "bigint"]
     values = (f"${place}::{types[(place - 2) % len(types)]}" for place in range(2, 2 + len(types) * places))
     rows = ", ".join(f"({', '.join(row)})" for row in zip(*[values] * len(types), strict=True))
     return f"""

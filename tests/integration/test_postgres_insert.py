@@ -24,7 +24,8 @@ from orchestrator.store.postgres import PostgresStore
 from orchestrator.store.postgres_connections import Connection, Connections
 from orchestrator.store.postgres_insert import insert
 from orchestrator.store.postgres_locks import LOCK_WHOLE, key_of
-from orchestrator.store.postgres_statements import INSERT_PLAIN, INSERT_PROMISES_IF_ABSENT
+from orchestrator.store.postgres_statements import INSERT_PLAIN, INSERT_PLAIN_ONE, INSERT_PROMISES_IF_ABSENT
+from orchestrator.store.rows import PROMISE_ALL_COLUMNS, promise_row
 from tests.engine_world import acquire, claim, create, fence, world
 from tests.integration import test_sqlite_insert as sqlite
 from tests.integration.test_engine_shortcuts import step
@@ -79,6 +80,38 @@ async def test_nothing_is_waited_for(postgres_url: str, held: str) -> None:
         assert await insert(other, query, NOW, None) is not None
 
 
+@pytest.mark.parametrize("held", [HOLD["origin"], HOLD["whole"]])
+async def test_nothing_is_waited_for_by_a_plain_promise(postgres_url: str, held: str) -> None:
+    query = insert_of(create("a"), 1)
+    assert query is not None
+    async with Engine(PostgresStore(postgres_url)):
+        pass
+    connections = Connections(postgres_url, 2)
+    async with closing(await connections.connect()) as one, closing(await connections.connect()) as other:
+        async with one.transaction():
+            await one.execute(held)
+            assert await insert(other, query, NOW, None) is None
+        assert await insert(other, query, NOW, None) is not None
+        assert await insert(other, query, NOW, None) is None
+
+
+async def test_single_plain_promises_are_those_of_the_wider_statement(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = [_plain(f"p{number}" if number != 1 else "there", number) for number in range(16)]
+    singly, alone = await sqlite.filled(), PostgresStore(postgres_url, time_from="caller")
+    await sqlite.fill(alone)
+    asked = _texts_of(monkeypatch, "fetchval")
+    answers = [(await alone.add([each], sqlite.NOW))[0] for each in wanted]
+    assert asked == [INSERT_PLAIN_ONE] * len(wanted)
+    assert answers == [await sqlite.answer(singly, each) for each in wanted]
+    every = LoadRows(ids=[each.promise_id for each in wanted])
+    rows = [await sqlite.answer(store, every) for store in (singly, alone)]
+    assert sorted(rows[0], key=str) == sorted(rows[1], key=str)
+    await alone.close()
+    await singly.close()
+
+
 @pytest.mark.parametrize("count", [1, 2, 64, 300])
 @pytest.mark.parametrize("faulty", [0.0, 0.3, 1.0])
 async def test_many_as_one_by_one(postgres_url: str, count: int, faulty: float) -> None:
@@ -128,16 +161,16 @@ async def test_plain_promises_as_one_by_one(
     await singly.close()
 
 
-def _texts_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the statements that are fetched from now on, as they come."""
+def _texts_of(monkeypatch: pytest.MonkeyPatch, way: str = "fetch") -> list[str]:
+    """Return the statements that are fetched this way from now on, as they come."""
     asked: list[str] = []
-    through = asyncpg.Connection.fetch
+    through = getattr(asyncpg.Connection, way)
 
     async def fetch(connection: Any, query: str, *values: Any, **options: Any) -> Any:
         asked.append(query)
         return await through(connection, query, *values, **options)
 
-    monkeypatch.setattr(asyncpg.Connection, "fetch", fetch)
+    monkeypatch.setattr(asyncpg.Connection, way, fetch)
     return asked
 
 
@@ -164,6 +197,21 @@ async def test_what_is_not_plain_is_stored_whole(postgres_url: str, kind: str) -
     stored = {promise.id: promise for promise, _ in rows}
     assert [stored.get(each.promise_id) for each in wanted] == answers
     await store.close()
+
+
+@pytest.mark.parametrize("kind", UNLIKE)
+async def test_what_is_not_plain_is_stored_whole_alone(postgres_url: str, kind: str) -> None:
+    store = PostgresStore(postgres_url, time_from="caller")
+    await store.open()
+    query = insert_of(UNLIKE[kind], 1)
+    assert query is not None
+    (answer,) = await store.add([query], sqlite.NOW)
+    await store.close()
+    connections = Connections(postgres_url, 1)
+    async with closing(await connections.connect()) as one:
+        stored = await one.fetch(f"SELECT {', '.join(PROMISE_ALL_COLUMNS)} FROM promises")  # noqa: S608
+    assert [tuple(row) for row in stored] == ([] if answer is None else [promise_row(answer)])
+    assert (answer is None) == (kind == "late")
 
 
 @pytest.mark.parametrize("plain", [False, True])
