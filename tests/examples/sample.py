@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -27,8 +27,11 @@ def available(example: Example) -> Example:
     return example
 
 
-def drawn(number: int) -> tuple[Example, random.Random]:
-    """Return an example, and what the rest of the test draws from; skip the test as `available` does."""
+def drawn(number: int, without: Collection[str] = ()) -> tuple[Example, random.Random]:
+    """Return an example, and what the rest of the test draws from; skip the test as `available` does.
+
+    `without` names folders that are not drawn.
+    """
     print(f"DAO_SCORER_SEED={SEED}")  # noqa: T201 - pytest shows it with a failure
     chance = random.Random(f"{SEED} {number}")  # noqa: S311 - places and moments, no secrets
-    return available(chance.choice(EXAMPLES)), chance
+    return available(chance.choice([each for each in EXAMPLES if each.folder not in without])), chance

@@ -36,6 +36,8 @@ THINNED = 5
 
 `EXAMPLES_CUTS_FROM` leaves those before it to another run.
 """
+WITHOUT_CHECKPOINTS = ("browser_tab",)
+"""Its steps run in a browser, where none of the programs that may die has a checkpoint."""
 CUTS_IN_CI = 2
 FIRST_IN_CI = 4
 """In CI the place is one of so many first checkpoints."""
@@ -145,7 +147,7 @@ async def cut_somewhere(cutting: Cutting, chance: random.Random) -> list[str]:
 async def test_some_are_cut_after_some_checkpoints(
     number: int, tmp_path_factory: pytest.TempPathFactory, record_property: RecordProperty
 ) -> None:
-    example, chance = drawn(number)
+    example, chance = drawn(number, without=WITHOUT_CHECKPOINTS)
     places = await cut_somewhere(Cutting(example, tmp_path_factory, None), chance)
     assert places, f"no program of {example.folder} was killed"
     record_property("cut", f"{example.folder}: {places}")
