@@ -24,8 +24,7 @@ class Form:
 
     def __init__(self, same: Mapping[str, str | None], left_out: Collection[str] = ()) -> None:
         self.given = [name for name in PROMISE_ALL_COLUMNS if name not in same and name not in left_out]
-        self.given_at = tuple(map(PROMISE_ALL_COLUMNS.index, self.given))
-        self.given_of = itemgetter(*self.given_at)
+        self.given_of = itemgetter(*map(PROMISE_ALL_COLUMNS.index, self.given))
         """What is given, out of all columns."""
         self.literals = {name: f"'{value}'" for name, value in same.items() if value is not None}
         """What a statement says by itself; the other columns are null."""

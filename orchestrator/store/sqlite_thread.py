@@ -64,6 +64,8 @@ def _carry_out(
     function: Callable[[], Any], loop: asyncio.AbstractEventLoop | None, future: asyncio.Future[Any] | None
 ) -> None:
     result, fault = None, None
+    if future is not None and future.cancelled():  # before its turn: nothing has begun
+        return
     try:
         result = function()
     except BaseException as error:  # whoever waits is told

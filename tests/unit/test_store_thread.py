@@ -48,19 +48,30 @@ async def test_a_fault_reaches_who_waits_and_nobody_else(thread: StoreThread) ->
 
 
 async def test_who_is_cancelled_stops_neither_the_call_nor_the_thread(thread: StoreThread) -> None:
-    may_go, done = threading.Event(), threading.Event()
+    begun, may_go, done = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> None:
+        begun.set()
         if may_go.wait(PATIENCE_S):
             done.set()
 
     loop = asyncio.get_running_loop()
     waiting = loop.run_in_executor(thread, work)
-    await asyncio.sleep(0)
+    assert await asyncio.to_thread(begun.wait, PATIENCE_S)
     waiting.cancel()
     may_go.set()
     assert await loop.run_in_executor(thread, done.is_set)
     assert waiting.cancelled()
+
+
+async def test_what_is_cancelled_before_its_turn_is_never_begun(thread: StoreThread) -> None:
+    may_go, done = threading.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    before = loop.run_in_executor(thread, may_go.wait, PATIENCE_S)
+    loop.run_in_executor(thread, done.set).cancel()
+    may_go.set()
+    assert await before
+    assert not await loop.run_in_executor(thread, done.is_set)
 
 
 def test_a_loop_that_was_closed_meanwhile_does_not_end_the_thread(thread: StoreThread) -> None:
