@@ -45,7 +45,7 @@ async def insert(
     row = promise_row(promise)
     fence, key = query.fence, key_of(query.promise_id)
     if fence is None and row[_SETTLED_AT:] == _OPEN_OF_NO_TREE:
-        told = await connection.fetchval(sql.INSERT_PLAIN_ONE, now_ms, key, *PLAIN_NOW.given_of(row))
+        told = await connection.fetchval_often(sql.INSERT_PLAIN_ONE, now_ms, key, *PLAIN_NOW.given_of(row))
     else:
         given = (*row[:_CREATED_AT], query.born_ms, *row[_CREATED_AT + 1 :], now_ms, key)
         if fence is None:

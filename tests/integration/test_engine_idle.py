@@ -58,8 +58,8 @@ async def test_an_idle_engine_on_a_database_asks_once_a_second(
     asked: list[str] = []
     connect = Connections.connect
 
-    async def heard(self: Connections) -> Connection:
-        connection = await connect(self)
+    async def heard(self: Connections, **options: Any) -> Connection:
+        connection = await connect(self, **options)
         connection.add_query_logger(lambda record: asked.append(record.query))
         return connection
 

@@ -101,7 +101,7 @@ async def test_single_plain_promises_are_those_of_the_wider_statement(
     wanted = [_plain(f"p{number}" if number != 1 else "there", number) for number in range(16)]
     singly, alone = await sqlite.filled(), PostgresStore(postgres_url, time_from="caller")
     await sqlite.fill(alone)
-    asked = _texts_of(monkeypatch, "fetchval")
+    asked = _texts_of(monkeypatch, "fetchval_often")
     answers = [(await alone.add([each], sqlite.NOW))[0] for each in wanted]
     assert asked == [INSERT_PLAIN_ONE] * len(wanted)
     assert answers == [await sqlite.answer(singly, each) for each in wanted]
@@ -164,13 +164,13 @@ async def test_plain_promises_as_one_by_one(
 def _texts_of(monkeypatch: pytest.MonkeyPatch, way: str = "fetch") -> list[str]:
     """Return the statements that are fetched this way from now on, as they come."""
     asked: list[str] = []
-    through = getattr(asyncpg.Connection, way)
+    through = getattr(Connection, way)
 
     async def fetch(connection: Any, query: str, *values: Any, **options: Any) -> Any:
         asked.append(query)
         return await through(connection, query, *values, **options)
 
-    monkeypatch.setattr(asyncpg.Connection, way, fetch)
+    monkeypatch.setattr(Connection, way, fetch)
     return asked
 
 
