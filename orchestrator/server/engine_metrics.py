@@ -77,8 +77,14 @@ def _by(name: str, text: str, label: str, counts: dict[str, int]) -> Metric:
 
 
 def _histogram(name: str, text: str, histogram: Histogram) -> Metric:
-    buckets, below = [], 0
+    return HistogramMetricFamily(name, text, buckets=buckets_of(histogram), sum_value=histogram.total)
+
+
+def buckets_of(histogram: Histogram) -> list[tuple[str, float]]:
+    """Return how many values lie at or below each bound, as Prometheus wants it."""
+    buckets: list[tuple[str, float]] = []
+    below = 0
     for bound, count in zip((*histogram.bounds, None), histogram.counts, strict=True):
         below += count
         buckets.append(("+Inf" if bound is None else str(float(bound)), below))
-    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=histogram.total)
+    return buckets

@@ -5,16 +5,50 @@ Labels come from closed sets: a client cannot create a time series by inventing 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from orchestrator.engine import Histogram
 from orchestrator.protocol.commands import COMMANDS
+from orchestrator.server.engine_metrics import buckets_of
 
 INVALID_KIND = "invalid"
 """The label of requests whose operation could not be told."""
 _DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class _Answered(Collector):
+    """What was answered, as plain numbers: a counter of the library takes a lock for each."""
+
+    def __init__(self) -> None:
+        self._requests: defaultdict[tuple[str, int], int] = defaultdict(int)
+        self._durations = {kind: Histogram(_DURATION_BUCKETS_S) for kind in (*COMMANDS, INVALID_KIND)}
+
+    def count(self, kind: str, status: int, seconds: float) -> None:
+        """Count one RPC."""
+        if kind not in self._durations:
+            kind = INVALID_KIND
+        self._requests[kind, status] += 1
+        self._durations[kind].observe(seconds)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield everything, in a stable order."""
+        requests = CounterMetricFamily("orchestrator_requests", "RPCs answered.", labels=("kind", "status"))
+        for (kind, status), count in sorted(self._requests.items()):
+            requests.add_metric((kind, str(status)), count)
+        yield requests
+        durations = HistogramMetricFamily(
+            "orchestrator_request_duration_seconds",
+            "Time from a parsed RPC to its answer.",
+            labels=("kind",),
+        )
+        for kind, histogram in self._durations.items():
+            durations.add_metric((kind,), buckets_of(histogram), histogram.total)
+        yield durations
 
 
 class ServerMetrics:
@@ -22,16 +56,8 @@ class ServerMetrics:
 
     def __init__(self, collectors: Iterable[Collector] = ()) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "orchestrator_requests", "RPCs answered.", ("kind", "status"), registry=self.registry
-        )
-        self._durations = Histogram(
-            "orchestrator_request_duration_seconds",
-            "Time from a parsed RPC to its answer.",
-            ("kind",),
-            buckets=_DURATION_BUCKETS_S,
-            registry=self.registry,
-        )
+        answered = _Answered()
+        self.answered = answered.count
         self._messages = Counter(
             "orchestrator_stream_messages",
             "Messages handed to delivery streams that have ended, by outcome.",
@@ -44,19 +70,8 @@ class ServerMetrics:
         self.sockets_refused = Counter(
             "orchestrator_sockets_refused", "Connections beyond the bound.", registry=self.registry
         )
-        self._by_status: dict[tuple[str, int], Counter] = {}
-        self._by_kind = {kind: self._durations.labels(kind) for kind in (*COMMANDS, INVALID_KIND)}
-        for collector in collectors:
+        for collector in (answered, *collectors):
             self.registry.register(collector)
-
-    def answered(self, kind: str, status: int, seconds: float) -> None:
-        """Count one RPC."""
-        key = (kind if kind in self._by_kind else INVALID_KIND, status)
-        counter = self._by_status.get(key)
-        if counter is None:
-            counter = self._by_status[key] = self._requests.labels(key[0], str(status))
-        counter.inc()
-        self._by_kind[key[0]].observe(seconds)
 
     def stream_ended(self, *, received: int, dropped: int) -> None:
         """Count what a stream has carried."""

@@ -8,6 +8,7 @@ hot path: no middleware, no intermediate dictionaries, headers prepared once.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from time import perf_counter
 
 import structlog
@@ -127,17 +128,20 @@ class RpcRoute:
                 _log_access(command, kind, status, seconds)
         return status, payload
 
-    async def _carry_out(self, command: Command[Answer], debug_time: int | None) -> Answer:
+    def _carry_out(self, command: Command[Answer], debug_time: int | None) -> Awaitable[Answer]:
         if self._debug and debug_time is not None:
-            return await self._engine.handle(command, debug_time=debug_time)
+            return self._engine.handle(command, debug_time=debug_time)
         if command.KIND.startswith(DEBUG_KINDS) and not self._debug:
             raise Refused(403, DISABLED)
-        return await self._engine.handle(command)
+        return self._engine.handle(command)
 
     async def _body(self, request: web.Request) -> bytes:
         try:
-            if request.content.is_eof():
-                return await request.read()
+            if request.content.is_eof():  # mostly it has come with the head, and needs no loop that reads it
+                body = request.content.read_nowait()
+                if len(body) > self._body_bytes_max:
+                    raise self._too_large()
+                return body
             async with asyncio.timeout(_BODY_TIMEOUT_S):
                 return await request.read()
         except TimeoutError as error:
