@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
 from orchestrator.domain.promise import PromiseRecord
@@ -23,7 +23,7 @@ class AddingStore(Store, Protocol):
     apart: bool
     flushes: Flushes
 
-    def independent(self, inserts: Iterable[Insert]) -> bool:
+    def independent(self, inserts: Collection[Insert]) -> bool:
         """Tell whether parts of these may be under way at once without getting in each other's way."""
         ...
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
+from operator import attrgetter
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -44,6 +45,7 @@ LOST_MAX = 3
 LOOK_FROM_MS = 2_000
 LOOK_UNTIL_MS = 12_000
 LOOK_MAX = 200
+_ID_OF, _FENCE_OF = attrgetter("promise_id"), attrgetter("fence")
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 
@@ -123,9 +125,9 @@ class PostgresStore:
                 self._check_repeatable(error, harmless=all(each.fence is None for each in inserts))
             return [None] * len(inserts)
 
-    def independent(self, inserts: Iterable[Insert]) -> bool:
+    def independent(self, inserts: Collection[Insert]) -> bool:
         """Tell whether none may lack a lock because another holds it; see the port."""
-        return all(each.fence is None and is_origin(each.promise_id) for each in inserts)
+        return all(map(is_origin, map(_ID_OF, inserts))) and not any(map(_FENCE_OF, inserts))
 
     async def _optimistic(
         self, make_program: Callable[[int], Program[T]], now_ms: int, first: LoadRows, *, unread: bool = False

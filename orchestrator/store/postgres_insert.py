@@ -14,6 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from operator import attrgetter
+
+from msgspec.structs import replace
 
 from orchestrator.domain.promise import PromiseRecord
 from orchestrator.store import postgres_statements as sql
@@ -24,6 +27,7 @@ from orchestrator.store.postgres_locks import key_of
 from orchestrator.store.postgres_writes import columns_of
 from orchestrator.store.rows import PROMISE_ALL_COLUMNS, PROMISE_COLUMNS, promise_row
 
+_fence_of = attrgetter("fence")
 _CREATED_AT = PROMISE_COLUMNS.index("created_at")
 _SETTLED_AT = PROMISE_COLUMNS.index("settled_at")
 _OPEN_OF_NO_TREE = (None,) * (len(PROMISE_ALL_COLUMNS) - _SETTLED_AT)
@@ -49,10 +53,10 @@ async def insert(
     else:
         given = (*row[:_CREATED_AT], query.born_ms, *row[_CREATED_AT + 1 :], now_ms, key)
         if fence is None:
-            told = await connection.fetchval(sql.INSERT_PROMISE_IF_ABSENT, *given)
+            told = await connection.fetchval_often(sql.INSERT_PROMISE_IF_ABSENT, *given)
         else:
             held = (key_of(fence.task_id), fence.task_id, fence.version, fence.touch_ms)
-            told = await connection.fetchval(sql.INSERT_PROMISE_FENCED, *given, *held)
+            told = await connection.fetchval_often(sql.INSERT_PROMISE_FENCED, *given, *held)
     if told == guess_ms:
         return promise
     return None if told is None else query.made(told)
@@ -62,28 +66,46 @@ async def insert_all(
     connection: Connection, queries: Sequence[Insert], guess_ms: int, now_ms: int | None
 ) -> list[PromiseRecord | None]:
     """Add promises by one statement, as `insert` does each; none depends on another."""
-    promises = [query.made(guess_ms) for query in queries]
     asked = [query for query in queries if guess_ms < query.timeout_at]
     if not asked:
         return [None] * len(queries)
-    rows = [promise_row(promise) for promise in promises if guess_ms < promise.timeout_at]
+    promises = [query.made(guess_ms) for query in asked]
+    rows = list(map(promise_row, promises))
     columns = list(zip(*rows, strict=True))
-    if len(rows) in _PLAIN_COUNTS and PLAIN_NOW.fits(columns) and all(each.fence is None for each in asked):
-        places = 1 << (len(rows) - 1).bit_length()
-        keys = map(key_of, (each.promise_id for each in asked))
-        given = chain.from_iterable(zip(*PLAIN_NOW.given_of(columns), keys, strict=True))
-        nothing = (None,) * _PLAIN_WIDTH * (places - len(rows))
-        added = await connection.fetch(sql.INSERT_PLAIN[places], now_ms, *given, *nothing)
+    if len(rows) in _PLAIN_COUNTS and PLAIN_NOW.fits(columns) and not any(map(_fence_of, asked)):
+        added = await _insert_plain(connection, promises, columns, now_ms)
     else:
-        touch_ms = min((query.fence.touch_ms for query in queries if query.fence is not None), default=0)
+        touch_ms = min((query.fence.touch_ms for query in asked if query.fence is not None), default=0)
         values = columns_of(list(map(_with_lock, asked, rows)))
-        added = await connection.fetch(sql.INSERT_PROMISES_IF_ABSENT, *values, now_ms, touch_ms)
-    told = {row[0]: row[1] for row in added}
-    moments = [told.get(query.promise_id) for query in queries]
-    return [
-        None if moment is None else promise if moment == guess_ms else query.made(moment)
-        for query, promise, moment in zip(queries, promises, moments, strict=True)
-    ]
+        told = dict(await connection.fetch(sql.INSERT_PROMISES_IF_ABSENT, *values, now_ms, touch_ms))
+        moments = ((query, told.get(query.promise_id)) for query in asked)
+        added = [None if moment is None else query.made(moment) for query, moment in moments]
+    if len(asked) == len(queries):
+        return added
+    answers = iter(added)
+    return [next(answers) if guess_ms < query.timeout_at else None for query in queries]
+
+
+async def _insert_plain(
+    connection: Connection,
+    promises: list[PromiseRecord],
+    columns: list[tuple[object, ...]],
+    now_ms: int | None,
+) -> list[PromiseRecord | None]:
+    """Add promises whose rows fit PLAIN_NOW, given by column; return them as of the database's moment."""
+    places = 1 << (len(promises) - 1).bit_length()
+    keys = map(key_of, (promise.id for promise in promises))
+    given = chain.from_iterable(zip(*PLAIN_NOW.given_of(columns), keys, strict=True))
+    nothing = (None,) * _PLAIN_WIDTH * (places - len(promises))
+    added = await connection.fetch(sql.INSERT_PLAIN[places], now_ms, *given, *nothing)
+    if not added:
+        return [None] * len(promises)
+    moment = added[0][1]  # that of all
+    made = [replace(promise, created_at=moment) for promise in promises]
+    if len(added) == len(made):
+        return [*made]
+    there = {row[0] for row in added}
+    return [promise if promise.id in there else None for promise in made]
 
 
 def _with_lock(query: Insert, row: Row) -> Row:

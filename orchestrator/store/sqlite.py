@@ -13,7 +13,7 @@ import asyncio
 import math
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
@@ -182,7 +182,7 @@ class SqliteStore:
         except (StoreError, InvalidRow):  # a program finds the one that it is about, or says it again
             return [None] * len(inserts)
 
-    def independent(self, _: Iterable[Insert]) -> bool:
+    def independent(self, _: Collection[Insert]) -> bool:
         """Return True: they are carried out one after the other; see the port."""
         return True
 
