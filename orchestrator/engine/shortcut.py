@@ -123,7 +123,7 @@ def _addition_of(command: Command[Any]) -> _Addition | None:
 
 def _insert(command: Command[Any], action: _Addition, touch_ms: int) -> Insert:
     fence = None
-    if isinstance(command, c.TaskFence):
+    if type(command) is c.TaskFence:
         fence = Fence(task_id=command.id, version=command.version, touch_ms=touch_ms)
     if isinstance(action, c.PromiseCreate):
         made: Callable[[int], PromiseRecord] = partial(new_promise, action)

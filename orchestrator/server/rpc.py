@@ -2,7 +2,7 @@
 
 Invariants: (1) a request that does not parse, or is not allowed, never reaches the engine. (2) The token
 is checked before the operation is looked at: who has none learns nothing of what there is. This is the
-hot path: no middleware, no intermediate dictionaries, headers prepared once.
+hot path: no middleware, no intermediate dictionaries.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from time import perf_counter
 
 import structlog
 from aiohttp import web
-from multidict import CIMultiDict
 
 from orchestrator.domain.errors import Refused, Unavailable
 from orchestrator.domain.trace import HEADER
@@ -35,8 +34,7 @@ from orchestrator.server.metrics import ServerMetrics
 from orchestrator.server.port import RequestObserver, ServedEngine
 
 _log = structlog.get_logger(__name__)
-_HEADERS = CIMultiDict({"Content-Type": "application/json"})
-_BUNDLE_HEADERS = CIMultiDict({"Content-Type": "application/x-ndjson"})
+_JSON, _JSON_LINES = "application/json", "application/x-ndjson"
 UNKNOWN_KIND = "unknown"
 DEBUG_KINDS = "debug."
 _CLIENT_GONE = 499
@@ -73,7 +71,7 @@ class RpcRoute:
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one request; every failure leaves as an envelope."""
         status, payload = await self.answered(request, None)
-        return web.Response(body=payload, status=status, headers=_HEADERS)
+        return web.Response(body=payload, status=status, content_type=_JSON)
 
     async def handle_bundle(self, request: web.Request) -> web.Response:
         """Answer several requests, one a line, each on a line of its own and as if it had come alone."""
@@ -85,11 +83,11 @@ class RpcRoute:
         except Refused as error:
             refusal = self._refusal(error, BUNDLE_PATH, request)
             payload = encode_refusal(BUNDLE_PATH, "0", refusal)
-            return web.Response(body=payload, status=refusal.status, headers=_HEADERS)
+            return web.Response(body=payload, status=refusal.status, content_type=_JSON)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self.answered(request, line)) for line in lines]
         payloads = [task.result()[1] for task in tasks]
-        return web.Response(body=b"\n".join(payloads), headers=_BUNDLE_HEADERS)
+        return web.Response(body=b"\n".join(payloads), content_type=_JSON_LINES)
 
     async def answered(self, request: web.Request, given: bytes | None) -> tuple[int, bytes]:
         """Answer what is `given` on a line, or else what the request brings; return status and envelope."""
