@@ -58,6 +58,7 @@ class ServerMetrics:
         self.registry = CollectorRegistry()
         answered = _Answered()
         self.answered = answered.count
+        """Count one RPC: its kind, its status, and the seconds that it took."""
         self._messages = Counter(
             "orchestrator_stream_messages",
             "Messages handed to delivery streams that have ended, by outcome.",

@@ -128,7 +128,7 @@ class Connections:
         self._pause_s = PAUSE_S_MIN
 
     async def connect(self, *, command_timeout_s: float | None = COMMAND_TIMEOUT_S) -> Connection:
-        """Return a new connection of the caller's own. Raises StoreError."""
+        """Return a new connection of the caller's own, whose statements are timed. Raises StoreError."""
         if self._refusal is not None and time.monotonic() < self._retry_at_s:
             raise StoreError(str(self._refusal), transient=True, connection_lost=True)
         try:

@@ -64,9 +64,13 @@ def _load_rows(connection: Connection, query: port.LoadRows) -> list[port.Row]:
 
 
 def _load_chain(connection: Connection, query: port.LoadChain) -> port.Chain:
-    ids = (ids_text(query.ids),)
-    callbacks = connection.execute(sql.LOAD_CALLBACKS, ids).fetchall()
-    listeners = connection.execute(sql.LOAD_LISTENERS, ids).fetchall()
+    if len(query.ids) == 1:
+        callbacks = connection.execute(sql.LOAD_CALLBACKS_OF_ONE, query.ids).fetchall()
+        listeners = connection.execute(sql.LOAD_LISTENERS_OF_ONE, query.ids).fetchall()
+    else:
+        ids = (ids_text(query.ids),)
+        callbacks = connection.execute(sql.LOAD_CALLBACKS, ids).fetchall()
+        listeners = connection.execute(sql.LOAD_LISTENERS, ids).fetchall()
     awaiters = sorted({awaiter for _, awaiter in callbacks})
     rows = _load_rows(connection, port.LoadRows(ids=awaiters))
     return port.Chain(callbacks=callbacks, awaiters=rows, listeners=listeners)

@@ -44,18 +44,17 @@ LOAD_ROW = _text(_row.select_from(_joined).where(promises.c.id == _given("id")),
 LOAD_TWO_ROWS = _text(
     _row.select_from(_joined).where(promises.c.id.in_([_given("one"), _given("other")])), "one", "other"
 )
-LOAD_CALLBACKS = _text(
-    sa.select(callbacks.c.awaited, callbacks.c.awaiter)
-    .where(callbacks.c.awaited.in_(_each("ids")))
-    .order_by(callbacks.c.awaited, callbacks.c.awaiter),
-    "ids",
+_callbacks = sa.select(callbacks.c.awaited, callbacks.c.awaiter).order_by(
+    callbacks.c.awaited, callbacks.c.awaiter
 )
-LOAD_LISTENERS = _text(
-    sa.select(listeners.c.promise_id, listeners.c.address)
-    .where(listeners.c.promise_id.in_(_each("ids")))
-    .order_by(listeners.c.promise_id, listeners.c.address),
-    "ids",
+LOAD_CALLBACKS = _text(_callbacks.where(callbacks.c.awaited.in_(_each("ids"))), "ids")
+LOAD_CALLBACKS_OF_ONE = _text(_callbacks.where(callbacks.c.awaited == _given("id")), "id")
+"""A settlement is mostly of one: to take a list of it apart costs twice as much as to look."""
+_listeners = sa.select(listeners.c.promise_id, listeners.c.address).order_by(
+    listeners.c.promise_id, listeners.c.address
 )
+LOAD_LISTENERS = _text(_listeners.where(listeners.c.promise_id.in_(_each("ids"))), "ids")
+LOAD_LISTENERS_OF_ONE = _text(_listeners.where(listeners.c.promise_id == _given("id")), "id")
 LOAD_HELD = _text(
     _row.select_from(promises.join(tasks, tasks.c.id == promises.c.id)).where(
         tasks.c.pid.in_(_each("pids")), tasks.c.state == sa.literal_column("'acquired'")
