@@ -120,7 +120,7 @@ class Connections:
         self._most = most
         self._idle: list[Connection] = []
         self._lent: dict[Connection, float] = {}
-        self._taken = 0
+        self._taken = 0  # places of what is lent, or being made for somebody
         self._freed = asyncio.Event()
         self._look: asyncio.TimerHandle | None = None
         self._refusal: StoreError | None = None
@@ -189,7 +189,7 @@ class Connections:
         return Lent(self)
 
     def lend_idle(self) -> Connection | None:
-        """Return what `lend` does, if it is there and nobody else has to wait."""
+        """Return what `lend` does, if a place is free and a connection idle."""
         while self._idle and self._taken < self._most:
             connection = self._idle.pop()  # the last one used has its statements in the cache
             if not connection.is_closed():
