@@ -260,6 +260,9 @@ class Connections:
 
     async def close(self) -> None:
         """Close everything; what is lent is cut off."""
+        if self._look is not None:  # the next loop looks by itself
+            self._look.cancel()
+            self._look = None
         for connection in list(self._lent):
             connection.terminate()
         while self._idle:

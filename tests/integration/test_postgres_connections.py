@@ -114,6 +114,23 @@ async def test_a_connection_that_is_kept_too_long_is_cut_off(postgres_url: str) 
 
 
 @pytest.mark.usefixtures("impatient")
+def test_what_was_closed_may_be_used_in_another_loop(postgres_url: str) -> None:
+    connections = Connections(postgres_url, 2)
+
+    async def use() -> None:
+        try:
+            await _pid(connections)
+            with pytest.raises(LOST):
+                async with connections.lent() as connection:
+                    await connection.fetchval("SELECT pg_sleep(20)")
+        finally:
+            await connections.close()
+
+    for _ in range(2):
+        asyncio.run(asyncio.wait_for(use(), 10))
+
+
+@pytest.mark.usefixtures("impatient")
 async def test_what_is_lent_again_and_again_is_not_cut_off(postgres_url: str) -> None:
     async with _connections(postgres_url, 1) as connections:
         before, until = await _pid(connections), monotonic() + 0.6
