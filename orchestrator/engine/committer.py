@@ -92,8 +92,7 @@ class Committer:
         return self.submit(work)
 
     async def _carry_out_at_once(self, work: Work) -> c.Answer:
-        if self._held_s > HELD_S_MAX:
-            await self._let_others_turn()
+        await self._let_others_turn()
         result = self._commit_at_once(work)
         if result is None:
             return await self.submit(work)
@@ -103,16 +102,16 @@ class Committer:
         return outcome
 
     async def _let_others_turn(self) -> None:
-        self._held_s = 0.0
-        await asyncio.sleep(0)
+        if self._held_s > HELD_S_MAX:
+            self._held_s = 0.0
+            await asyncio.sleep(0)
 
     async def _add_alone(self, store: AddingStore, work: Work, insert: Insert) -> c.Answer:
         """Carry a command out as one statement, if it comes down to that, beside whatever comes meanwhile.
 
         Whoever is cancelled does not learn whether it was; a deadline counts in either case.
         """
-        if self._held_s > HELD_S_MAX:
-            await self._let_others_turn()
+        await self._let_others_turn()
         if self._stopping:
             return await self.submit(work)
         started = perf_counter()
