@@ -97,10 +97,7 @@ class RpcRoute:
         kind, corr_id, status = UNKNOWN_KIND, "0", _CLIENT_GONE
         body, command = given or b"", None
         try:
-            if given is None:
-                body = await self._body(request)
-            elif len(given) > self._body_bytes_max:
-                raise self._too_large()
+            body = await self._body(request) if given is None else self._bounded(given)
             envelope = decode_envelope(body)
             kind, corr_id = envelope.kind, envelope.head.corr_id
             identity = self._authenticator.check_call(request, envelope.head.auth)
@@ -136,10 +133,7 @@ class RpcRoute:
     async def _body(self, request: web.Request) -> bytes:
         try:
             if request.content.is_eof():  # mostly it has come with the head, and needs no loop that reads it
-                body = request.content.read_nowait()
-                if len(body) > self._body_bytes_max:
-                    raise self._too_large()
-                return body
+                return self._bounded(request.content.read_nowait())
             async with asyncio.timeout(_BODY_TIMEOUT_S):
                 return await request.read()
         except TimeoutError as error:
@@ -150,6 +144,11 @@ class RpcRoute:
             raise self._too_large() from error
         except (web.RequestPayloadError, ConnectionError) as error:
             raise Refused(400, f"Invalid request: its body could not be read: {error}") from error
+
+    def _bounded(self, body: bytes) -> bytes:
+        if len(body) > self._body_bytes_max:
+            raise self._too_large()
+        return body
 
     def _too_large(self) -> Refused:
         return Refused(
