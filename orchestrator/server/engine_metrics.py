@@ -6,7 +6,7 @@ by a query of its own, given in by the route, since collecting is synchronous.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -26,14 +26,11 @@ class EngineCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield everything, in a stable order."""
         statistics = self._statistics
-        commands = CounterMetricFamily(
+        yield by_kind_and_status(
             "orchestrator_commands",
             "Commands carried out, also those from inside this process.",
-            labels=("kind", "status"),
+            statistics.requests,
         )
-        for (kind, status), count in sorted(statistics.requests.items()):
-            commands.add_metric((kind, str(status)), count)
-        yield commands
         yield _by("orchestrator_messages", "Messages sent to connections.", "kind", statistics.messages)
         yield _by(
             "orchestrator_messages_unroutable",
@@ -67,6 +64,14 @@ class EngineCollector(Collector):
         )
         if self.gauges is not None:
             yield from shown(self.gauges)
+
+
+def by_kind_and_status(name: str, text: str, counts: Mapping[tuple[str, int], int]) -> Metric:
+    """Return how often each kind of command came to each status."""
+    family = CounterMetricFamily(name, text, labels=("kind", "status"))
+    for (kind, status), count in sorted(counts.items()):
+        family.add_metric((kind, str(status)), count)
+    return family
 
 
 def _by(name: str, text: str, label: str, counts: dict[str, int]) -> Metric:

@@ -9,12 +9,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from orchestrator.engine import Histogram
 from orchestrator.protocol.commands import COMMANDS
-from orchestrator.server.engine_metrics import buckets_of
+from orchestrator.server.engine_metrics import buckets_of, by_kind_and_status
 
 INVALID_KIND = "invalid"
 """The label of requests whose operation could not be told."""
@@ -37,10 +37,7 @@ class _Answered(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything, in a stable order."""
-        requests = CounterMetricFamily("orchestrator_requests", "RPCs answered.", labels=("kind", "status"))
-        for (kind, status), count in sorted(self._requests.items()):
-            requests.add_metric((kind, str(status)), count)
-        yield requests
+        yield by_kind_and_status("orchestrator_requests", "RPCs answered.", self._requests)
         durations = HistogramMetricFamily(
             "orchestrator_request_duration_seconds",
             "Time from a parsed RPC to its answer.",
