@@ -257,18 +257,24 @@ _GIVEN = ", ".join(
     _STAMPED.get(name, f"${place}::{array_type(promises.c[name]).removesuffix('[]')}")
     for place, name in enumerate(PROMISE_ALL_COLUMNS, 1)
 )
-_LOCKED = f"""
+
+
+def _locked(first: int, more: str = "") -> str:
+    """Return the time, if the locks of one row can be had: of parameter `first`, now or null, and a lock."""
+    return f"""
     WITH n AS MATERIALIZED (
-        SELECT coalesce(${_NEXT}::bigint, {_NOW}) AS now
+        SELECT coalesce(${first}::bigint, {_NOW}) AS now
         WHERE pg_try_advisory_xact_lock_shared({WHOLE_STORE})
-        AND pg_try_advisory_xact_lock(${_NEXT + 1}::bigint) {{locks}}
+        AND pg_try_advisory_xact_lock(${first + 1}::bigint) {more}
     )"""
+
+
 _ADD = f"""
     INSERT INTO promises ({", ".join(PROMISE_ALL_COLUMNS)})
     SELECT {_GIVEN} FROM {{source}} o WHERE o.now < $8::bigint
     ON CONFLICT (id) DO NOTHING RETURNING coalesce(settled_at, created_at)
 """  # noqa: S608
-INSERT_PROMISE_IF_ABSENT = _LOCKED.format(locks="") + _ADD.format(source="n")
+INSERT_PROMISE_IF_ABSENT = _locked(_NEXT) + _ADD.format(source="n")
 """See postgres_insert. Answers the moment at which the promise was added."""
 _IS_HELD = """t.state = 'acquired' AND t.releases = 0 AND t.attempts = 0 AND t.left_behind IS NULL
         AND NOT t.cancelled AND p.settled_at IS NULL AND p.timeout_at > n.now"""
@@ -281,7 +287,7 @@ _HELD = f""", held AS MATERIALIZED (
         AND t.touched_at > n.now - ${_NEXT + 5}::bigint
         FOR SHARE OF t, p SKIP LOCKED
     )"""  # noqa: S608
-_LOCKED_TWO = _LOCKED.format(locks=f"AND pg_try_advisory_xact_lock(${_NEXT + 2}::bigint)")
+_LOCKED_TWO = _locked(_NEXT, f"AND pg_try_advisory_xact_lock(${_NEXT + 2}::bigint)")
 INSERT_PROMISE_FENCED = f"{_LOCKED_TWO}{_HELD}{_ADD.format(source='held')}"
 _ALL_TYPES = [array_type(promises.c[name]) for name in PROMISE_ALL_COLUMNS]
 _FENCE = {"lock": "bigint[]", "fence_lock": "bigint[]", "fence": "text[]", "version": "bigint[]"}
@@ -316,11 +322,7 @@ INSERT_PROMISES_IF_ABSENT = f"""
 
 _PLAIN_TYPES = [array_type(promises.c[name]).removesuffix("[]") for name in PLAIN_NOW.given]
 _PLAIN_ONE = ", ".join(f"${place}::{each}" for place, each in enumerate(_PLAIN_TYPES, 3))
-INSERT_PLAIN_ONE = f"""
-    WITH n AS MATERIALIZED (
-        SELECT coalesce($1::bigint, {_NOW}) AS now
-        WHERE pg_try_advisory_xact_lock_shared({WHOLE_STORE}) AND pg_try_advisory_xact_lock($2::bigint)
-    )
+INSERT_PLAIN_ONE = f"""{_locked(1)}
     INSERT INTO promises ({", ".join([*PLAIN_NOW.given, "created_at", *PLAIN_NOW.literals])})
     SELECT {", ".join([_PLAIN_ONE, "n.now", *PLAIN_NOW.literals.values()])}
     FROM n WHERE n.now < ${3 + PLAIN_NOW.given.index("timeout_at")}
