@@ -30,7 +30,7 @@ from orchestrator.store.postgres_connections import Connection, Connections
 from orchestrator.store.postgres_faults import FAULTS, LOST, REPEATABLE, UNSENT, running_error
 from orchestrator.store.postgres_groups import Remembered
 from orchestrator.store.postgres_held import Held
-from orchestrator.store.postgres_insert import insert, insert_all
+from orchestrator.store.postgres_insert import any_fenced, insert, insert_all
 from orchestrator.store.postgres_locks import TRY_KEYS, TRY_WHOLE, Locks, LocksTooFew, is_origin
 from orchestrator.store.postgres_migration import bring_up_to_date
 from orchestrator.store.postgres_notices import Notices
@@ -45,7 +45,7 @@ LOST_MAX = 3
 LOOK_FROM_MS = 2_000
 LOOK_UNTIL_MS = 12_000
 LOOK_MAX = 200
-_ID_OF, _FENCE_OF = attrgetter("promise_id"), attrgetter("fence")
+_ID_OF = attrgetter("promise_id")
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 
@@ -122,12 +122,12 @@ class PostgresStore:
                 return added
         except FAULTS as error:
             if not isinstance(running_error(self._connections.place, error), InvalidRow):
-                self._check_repeatable(error, harmless=all(each.fence is None for each in inserts))
+                self._check_repeatable(error, harmless=not any_fenced(inserts))
             return [None] * len(inserts)
 
     def independent(self, inserts: Collection[Insert]) -> bool:
         """Tell whether none may lack a lock because another holds it; see the port."""
-        return all(map(is_origin, map(_ID_OF, inserts))) and not any(map(_FENCE_OF, inserts))
+        return all(map(is_origin, map(_ID_OF, inserts))) and not any_fenced(inserts)
 
     async def _optimistic(
         self, make_program: Callable[[int], Program[T]], now_ms: int, first: LoadRows, *, unread: bool = False

@@ -67,15 +67,19 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
             return await self.fetchval(query, *given)
 
 
-def heed_cancellation() -> None:
-    """Raise CancelledError if this task has been asked to end.
+def heed_cancellation(task: asyncio.Task[Any] | None = None, before: int = 0) -> None:
+    """Raise CancelledError if a task, this one, has been asked to end more often than `before`.
 
     The driver may lose a cancellation that comes with the end of a query or of its connection, and a task
     that loops would then go on for ever.
     """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
+    if _cancellations(task or asyncio.current_task()) > before:
         raise asyncio.CancelledError
+
+
+def _cancellations(task: asyncio.Task[Any] | None) -> int:
+    """Return how often a task has been asked to end: more than 0 while it cleans up."""
+    return 0 if task is None else task.cancelling()
 
 
 class Lent:
@@ -86,29 +90,20 @@ class Lent:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._task = asyncio.current_task()
-        self._before = self._cancellations()
-
-    def _cancellations(self) -> int:
-        """Return how often this task has been asked to end: more than 0 while it cleans up."""
-        return 0 if self._task is None else self._task.cancelling()
+        self._before = _cancellations(self._task)
 
     async def __aenter__(self) -> Connection:
         connections = self._connections
         try:
             self._connection = connections.lend_idle() or await connections.lend()
         except Exception:
-            self._heed_cancellation()
+            heed_cancellation(self._task, self._before)
             raise
         return self._connection
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._connections.take_back(self._connection, error)
-        self._heed_cancellation()
-
-    def _heed_cancellation(self) -> None:
-        """Raise CancelledError if the task has been asked to end since: the driver may have lost that."""
-        if self._cancellations() > self._before:
-            raise asyncio.CancelledError
+        heed_cancellation(self._task, self._before)
 
 
 class Connections:
@@ -231,7 +226,10 @@ class Connections:
     def _note(self, connection: Connection) -> None:
         self._lent[connection] = time.monotonic()
         if self._look is None:
-            self._look = asyncio.get_running_loop().call_later(LOOK_S, self._cut_late)
+            self._look_later()
+
+    def _look_later(self) -> None:
+        self._look = asyncio.get_running_loop().call_later(LOOK_S, self._cut_late)
 
     def _cut_late(self) -> None:
         """Cut off what has been lent for too long, and look again soon if anything else is."""
@@ -239,7 +237,9 @@ class Connections:
         for connection in [each for each, since in self._lent.items() if since < before]:
             _log.warning("no answer in time, connection cut off", store=self.place, seconds=LENT_S_MAX)
             connection.terminate()
-        self._look = asyncio.get_running_loop().call_later(LOOK_S, self._cut_late) if self._lent else None
+        self._look = None
+        if self._lent:
+            self._look_later()
 
     def take_back(self, connection: Connection, error: BaseException | None) -> None:
         """Keep a connection for the next, unless it may be of no use after this error."""

@@ -12,7 +12,7 @@ statement; a deadline that has passed by then is left to the transaction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from operator import attrgetter
 
@@ -27,13 +27,18 @@ from orchestrator.store.postgres_locks import key_of
 from orchestrator.store.postgres_writes import columns_of
 from orchestrator.store.rows import PROMISE_ALL_COLUMNS, PROMISE_COLUMNS, promise_row
 
-_fence_of = attrgetter("fence")
+_FENCE_OF = attrgetter("fence")
 _CREATED_AT = PROMISE_COLUMNS.index("created_at")
 _SETTLED_AT = PROMISE_COLUMNS.index("settled_at")
 _OPEN_OF_NO_TREE = (None,) * (len(PROMISE_ALL_COLUMNS) - _SETTLED_AT)
 _PLAIN_WIDTH = len(PLAIN_NOW.given) + 1
 """Values of a plain promise: what is given of it, and its lock."""
 _PLAIN_COUNTS = range(min(sql.INSERT_PLAIN), max(sql.INSERT_PLAIN) + 1)
+
+
+def any_fenced(queries: Iterable[Insert]) -> bool:
+    """Tell whether any is to be added only while a task is held."""
+    return any(map(_FENCE_OF, queries))
 
 
 async def insert(
@@ -72,7 +77,7 @@ async def insert_all(
     promises = [query.made(guess_ms) for query in asked]
     rows = list(map(promise_row, promises))
     columns = list(zip(*rows, strict=True))
-    if len(rows) in _PLAIN_COUNTS and PLAIN_NOW.fits(columns) and not any(map(_fence_of, asked)):
+    if len(rows) in _PLAIN_COUNTS and PLAIN_NOW.fits(columns) and not any_fenced(asked):
         added = await _insert_plain(connection, promises, columns, now_ms)
     else:
         touch_ms = min((query.fence.touch_ms for query in asked if query.fence is not None), default=0)
